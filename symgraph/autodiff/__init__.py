@@ -1,0 +1,1 @@
+"""Derivatives of graphs: one rule per op gives reverse mode, forward mode and any nesting."""

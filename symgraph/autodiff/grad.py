@@ -1,0 +1,178 @@
+"""The public derivative functions, compositions of reverse and forward mode."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from symgraph.autodiff.modes import accumulate, push
+from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
+from symgraph.core.node import Node, as_node, describe
+from symgraph.core.op import o
+from symgraph.core.walk import toposort
+
+Wrt = Node | Sequence[Node]
+
+
+def grad(
+    cost: Node | None,
+    wrt: Wrt,
+    consider_constant: Sequence[Node] | None = None,
+    disconnected_inputs: str = "raise",
+    known_grads: Mapping[Node, Any] | None = None,
+    return_disconnected: str = "zero",
+) -> Any:
+    """Return the derivative of a scalar `cost` by each variable of `wrt`.
+
+    `wrt` may be any node of the graph; it means every equal expression (equal expressions are one
+    node). `known_grads` gives derivatives of some cost with respect to intermediate nodes, in place
+    of or in addition to `cost`. `disconnected_inputs` is "raise", "warn" or "ignore" (zeros).
+
+    Returns one node, or a list when `wrt` is a list. Raises `ShapeError` when the cost is not a
+    scalar, `DisconnectedInputError`, `NotDifferentiableError`.
+
+    >>> x = sg.scalar("x", dtype="float64")
+    >>> float(sg.grad(x**2, x).eval({x: 3.0}))
+    6.0
+    """
+    seeds: list[tuple[Node, Node]] = []
+    if cost is not None:
+        cost = as_node(cost)
+        if cost.ndim != 0:
+            raise ShapeError(
+                f"the cost of grad must be a scalar; `{describe(cost)}` is {cost.type}.\n"
+                f"  made at {cost.source}\n  mend:   take .sum() or .mean(), or use sg.jacobian"
+            )
+        _require_float(cost)
+        seeds.append((cost, o.ones((), cost.dtype)))
+    for node, g in (known_grads or {}).items():
+        seeds.append((node, o.broadcast_to(as_node(g, (node.dtype,)), node.type.shape)))
+    if not seeds:
+        raise TypeError("grad needs a cost or known_grads")
+    single = isinstance(wrt, Node)
+    variables: list[Node] = [wrt] if isinstance(wrt, Node) else list(wrt)
+    parts = accumulate(seeds, variables, frozenset(consider_constant or ()))
+    result = [
+        _connected(p, x, disconnected_inputs, return_disconnected, [y for y, _ in seeds])
+        for p, x in zip(parts, variables, strict=True)
+    ]
+    return result[0] if single else result
+
+
+def _require_float(cost: Node) -> None:
+    if not cost.dtype.is_float:
+        raise NotDifferentiableError(
+            f"`{describe(cost)}` is {cost.dtype}; only floats have derivatives"
+        )
+
+
+def _connected(
+    part: Node | None, x: Node, policy: str, missing: str, roots: Sequence[Node]
+) -> Node | None:
+    if part is not None:
+        return part
+    if policy not in ("raise", "warn", "ignore"):
+        raise ValueError(f"disconnected_inputs must be raise, warn or ignore, got {policy!r}")
+    if x not in toposort(roots) or x.dtype.is_float:
+        message = (
+            f"the cost does not depend on `{describe(x)}` in a differentiable way "
+            f"(made at {x.source}); pass disconnected_inputs='ignore' for zeros"
+        )
+        if policy == "raise":
+            raise DisconnectedInputError(message)
+        if policy == "warn":
+            warnings.warn(message, stacklevel=3)
+    if missing == "none":
+        return None
+    dtype = x.dtype if x.dtype.is_float else None
+    return o.zeros(x.type.shape, dtype)
+
+
+def value_and_grad(cost: Node, wrt: Wrt, **options: Any) -> tuple[Node, Any]:
+    """Return (cost, grad(cost, wrt)); both share the forward work when compiled together."""
+    return cost, grad(cost, wrt, **options)
+
+
+def Lop(outputs: Any, wrt: Wrt, eval_points: Any, **options: Any) -> Any:  # noqa: N802
+    """Return the vector-Jacobian product: sum_k <eval_points_k, d outputs_k / d wrt>."""
+    ys = [outputs] if isinstance(outputs, Node) else list(outputs)
+    vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
+    if len(ys) != len(vs):
+        raise ValueError(f"{len(ys)} outputs need as many eval_points, got {len(vs)}")
+    return grad(None, wrt, known_grads=dict(zip(ys, vs, strict=True)), **options)
+
+
+def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
+    """Return the Jacobian-vector product: d outputs / d wrt applied to `eval_points` (forward mode)."""
+    ys = [outputs] if isinstance(outputs, Node) else list(outputs)
+    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
+    if len(xs) != len(vs):
+        raise ValueError(f"{len(xs)} variables need as many eval_points, got {len(vs)}")
+    tangents: dict[Node, Node | None] = {}
+    for x, v in zip(xs, vs, strict=True):
+        tangents[x] = o.broadcast_to(as_node(v, (x.dtype,)), x.type.shape)
+    moved = push(ys, tangents)
+    result = [o.zeros_like(y) if t is None else t for y, t in zip(ys, moved, strict=True)]
+    return result[0] if isinstance(outputs, Node) else result
+
+
+vjp, jvp = Lop, Rop
+
+
+def hvp(cost: Node, wrt: Wrt, vectors: Any) -> Any:
+    """Return the Hessian of `cost` times `vectors`: forward mode over reverse mode."""
+    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    gradients = grad(cost, xs, disconnected_inputs="ignore")
+    result = Rop(gradients, xs, [vectors] if isinstance(wrt, Node) else list(vectors))
+    return result[0] if isinstance(wrt, Node) else result
+
+
+def ggnvp(cost: Node, outputs: Node, wrt: Wrt, vectors: Any) -> Any:
+    """Return the generalised Gauss-Newton matrix times `vectors`: J^T H J v.
+
+    J is the Jacobian of the network `outputs` by `wrt`, H the Hessian of `cost` by `outputs`
+    (Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002).
+    """
+    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    vs = [vectors] if isinstance(wrt, Node) else list(vectors)
+    moved = Rop(outputs, xs, vs)
+    curved = hvp(cost, outputs, moved)
+    result = Lop(outputs, xs, curved)
+    return result[0] if isinstance(wrt, Node) else result
+
+
+def _rows(expression: Node, row: Callable[[Node], Node]) -> list[Node]:
+    n = expression.type.shape[0]
+    if not isinstance(n, int):
+        raise ShapeError(
+            f"the Jacobian of `{describe(expression)}` needs its length to be known; give the shape: "
+            'sg.tensor("x", shape=(3,))'
+        )
+    return [row(expression[k]) for k in range(n)]  # type: ignore[index]
+
+
+def jacobian(expression: Node, wrt: Wrt, disconnected_inputs: str = "raise") -> Any:
+    """Return d expression / d wrt of shape expression.shape + wrt.shape, row by row.
+
+    The length of `expression` must be known when the graph is built.
+    """
+    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    flat = o.ravel(expression)
+    result = []
+    for x in xs:
+        rows = _rows(
+            flat, lambda y, x=x: grad(y, x, disconnected_inputs=disconnected_inputs)
+        )
+        result.append(o.reshape(o.stack(rows), (*expression.type.shape, *x.type.shape)))
+    return result[0] if isinstance(wrt, Node) else result
+
+
+def hessian(cost: Node, wrt: Wrt) -> Any:
+    """Return the matrix of second derivatives of a scalar by each variable: shape x.shape * 2."""
+    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    result = [
+        jacobian(grad(cost, x), x, disconnected_inputs="ignore") for x in xs
+    ]
+    return result[0] if isinstance(wrt, Node) else result

@@ -1,0 +1,48 @@
+"""Evaluate a graph node by node with the NumPy references: the oracle, and `mode="eager"`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from symgraph.compile.specialise import bind_sizes, specialise
+from symgraph.core.errors import MissingInputError
+from symgraph.core.node import CONSTANT, Node, describe
+from symgraph.core.walk import leaves, toposort
+
+Watch = Callable[[Node, np.ndarray], None]
+
+
+def evaluate(
+    outputs: Sequence[Node], arrays: Mapping[Node, np.ndarray], watch: Watch | None = None
+) -> list[np.ndarray]:
+    """Return the values of `outputs` from arrays for every input and shared variable.
+
+    `watch(node, value)` is called for each computed node.
+    """
+    found = [n for n in leaves(outputs) if n.op is not CONSTANT]
+    for leaf in found:
+        if leaf not in arrays:
+            raise MissingInputError(f"no value for `{describe(leaf)}`, made at {leaf.source}")
+    sizes = bind_sizes(found, arrays)
+    new_outputs, new = specialise(outputs, sizes.get)
+    values = {new[leaf]: np.asarray(arrays[leaf]) for leaf in found}
+    return run(new_outputs, values, watch)
+
+
+def run(
+    outputs: Sequence[Node], values: Mapping[Node, np.ndarray], watch: Watch | None = None
+) -> list[np.ndarray]:
+    """Return the values of graph nodes whose sizes are all numbers."""
+    done = dict(values)
+    for node in toposort(outputs):
+        if node in done:
+            continue
+        if node.op is CONSTANT:
+            done[node] = node.data
+        else:
+            done[node] = node.op.numpy(node, *(done[i] for i in node.inputs))
+        if watch is not None:
+            watch(node, done[node])
+    return [done[n] for n in outputs]

@@ -1,0 +1,107 @@
+"""Replace symbolic sizes by numbers (or by other sizes) throughout a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.errors import ShapeError
+from symgraph.core.node import INPUT, SHARED, Node, describe, make
+from symgraph.core.types import TensorType
+from symgraph.core.walk import inherit, toposort
+from symgraph.dims.dim import Atom, Dim, substitute
+
+Values = Callable[[Atom], Any]
+
+
+def size_symbols(leaf: Node) -> list[tuple[Atom, int | None]]:
+    """Return the symbols that a leaf defines: (symbol, axis), axis None for the value of a scalar."""
+    found: list[tuple[Atom, int | None]] = []
+    for axis, n in enumerate(leaf.type.shape):
+        if isinstance(n, Dim) and len(n.terms) == 1 and len(n.terms[0][0]) == 1:
+            found.append((n.terms[0][0][0], axis))
+    if leaf.op is INPUT and isinstance(leaf.data, Dim):
+        found.append((leaf.data.terms[0][0][0], None))
+    return found
+
+
+def bind_sizes(leaves: Iterable[Node], arrays: Mapping[Node, np.ndarray]) -> dict[Atom, int]:
+    """Return the value of every size symbol; raises ShapeError where one symbol gets two values."""
+    values: dict[Atom, int] = {}
+    origin: dict[Atom, tuple[Node, int | None]] = {}
+    for leaf in leaves:
+        for atom, axis in size_symbols(leaf):
+            array = arrays[leaf]
+            value = int(array) if axis is None else array.shape[axis]
+            if values.setdefault(atom, value) != value:
+                other, k = origin[atom]
+                raise ShapeError(
+                    f"axis {axis} of `{describe(leaf)}` has length {value}, but axis {k} of "
+                    f"`{describe(other)}` has {values[atom]}, and both are {atom!r}"
+                )
+            origin.setdefault(atom, (leaf, axis))
+    return values
+
+
+def specialise(
+    outputs: Sequence[Node], values: Values, leaf_types: Mapping[Node, TensorType] | None = None
+) -> tuple[list[Node], dict[Node, Node]]:
+    """Rebuild `outputs` with sizes replaced by `values(symbol)` (None keeps a symbol).
+
+    Returns the new outputs and the map from old to new nodes. Types are inferred anew, so every
+    broadcast is resolved by the same rules as at build time; clashes raise ShapeError.
+    """
+    new: dict[Node, Node] = {}
+    for node in toposort(outputs):
+        if node.op.is_leaf:
+            new[node] = _leaf(node, values, leaf_types)
+            continue
+        inputs = tuple(new[i] for i in node.inputs)
+        params = _params(node.params, values)
+        if inputs == node.inputs and params is node.params:
+            new[node] = node
+        else:
+            new[node] = inherit(_rebuilt(node, inputs, params), node)
+    return [new[n] for n in outputs], new
+
+
+def _leaf(node: Node, values: Values, leaf_types: Mapping[Node, TensorType] | None) -> Node:
+    if node.op not in (INPUT, SHARED):
+        return node
+    if leaf_types is not None and node in leaf_types:
+        new_type = leaf_types[node]
+    else:
+        new_type = node.type.with_shape(tuple(substitute(n, values) for n in node.type.shape))
+    if new_type == node.type:
+        return node
+    leaf = make(node.op, (), type=new_type, uid=node.uid, data=node.data)
+    leaf._name, leaf.source = node._name, node.source
+    return leaf
+
+
+def _rebuilt(node: Node, inputs: tuple[Node, ...], params: Any) -> Node:
+    try:
+        return make(node.op, inputs, params, uid=node.uid)
+    except ShapeError as error:
+        error.add_note(f"  node:   {describe(node)}, made at {node.source}")
+        raise
+
+
+def _params(params: Any, values: Values) -> Any:
+    if not _has_dim(params):
+        return params
+    return type(params)(*(_param(p, values) for p in params))
+
+
+def _param(p: Any, values: Values) -> Any:
+    if isinstance(p, Dim):
+        return substitute(p, values)
+    if type(p) is tuple:
+        return tuple(_param(q, values) for q in p)
+    return p
+
+
+def _has_dim(p: Any) -> bool:
+    return isinstance(p, Dim) or (isinstance(p, tuple) and any(_has_dim(q) for q in p))

@@ -1,0 +1,168 @@
+"""The contract of an op and the registry that checks it.
+
+An op lives in one place and states all its rules there: type, NumPy reference, derivative, batching,
+lowering, samples, doc. A missing rule fails when the op is registered, not years later.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.node import Node, make
+from symgraph.core.types import TensorType
+
+Read = Callable[..., Any]  # read(k, index) -> Expr of input k at that index
+
+
+class Op:
+    """Base of all ops. Subclasses set the class attributes and override the rules.
+
+    Derivative, one of (checked by `register`):
+      partials(o, node) -> tuple: elementwise; the partial derivative by each input (None: zero)
+      linear = (k, ...): linear in each of these inputs; transpose(o, node, k, g) -> Node
+      jvp(o, node, tangents) -> Node: linear in the tangents (reverse mode transposes it)
+      not_differentiable = "reason"
+    An op with `expand` is composed: derivative and lowering follow from the expansion unless given.
+    `vjp(o, node, g)` may be added where it is cheaper than what follows from the rule.
+    """
+
+    is_leaf = False
+    name: str = ""
+    doc: str = ""
+    params: tuple[str, ...] = ()
+    linear: tuple[int, ...] = ()
+    not_differentiable: str = ""
+    samples: Callable[..., Any] | None = None  # samples(rng, dtype) -> iterable of (arrays, kwargs)
+    commutative = False
+    view = False  # only moves the index; never stored for its own sake
+    opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
+
+    Params: Any = ()
+    instance: Any = None  # the registered object; set by `register`
+
+    # -- rules ---------------------------------------------------------------------------------
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        """Return the type of the result; raises ShapeError / DTypeError naming the inputs."""
+        raise NotImplementedError
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        """Compute the result with NumPy: the oracle, and the eager mode."""
+        raise NotImplementedError
+
+    partials: Any = None
+    transpose: Any = None
+    jvp: Any = None
+    vjp: Any = None
+    expand: Any = None  # expand(o, node) -> Node
+    lower: Any = None  # lower(s, node, index, read) -> Expr
+    statements: Any = None  # statements(low, node, out): lowered as statements of its own
+    batch: Any = None  # batch(o, node, inputs, axes) -> (Node, axis); used by vmap
+
+    # -- behaviour shared by all -----------------------------------------------------------------
+    def __call__(self, *inputs: Node, **params: Any) -> Node:
+        return make(self, inputs, self.Params(**params) if self.params else ())
+
+    def rebuild(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """Make the same operation on other inputs."""
+        return make(self, inputs, node.params, uid=node.uid)
+
+    def test_value(self, node: Node) -> np.ndarray | None:
+        """Compute the test value of a new node where all its inputs have one."""
+        values = [i.data if i.op.name == "constant" else i.test_value for i in node.inputs]
+        if any(v is None for v in values):
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(self.numpy(node, *values))
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+class Namespace:
+    """All ops and functions by name, as attributes: what rules get as `o`.
+
+    Rules look functions up when they run, so op files never import each other.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise AttributeError(f"no op or function is called {name!r}") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._functions
+
+    def names(self) -> list[str]:
+        return sorted(self._functions)
+
+
+o = Namespace()
+ops: dict[str, Op] = {}
+
+
+def register(cls: type[Op]) -> type[Op]:
+    """Check an op class, make its single instance, and enter it in the registry."""
+    op = cls()
+    missing = [f for f in ("name", "doc", "samples", "batch") if not getattr(op, f)]
+    if cls.infer is Op.infer:
+        missing.append("infer")
+    if cls.numpy is Op.numpy and op.expand is None:
+        missing.append("numpy")
+    if op.expand is None and op.lower is None and op.statements is None:
+        missing.append("lower, statements or expand")
+    if op.linear and op.transpose is None:
+        missing.append("transpose")
+    rules = (op.partials, op.transpose, op.jvp, op.vjp, op.expand, op.not_differentiable)
+    if not any(rules):
+        missing.append("a derivative rule or not_differentiable")
+    if missing:
+        raise TypeError(f"op {op.name or cls.__name__}: missing {', '.join(missing)}")
+    if op.name in ops:
+        raise TypeError(f"op {op.name} is registered twice")
+    if op.params:
+        op.Params = namedtuple(f"{op.name}_params", op.params)  # type: ignore[misc]
+    ops[op.name] = op
+    cls.instance = op  # type: ignore[attr-defined]
+    return cls
+
+
+def function(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Enter a public function under its own name (a trailing underscore is dropped)."""
+    name = f.__name__.rstrip("_")
+    o._functions[name] = f
+    return f
+
+
+def alias(f: Callable[..., Any], *names: str) -> None:
+    """Enter more names for a function."""
+    for name in names:
+        o._functions[name] = f
+
+
+def normal_axis(axis: int, ndim: int, what: str = "axis") -> int:
+    """Return a non-negative axis number; raises `IndexError` (as NumPy's AxisError is one)."""
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim, what)
+    return axis % ndim
+
+
+def normal_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Return sorted unique non-negative axes; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = tuple(sorted(normal_axis(int(a), ndim) for a in given))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"duplicate value in axis {axis}")
+    return axes

@@ -1,0 +1,237 @@
+"""The run-time side of an entry: its context table, and the Python callables made from it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from symgraph.cpu import abi, memory, pool
+from symgraph.cpu.abi import Ctx, EntrySpec
+from symgraph.cpu.cells import SharedCell, wait_until
+from symgraph.cpu.jit import Loaded
+
+_METH_FASTCALL_KEYWORDS = 0x0082
+_NEVER = 1 << 62  # a time of last check that makes the next one never due
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+class Builtin:
+    """A Python builtin function around a native entry, whose entry can be changed later.
+
+    What an entry needs is given as `keep` and lives as long as the builtin, also after a
+    change: another thread may be inside the old entry.
+    """
+
+    def __init__(self, name: str, address: int, keep: object) -> None:
+        self._keep = [keep]
+        self._method = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
+        new = ctypes.PYFUNCTYPE(
+            ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
+        )(("PyCFunction_NewEx", ctypes.pythonapi))
+        # The builtin's `self` owns the method definition that the builtin points into.
+        owner = _Owner(self._method, self._keep)
+        self.function: Callable[..., Any] = new(ctypes.addressof(self._method), owner, None)
+
+    def retarget(self, address: int, keep: object) -> None:
+        """Let the builtin call the entry at `address` from now on."""
+        self._keep.append(keep)
+        self._method.function = address
+
+
+class _Owner:
+    """What a builtin keeps alive."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
+
+
+class _Resources:
+    """Everything that machine code of one version points to."""
+
+    def __init__(
+        self, loaded: Loaded, words: np.ndarray, cells: Sequence[SharedCell], callables: list[Any]
+    ) -> None:
+        self.loaded = loaded
+        self.words = words
+        self.cells = tuple(cells)
+        self.callables = callables
+        self.following: list[_Resources] = []
+        self.result_pool = memory.result_pool()
+        addresses = [(cell.address, cell.state_address) for cell in cells]
+        self.table = np.array(addresses or [(0, 0)], np.uint64)
+        words[Ctx.SHARED_TABLE] = self.table.ctypes.data
+
+    def free_arena(self) -> None:
+        words = self.words
+        if words[Ctx.ARENA] and not words[Ctx.ARENA_BUSY]:
+            self.result_pool.free(int(words[Ctx.ARENA]), int(words[Ctx.ARENA_SIZE]))
+            words[Ctx.ARENA] = words[Ctx.ARENA_SIZE] = 0
+
+    def __del__(self) -> None:
+        if hasattr(self, "table"):
+            self.free_arena()
+
+
+@functools.cache
+def _layout_problem() -> str | None:
+    return abi.self_test()
+
+
+class Entry:
+    """One compiled version: machine code, context table and callables.
+
+    loaded: built from text that includes `emit_entry(spec)`, with at least "context", "run",
+        "entry" and "entry_into" (and "derive" if there are run-time sizes) among its names; one
+        `Loaded` serves one `Entry`, since the module holds the address of the context.
+    cells: one per shared variable. slow: called with the same arguments where the checks fail.
+    slow_into: the same for the form with outputs given. on_error: called with the status of
+    `run` unless that is 0 or -1; must raise. user: words for the context from `abi.CTX_USER` on.
+    threads: fill in the thread pool (and start it). portable: go through ctypes instead of the
+    native entry; by default only where object layouts are not the known ones.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        spec: EntrySpec,
+        cells: Sequence[SharedCell],
+        slow: Callable[..., Any],
+        on_error: Callable[[int], Any],
+        user: Sequence[int] = (),
+        slow_into: Callable[..., Any] | None = None,
+        name: str = "compiled",
+        threads: bool = False,
+        portable: bool | None = None,
+    ) -> None:
+        if len(cells) != len(spec.shared):
+            raise ValueError(f"{len(spec.shared)} shared variables, but {len(cells)} cells")
+        self.loaded = loaded
+        self.spec = spec
+        self.portable = _layout_problem() is not None if portable is None else portable
+        words = np.concatenate([abi.context_words(), np.array(user, np.uint64)])
+        self._slow, self._on_error = slow, on_error
+        self._slow_into = slow_into or slow
+        self._next: Entry | None = None
+        callables = [slow, self._slow_into, on_error, self._wait, self._wait_into]
+        self._resources = _Resources(loaded, words, cells, callables)
+        for word, value in zip(
+            (Ctx.SLOW, Ctx.SLOW_INTO, Ctx.ON_ERROR, Ctx.BUSY, Ctx.BUSY_INTO), callables, strict=True
+        ):
+            words[word] = id(value)
+        memory.result_pool().fill_context(words)
+        if threads:
+            pool.fill_context(words)
+        context = ctypes.c_uint64.from_address(loaded.address("context"))
+        context.value = words.ctypes.data
+        if self.portable:
+            words[Ctx.LAST_CHECK] = _NEVER
+            self.function: Callable[..., Any] = self._portable
+            self.function_into: Callable[..., Any] = self._slow_into
+        else:
+            self._call = Builtin(name, self.address, self._resources)
+            self._call_into = Builtin(name, self.into_address, self._resources)
+            self.function = self._call.function
+            self.function_into = self._call_into.function
+
+    @property
+    def address(self) -> int:
+        """Address of the native entry."""
+        return self.loaded.address("entry")
+
+    @property
+    def into_address(self) -> int:
+        """Address of the native entry that takes the outputs as trailing arguments."""
+        return self.loaded.address("entry_into")
+
+    @property
+    def words(self) -> np.ndarray:
+        """The context table, uint64; words from `abi.CTX_USER` on may be changed between calls."""
+        return self._resources.words
+
+    def set_next(self, other: Entry | None) -> None:
+        """Set the version to try where the checks of this one fail, before the slow path."""
+        self._next = other
+        words = self.words
+        if other is None or other.portable or self.portable:
+            words[Ctx.NEXT_ENTRY] = words[Ctx.NEXT_INTO] = 0
+        else:
+            self._resources.following.append(other._resources)
+            words[Ctx.NEXT_ENTRY] = other.address
+            words[Ctx.NEXT_INTO] = other.into_address
+
+    def retarget(self, other: Entry) -> None:
+        """Let this entry's callables begin with another version's entry from now on."""
+        if self.portable or other.portable:
+            self.function = other.function
+            return
+        self._call.retarget(other.address, other._resources)
+        self._call_into.retarget(other.into_address, other._resources)
+
+    def free_arena(self) -> None:
+        """Give the scratch memory back; the next call takes new one."""
+        self._resources.free_arena()
+
+    def _ready(self) -> bool:
+        pairs = zip(self._resources.cells, self.spec.shared_writes, strict=True)
+        return all(cell.state == 0 if written else cell.state >= 0 for cell, written in pairs)
+
+    def _wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a call that found a shared variable in use: wait, then call again."""
+        wait_until(self._ready)
+        return self.function(*args, **kwargs)
+
+    def _wait_into(self, *args: Any, **kwargs: Any) -> Any:
+        wait_until(self._ready)
+        return self.function_into(*args, **kwargs)
+
+    def _portable(self, *args: Any, **kwargs: Any) -> Any:
+        following = self._next.function if self._next is not None else self._slow
+        if kwargs:
+            return following(*args, **kwargs)
+        loaded, cells = self.loaded, self._resources.cells
+        derive = loaded.address("derive") if self.spec.n_dims else 0
+        with ExitStack() as stack:
+            arrays = [
+                stack.enter_context(cell.writing() if written else cell.reading())
+                for cell, written in zip(cells, self.spec.shared_writes, strict=True)
+            ]
+            try:
+                return abi.call_through_ctypes(
+                    self.spec,
+                    loaded.address("run"),
+                    derive,
+                    self.words.ctypes.data,
+                    args,
+                    arrays,
+                    self._on_error,
+                )
+            except abi.GuardError:
+                pass
+        return following(*args)
+
+
+def make_callable_class(
+    name: str, function: Callable[..., Any], attributes: dict[str, Any] | None = None
+) -> type:
+    """Return a class whose instances are called through `function` without a Python frame.
+
+    A builtin does not bind, so `__call__` gets the arguments alone, not the instance.
+    """
+    return type(name, (), {**(attributes or {}), "__call__": function})

@@ -1,0 +1,103 @@
+"""tanh, sinh, cosh and their inverses."""
+
+from __future__ import annotations
+
+from symgraph.core.dtype import FLOAT32, FLOAT64
+from symgraph.cpu.vecmath import coefficients as c
+from symgraph.cpu.vecmath.exponential import (
+    EXP_RANGE,
+    LN2,
+    LOG2_E,
+    exp_accurate,
+    power_of_two,
+)
+from symgraph.cpu.vecmath.logarithm import (
+    guard_domain,
+    log1p_reduced,
+    log1p_split,
+)
+from symgraph.cpu.vecmath.floats import FORMATS, INF, horner, with_sign
+from symgraph.loops.grammar import Builder, Expr
+
+# From here on tanh rounds to 1.
+TANH_ONE = {FLOAT32: 9.1, FLOAT64: 19.2}
+TANH_POLYNOMIAL = 0.55
+
+
+def tanh(s: Builder, x: Expr) -> Expr:
+    """Return tanh: a polynomial for |x| < 0.55, else 1 - 2 / (e**2|x| + 1)."""
+    form = FORMATS[x.dtype]
+    a = s.abs(x)
+    t = s.fmin(s.const(TANH_ONE[x.dtype], x.dtype), a)
+    magic = form.magic + form.bias
+    shifted = s.fma(t, 2 * LOG2_E, magic)
+    n = shifted - magic
+    # The weight of an error of e**2t is below 0.4 and falls fast: log 2 in one part will do.
+    r = s.fma(n, -sum(LN2[x.dtype]), t + t)
+    e = s.fma(r, horner(s, r, c.EXP_HALF[x.dtype]), 1.0) * power_of_two(s, shifted)
+    large = 1.0 - 2.0 / (e + 1.0)
+    z = t * t
+    small = s.fma(t * z, horner(s, z, c.TANH[x.dtype]), t)
+    return with_sign(s, s.select(t < TANH_POLYNOMIAL, small, large), x)
+
+
+def half_exp(s: Builder, a: Expr) -> Expr:
+    """Return e**a / 2 for a >= 0, finite for as long as the half is."""
+    return exp_accurate(s, s.fmin(s.const(EXP_RANGE[a.dtype][1] + 2.0, a.dtype), a), -1)
+
+
+def sinh(s: Builder, x: Expr) -> Expr:
+    """Return (e**x - e**-x) / 2; a polynomial for |x| < 1."""
+    a = s.abs(x)
+    half = half_exp(s, a)
+    large = half - 0.25 / half
+    z = x * x
+    small = s.fma(a * z, horner(s, z, c.SINH[x.dtype]), a)
+    return with_sign(s, s.select(a < 1.0, small, large), x)
+
+
+def cosh(s: Builder, x: Expr) -> Expr:
+    """Return (e**x + e**-x) / 2."""
+    half = half_exp(s, s.abs(x))
+    return half + 0.25 / half
+
+
+def odd_series(s: Builder, a: Expr, table: c.Table) -> Expr:
+    """Return a + a z p(z), z = a**2."""
+    z = a * a
+    return s.fma(a * z, horner(s, z, table[a.dtype]), a)
+
+
+def asinh(s: Builder, x: Expr) -> Expr:
+    """Return log(x + sqrt(x**2 + 1)): a polynomial below 0.5, log(2 |x|) from 2**(fraction/2 + 2)."""
+    form = FORMATS[x.dtype]
+    a = s.abs(x)
+    huge = a >= 2.0 ** (form.fraction // 2 + 3)
+    square = a * a
+    t = a + square / (s.sqrt(square + 1.0) + 1.0)
+    k, f = log1p_split(s, s.select(huge, a, t))
+    value = log1p_reduced(s, k + s.select(huge, s.const(1.0, x.dtype), 0.0), f)
+    value = s.select(a < 0.5, odd_series(s, a, c.ASINH), value)
+    return with_sign(s, s.select(a < INF, value, a), x)
+
+
+def acosh(s: Builder, x: Expr) -> Expr:
+    """Return log(x + sqrt(x**2 - 1)) for x >= 1, NaN below."""
+    form = FORMATS[x.dtype]
+    huge = x >= 2.0 ** (form.fraction // 2 + 3)
+    t = x - 1.0
+    root = t + s.sqrt(s.fma(t, t, t + t))
+    k, f = log1p_split(s, s.select(huge, x, root))
+    value = log1p_reduced(s, k + s.select(huge, s.const(1.0, x.dtype), 0.0), f)
+    # sqrt has given NaN below 1 already; the guard adds infinity.
+    return s.select(x < 1.0, float("nan"), s.select(x < INF, value, x))
+
+
+def atanh(s: Builder, x: Expr) -> Expr:
+    """Return log((1 + x) / (1 - x)) / 2: a polynomial below 0.5."""
+    a = s.abs(x)
+    k, f = log1p_split(s, (a + a) / (1.0 - a))
+    value = guard_domain(s, 1.0 - a, 0.0, log1p_reduced(s, k, f) * 0.5)
+    value = s.select(s.eq(a, 1.0), INF, value)
+    value = s.select(a < 0.5, odd_series(s, a, c.ATANH), value)
+    return s.copysign(value, x)

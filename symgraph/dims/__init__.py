@@ -1,0 +1,1 @@
+"""Symbolic integers: the sizes of tensors that are not known when the graph is built."""

@@ -1,0 +1,270 @@
+"""Symbolic sizes: polynomials with integer coefficients over symbols and opaque integer calls.
+
+A size is a Python `int` or a `Dim`; arithmetic on the two mixes freely and folds to `int` whenever
+no symbol is left. Dims are interned, so equal normal forms are the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from weakref import WeakValueDictionary
+
+Size = "int | Dim"
+_serial = count()
+
+
+class Atom:
+    """What a polynomial is built from: a free symbol, or a call such as `a // b` on sizes."""
+
+    __slots__ = ("__weakref__", "args", "kind", "low", "name", "serial")
+
+    def __init__(self, kind: str, name: str, args: tuple[int | Dim, ...], low: int) -> None:
+        self.kind, self.name, self.args, self.low = kind, name, args, low
+        self.serial = next(_serial)
+
+    def __repr__(self) -> str:
+        if self.kind == "symbol":
+            return self.name
+        return f"{self.kind}({', '.join(map(repr, self.args))})"
+
+
+Monomial = tuple[Atom, ...]
+_dims: WeakValueDictionary[tuple[tuple[Monomial, int], ...], Dim] = WeakValueDictionary()
+_calls: WeakValueDictionary[tuple[str, tuple[object, ...]], Atom] = WeakValueDictionary()
+
+
+class Dim:
+    """A size that is not a constant. Make one with `symbol(name)` and arithmetic."""
+
+    __slots__ = ("__weakref__", "terms")
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __repr__(self) -> str:
+        parts = []
+        for monomial, coefficient in self.terms:
+            factors = [repr(a) for a in monomial]
+            if coefficient != 1 or not factors:
+                factors.insert(0, str(coefficient))
+            parts.append("*".join(factors))
+        return " + ".join(parts)
+
+    def __add__(self, other: int | Dim) -> int | Dim:
+        total = dict(self.terms)
+        for monomial, c in _terms(other):
+            total[monomial] = total.get(monomial, 0) + c
+        return _intern(total)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> int | Dim:
+        return self * -1
+
+    def __sub__(self, other: int | Dim) -> int | Dim:
+        return self + (-other)
+
+    def __rsub__(self, other: int | Dim) -> int | Dim:
+        return (-self) + other
+
+    def __mul__(self, other: int | Dim) -> int | Dim:
+        product: dict[Monomial, int] = {}
+        for m1, c1 in self.terms:
+            for m2, c2 in _terms(other):
+                m = tuple(sorted(m1 + m2, key=_order))
+                product[m] = product.get(m, 0) + c1 * c2
+        return _intern(product)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: int | Dim) -> int | Dim:
+        exact = exact_div(self, other)
+        return exact if exact is not None else _call("floordiv", self, other)
+
+    def __rfloordiv__(self, other: int) -> int | Dim:
+        return 0 if other == 0 else _call("floordiv", other, self)
+
+    def __mod__(self, other: int | Dim) -> int | Dim:
+        return 0 if exact_div(self, other) is not None else _call("mod", self, other)
+
+    def __rmod__(self, other: int) -> int | Dim:
+        return _call("mod", other, self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"the size {self!r} is symbolic: its truth is not known")
+
+
+def symbol(name: str, low: int = 0) -> Dim:
+    """Return a fresh size with the given name that is at least `low`."""
+    return _intern({(Atom("symbol", name, (), low),): 1})  # type: ignore[return-value]
+
+
+def minimum(a: int | Dim, b: int | Dim) -> int | Dim:
+    """Return the smaller of two sizes."""
+    if a is b or provably_le(a, b):
+        return a
+    return b if provably_le(b, a) else _call("min", a, b)
+
+
+def maximum(a: int | Dim, b: int | Dim) -> int | Dim:
+    """Return the larger of two sizes."""
+    if a is b or provably_le(a, b):
+        return b
+    return a if provably_le(b, a) else _call("max", a, b)
+
+
+def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
+    """Return the size of two axes broadcast together, as NumPy does: equal, or one of them is 1.
+
+    Two constants that clash raise `ValueError`; where symbols are involved the check is left to the
+    time when they are known.
+    """
+    if a is b or a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        raise ValueError(f"sizes {a} and {b} do not broadcast")
+    return _call("broadcast", a, b)
+
+
+def exact_div(a: int | Dim, b: int | Dim) -> int | Dim | None:
+    """Return `a / b` where `b` is a single term that divides every term of `a`, else None."""
+    divisor = _terms(b)
+    if a is b:
+        return 1
+    if len(divisor) != 1 or divisor[0][1] == 0:
+        return None
+    (monomial, c), quotient = divisor[0], {}
+    for m, k in _terms(a):
+        rest = list(m)
+        for atom in monomial:
+            if atom not in rest:
+                return None
+            rest.remove(atom)
+        if k % c:
+            return None
+        quotient[tuple(rest)] = k // c
+    return _intern(quotient)
+
+
+def lower_bound(a: int | Dim) -> int | None:
+    """Return a number that `a` is never below, or None when nothing is known."""
+    total = 0
+    for monomial, c in _terms(a):
+        if monomial and c < 0:
+            return None
+        product = c
+        for atom in monomial:
+            if atom.low < 0:
+                return None
+            product *= atom.low
+        total += product
+    return total
+
+
+def provably_le(a: int | Dim, b: int | Dim) -> bool:
+    """Tell whether `a <= b` for all values of the symbols (False also means: not known)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a <= b
+    low = lower_bound(b - a)
+    return low is not None and low >= 0
+
+
+def substitute(a: int | Dim, values: Callable[[Atom], int | Dim | None]) -> int | Dim:
+    """Replace symbols: `values(atom)` is the new size of a symbol, or None to leave it.
+
+    Raises `ValueError` when a `broadcast` of the result clashes.
+    """
+    if isinstance(a, int):
+        return a
+    total: int | Dim = 0
+    for monomial, c in a.terms:
+        product: int | Dim = c
+        for atom in monomial:
+            product = product * _substitute_atom(atom, values)
+        total = total + product
+    return total
+
+
+def symbols(a: int | Dim) -> set[Atom]:
+    """Return the symbols that `a` depends on."""
+    if isinstance(a, int):
+        return set()
+    found: set[Atom] = set()
+    for monomial, _ in a.terms:
+        for atom in monomial:
+            found |= {atom} if atom.kind == "symbol" else set().union(*map(symbols, atom.args))
+    return found
+
+
+def evaluate(a: int | Dim, values: Mapping[Atom, int]) -> int:
+    """Return the number that `a` is when every symbol has a value."""
+    result = substitute(a, values.get)
+    if not isinstance(result, int):
+        raise KeyError(f"the size {a!r} depends on symbols without a value")
+    return result
+
+
+def _order(atom: Atom) -> int:
+    return atom.serial
+
+
+def _terms(a: int | Dim) -> tuple[tuple[Monomial, int], ...]:
+    return a.terms if isinstance(a, Dim) else (((), int(a)),)
+
+
+def _intern(terms: dict[Monomial, int]) -> int | Dim:
+    key = tuple(
+        sorted(
+            ((m, c) for m, c in terms.items() if c),
+            key=lambda t: (-len(t[0]), tuple(map(_order, t[0]))),
+        )
+    )
+    if not key:
+        return 0
+    if len(key) == 1 and not key[0][0]:
+        return key[0][1]
+    found = _dims.get(key)
+    if found is None:
+        found = Dim()
+        found.terms = key
+        _dims[key] = found
+    return found
+
+
+_FOLD: dict[str, Callable[[int, int], int]] = {
+    "floordiv": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "min": min,
+    "max": max,
+}
+
+
+def _call(kind: str, a: int | Dim, b: int | Dim) -> int | Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return _FOLD[kind](a, b)
+    key = (kind, (a, b))
+    atom = _calls.get(key)
+    if atom is None:
+        low_a, low_b = lower_bound(a), lower_bound(b)
+        known = low_a is not None and low_b is not None
+        low = -1
+        if kind in ("floordiv", "mod") and low_a is not None and low_a >= 0:
+            low = 0
+        elif kind in ("min", "max", "broadcast") and known:
+            low = max(low_a, low_b) if kind == "max" else min(low_a, low_b)  # type: ignore
+        atom = Atom(kind, kind, (a, b), low)
+        _calls[key] = atom
+    return _intern({(atom,): 1})
+
+
+def _substitute_atom(atom: Atom, values: Callable[[Atom], int | Dim | None]) -> int | Dim:
+    if atom.kind == "symbol":
+        new = values(atom)
+        return _intern({(atom,): 1}) if new is None else new
+    a, b = (substitute(x, values) for x in atom.args)
+    if atom.kind == "floordiv":
+        return a // b
+    if atom.kind == "mod":
+        return a % b
+    return {"min": minimum, "max": maximum, "broadcast": broadcast}[atom.kind](a, b)

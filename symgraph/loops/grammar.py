@@ -1,0 +1,555 @@
+"""The loop IR: scalar expressions over axes, buffers, and the nests that store them.
+
+A tensor is a function of an index; an `Expr` is the value of that function at a symbolic index.
+Fusing a producer into its consumer is calling its function, a view only changes the index, and
+equal expressions are one object (each `Builder` interns what it makes).
+
+    value = const | axis | affine | load | reduce | unary | binary | compare | select | cast ...
+    nest  = axes, stores (buffer, address, value)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from symgraph.core.dtype import BOOL, INT64, DType
+from symgraph.dims.dim import Dim, exact_div, provably_le
+
+Size = int | Dim
+Index = "int | Dim | Expr"
+
+INDEX = INT64
+ARITHMETIC = {"add", "sub", "mul", "div", "rem", "min", "max", "fmin", "fmax", "copysign"}
+BITWISE = {"and", "or", "xor", "shl", "lshr", "ashr"}
+COMPARE = {"lt", "le", "gt", "ge", "eq", "ne"}
+UNARY = {"neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint"}
+# Functions that a target expands to the operations above (cpu/vecmath).
+MATH = {
+    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
+    *("asinh", "acosh", "atanh", "erf", "erfc", "cbrt", "sigmoid", "softplus"),
+}
+MATH2 = {"pow", "atan2"}
+REDUCTIONS = {"sum", "prod", "max", "min", "any", "all", "or", "and"}
+
+
+class Axis:
+    """A loop variable that runs over `range(extent)`; `bit` is its place in free-axis masks."""
+
+    __slots__ = ("bit", "extent", "name")
+
+    def __init__(self, name: str, extent: Size, bit: int) -> None:
+        self.name, self.extent, self.bit = name, extent, bit
+
+    def __repr__(self) -> str:
+        return f"{self.name}<{self.extent}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """A contiguous array of `size` elements; `shape` is kept for people and for the verifier."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Size, ...]
+    kind: str  # "input", "shared", "output", "constant", "temporary"
+    slot: int = 0
+
+    @property
+    def size(self) -> Size:
+        size: Size = 1
+        for extent in self.shape:
+            size = size * extent
+        return size
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Expr:
+    """One scalar value; made by a `Builder`, compared by identity."""
+
+    __slots__ = ("args", "builder", "cost", "data", "dtype", "free", "op")
+    op: str
+    args: tuple[Expr, ...]
+    data: Any
+    dtype: DType
+    free: int  # bit mask of the axes the value depends on
+    cost: int  # operations in the tree, for fusion decisions
+    builder: Builder
+
+    def __add__(self, other: Any) -> Expr:
+        return self.builder.binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Expr:
+        return self.builder.binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Expr:
+        return self.builder.binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Expr:
+        return self.builder.binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Expr:
+        return self.builder.binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Expr:
+        return self.builder.binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Expr:
+        return self.builder.binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Expr:
+        return self.builder.binary("div", other, self)
+
+    def __neg__(self) -> Expr:
+        return self.builder.unary("neg", self)
+
+    def __invert__(self) -> Expr:
+        return self.builder.unary("not", self)
+
+    def __and__(self, other: Any) -> Expr:
+        return self.builder.binary("and", self, other)
+
+    def __or__(self, other: Any) -> Expr:
+        return self.builder.binary("or", self, other)
+
+    def __xor__(self, other: Any) -> Expr:
+        return self.builder.binary("xor", self, other)
+
+    def __lshift__(self, other: Any) -> Expr:
+        return self.builder.binary("shl", self, other)
+
+    def __rshift__(self, other: Any) -> Expr:
+        """Shift right: arithmetic for signed types, logical for unsigned ones."""
+        return self.builder.binary("lshr" if self.dtype.kind == "u" else "ashr", self, other)
+
+    def __lt__(self, other: Any) -> Expr:
+        return self.builder.binary("lt", self, other)
+
+    def __le__(self, other: Any) -> Expr:
+        return self.builder.binary("le", self, other)
+
+    def __gt__(self, other: Any) -> Expr:
+        return self.builder.binary("gt", self, other)
+
+    def __ge__(self, other: Any) -> Expr:
+        return self.builder.binary("ge", self, other)
+
+    def __repr__(self) -> str:
+        return format_expr(self)
+
+
+class Builder:
+    """Makes interned expressions. Op lowerings and vector math are written against it as `s`.
+
+    Python numbers are accepted wherever the other operand fixes the dtype.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[tuple[Any, ...], Expr] = {}
+        self._axes: dict[tuple[str, Size], Axis] = {}
+        self.axis_list: list[Axis] = []
+
+    # -- leaves ------------------------------------------------------------------------------
+    def axis(self, name: str, extent: Size) -> Axis:
+        """Return the axis of this name and extent; the same pair is the same axis."""
+        found = self._axes.get((name, extent))
+        if found is None:
+            found = Axis(name, extent, 1 << len(self.axis_list))
+            self._axes[name, extent] = found
+            self.axis_list.append(found)
+        return found
+
+    def at(self, axis: Axis) -> Expr:
+        """Return the current value of a loop variable as an index expression."""
+        return self._make("axis", (), axis, INDEX, axis.bit)
+
+    def const(self, value: Any, dtype: DType) -> Expr:
+        """Return a constant; the sign of zero and NaN are kept apart in the key."""
+        number = dtype.numpy.type(value)
+        key = ("const", dtype, number.tobytes())
+        found = self._table.get(key)
+        if found is None:
+            found = self._new("const", (), number.item(), dtype, 0)
+            self._table[key] = found
+        return found
+
+    def load(self, buffer: Buffer, address: Index, guard: Expr | None = None) -> Expr:
+        """Read element `address` of the flat buffer; 0 where `guard` is false (nothing is read)."""
+        a = self.index(address)
+        args = (a,) if guard is None else (a, guard)
+        free = a.free if guard is None else a.free | guard.free
+        return self._make("load", args, buffer, buffer.dtype, free)
+
+    def reduce(self, kind: str, axes: tuple[Axis, ...], value: Expr) -> Expr:
+        """Combine `value` over all points of `axes` (they are bound here)."""
+        bound = 0
+        for axis in axes:
+            bound |= axis.bit
+        return self._make("reduce", (value,), (kind, axes), value.dtype, value.free & ~bound)
+
+    # -- values ------------------------------------------------------------------------------
+    def unary(self, op: str, x: Expr) -> Expr:
+        return self._make(op, (x,), None, x.dtype, x.free)
+
+    def binary(self, op: str, x: Any, y: Any) -> Expr:
+        x, y = self._pair(x, y)
+        dtype = BOOL if op in COMPARE else x.dtype
+        return self._make(op, (x, y), None, dtype, x.free | y.free)
+
+    def eq(self, x: Any, y: Any) -> Expr:
+        return self.binary("eq", x, y)
+
+    def ne(self, x: Any, y: Any) -> Expr:
+        return self.binary("ne", x, y)
+
+    def fma(self, x: Expr, y: Any, z: Any) -> Expr:
+        """x * y + z with one rounding."""
+        y, z = self._like(y, x), self._like(z, x)
+        return self._make("fma", (x, y, z), None, x.dtype, x.free | y.free | z.free)
+
+    def select(self, condition: Expr, x: Any, y: Any) -> Expr:
+        """x where the condition holds, else y (both are evaluated)."""
+        x, y = self._pair(x, y)
+        if x is y:
+            return x
+        free = condition.free | x.free | y.free
+        return self._make("select", (condition, x, y), None, x.dtype, free)
+
+    def cast(self, x: Expr, dtype: DType) -> Expr:
+        """Convert the value as C does (float to bool: not equal to zero)."""
+        if x.dtype is dtype:
+            return x
+        return self._make("cast", (x,), None, dtype, x.free)
+
+    def bitcast(self, x: Expr, dtype: DType) -> Expr:
+        """Reinterpret the bits as another type of the same width."""
+        return x if x.dtype is dtype else self._make("bitcast", (x,), None, dtype, x.free)
+
+    def isnan(self, x: Expr) -> Expr:
+        return self.binary("ne", x, x)
+
+    def __getattr__(self, name: str) -> Any:
+        """`s.exp(x)`, `s.max(x, y)`, `s.sqrt(x)`: every operation is a method."""
+        if name in UNARY or name in MATH:
+            return lambda x: self.unary(name, x)
+        if name in ARITHMETIC or name in MATH2 or name in BITWISE or name in COMPARE:
+            return lambda x, y: self.binary(name, x, y)
+        raise AttributeError(name)
+
+    # -- index arithmetic --------------------------------------------------------------------
+    def index(self, value: Index) -> Expr:
+        """Return the affine form of an index (an `int`, a size, or an expression)."""
+        if isinstance(value, Expr):
+            if value.op == "affine":
+                return value
+            return self._affine({value: 1}, 0)
+        return self._affine({}, value)
+
+    def iadd(self, a: Index, b: Index) -> Expr:
+        """a + b on indices."""
+        a, b = self.index(a), self.index(b)
+        if not b.args and b.data[1] == 0:
+            return a
+        terms = dict(zip(a.args, a.data[0], strict=True))
+        for atom, c in zip(b.args, b.data[0], strict=True):
+            terms[atom] = terms.get(atom, 0) + c
+        return self._affine(terms, a.data[1] + b.data[1])
+
+    def imul(self, a: Index, c: Size) -> Expr:
+        """a * c on indices; `c` is a size."""
+        a = self.index(a)
+        if isinstance(c, int) and c == 1:
+            return a
+        terms = {atom: k * c for atom, k in zip(a.args, a.data[0], strict=True)}
+        return self._affine(terms, a.data[1] * c)
+
+    def isub(self, a: Index, b: Index) -> Expr:
+        """a - b on indices."""
+        return self.iadd(a, self.imul(b, -1))
+
+    def ifloordiv(self, a: Index, c: Size) -> Expr:
+        """a // c for a index that is never negative; splits off what `c` divides."""
+        divided, rest = self._split(self.index(a), c)
+        low, high = self.bounds(rest)
+        if low is not None and high is not None and _le(0, low) and _le(high, c - 1):
+            return divided
+        atom = self._make("ifloordiv", (rest,), c, INDEX, rest.free)
+        return self.iadd(divided, atom)
+
+    def imod(self, a: Index, c: Size) -> Expr:
+        """a % c for an index that is never negative."""
+        _, rest = self._split(self.index(a), c)
+        low, high = self.bounds(rest)
+        if low is not None and high is not None and _le(0, low) and _le(high, c - 1):
+            return rest
+        return self.index(self._make("imod", (rest,), c, INDEX, rest.free))
+
+    def bounds(self, a: Expr) -> tuple[Size | None, Size | None]:
+        """Return sizes that an index is never below / above, None where not known."""
+        if a.op == "axis":
+            return 0, a.data.extent - 1
+        if a.op == "imod":
+            return 0, a.data - 1
+        if a.op == "ifloordiv":
+            _, high = self.bounds(a.args[0])
+            return 0, None if high is None else high // a.data
+        if a.op != "affine":
+            return None, None
+        low: Size | None = a.data[1]
+        high: Size | None = a.data[1]
+        for atom, c in zip(a.args, a.data[0], strict=True):
+            lo, hi = self.bounds(atom)
+            if not isinstance(c, int) and not provably_le(0, c):
+                return None, None
+            if isinstance(c, int) and c < 0:
+                lo, hi = hi, lo
+            low = None if low is None or lo is None else low + lo * c
+            high = None if high is None or hi is None else high + hi * c
+        return low, high
+
+    def inside(self, a: Index, extent: Size) -> Expr | None:
+        """Return the condition `0 <= a < extent`, or None where it always holds."""
+        a = self.index(a)
+        low, high = self.bounds(a)
+        condition = None
+        if low is None or not _le(0, low):
+            condition = self.binary("ge", a, self.index(0))
+        if high is None or not _le(high, extent - 1):
+            below = self.binary("lt", a, self.index(extent))
+            condition = below if condition is None else condition & below
+        return condition
+
+    def as_index(self, x: Expr) -> Expr:
+        """Use an integer value as an index (a gather)."""
+        return self.index(self._make("as_index", (self.cast(x, INT64),), None, INDEX, x.free))
+
+    def as_value(self, a: Index, dtype: DType) -> Expr:
+        """Use an index as a value (arange, argmax, random counters)."""
+        return self.cast(self.index(a), dtype)
+
+    # -- substitution ------------------------------------------------------------------------
+    def replace(self, e: Expr, values: dict[Axis, Index], memo: dict[Expr, Expr]) -> Expr:
+        """Replace loop variables by other indices."""
+        mask = 0
+        for axis in values:
+            mask |= axis.bit
+        return self._replace(e, {a: self.index(v) for a, v in values.items()}, mask, memo)
+
+    def _replace(
+        self, e: Expr, values: dict[Axis, Expr], mask: int, memo: dict[Expr, Expr]
+    ) -> Expr:
+        if not e.free & mask:
+            return e
+        found = memo.get(e)
+        if found is not None:
+            return found
+        if e.op == "axis":
+            new = values[e.data]
+        elif e.op == "affine":
+            new = self.index(e.data[1])
+            for atom, c in zip(e.args, e.data[0], strict=True):
+                new = self.iadd(new, self.imul(self._replace(atom, values, mask, memo), c))
+        else:
+            args = tuple(self._replace(a, values, mask, memo) for a in e.args)
+            new = self.rebuild(e, args)
+        memo[e] = new
+        return new
+
+    def rebuild(self, e: Expr, args: tuple[Expr, ...]) -> Expr:
+        """Make the same operation on other arguments."""
+        if e.op == "reduce":
+            return self.reduce(e.data[0], e.data[1], args[0])
+        if e.op == "ifloordiv":
+            return self.ifloordiv(args[0], e.data)
+        if e.op == "imod":
+            return self.imod(args[0], e.data)
+        if e.op == "load":
+            return self.load(e.data, *args)
+        free = 0
+        for a in args:
+            free |= a.free
+        return self._make(e.op, args, e.data, e.dtype, free)
+
+    # -- internals ---------------------------------------------------------------------------
+    def _make(
+        self, op: str, args: tuple[Expr, ...], data: Any, dtype: DType, free: int
+    ) -> Expr:
+        key = (op, args, data, dtype)
+        found = self._table.get(key)
+        if found is None:
+            found = self._new(op, args, data, dtype, free)
+            self._table[key] = found
+        return found
+
+    def _new(self, op: str, args: tuple[Expr, ...], data: Any, dtype: DType, free: int) -> Expr:
+        e = Expr()
+        e.op, e.args, e.data, e.dtype, e.free, e.builder = op, args, data, dtype, free, self
+        e.cost = _COST.get(op, 1) + sum(a.cost for a in args)
+        return e
+
+    def _pair(self, x: Any, y: Any) -> tuple[Expr, Expr]:
+        if not isinstance(x, Expr):
+            return self.const(x, y.dtype), y
+        if not isinstance(y, Expr):
+            return x, self.const(y, x.dtype)
+        if x.dtype is not y.dtype:
+            raise TypeError(f"loop IR operands differ in dtype: {x.dtype} and {y.dtype}")
+        return x, y
+
+    def _like(self, x: Any, like: Expr) -> Expr:
+        return x if isinstance(x, Expr) else self.const(x, like.dtype)
+
+    def _affine(self, terms: dict[Expr, Size], constant: Size) -> Expr:
+        # An affine atom inside an affine form is spliced in, so that the form stays flat.
+        flat: dict[Expr, Size] = {}
+        for atom, c in terms.items():
+            if isinstance(c, int) and c == 0:
+                continue
+            if atom.op == "affine":
+                for inner, k in zip(atom.args, atom.data[0], strict=True):
+                    flat[inner] = flat.get(inner, 0) + k * c
+                constant = constant + atom.data[1] * c
+            elif atom.op == "axis" and isinstance(atom.data.extent, int) and atom.data.extent == 1:
+                continue  # the only value of the loop variable is 0
+            else:
+                flat[atom] = flat.get(atom, 0) + c
+        items = [(a, c) for a, c in flat.items() if not (isinstance(c, int) and c == 0)]
+        items.sort(key=lambda t: (t[0].op != "axis", t[0].free, id(t[0])))
+        free = 0
+        for atom, _ in items:
+            free |= atom.free
+        args = tuple(a for a, _ in items)
+        return self._make("affine", args, (tuple(c for _, c in items), constant), INDEX, free)
+
+    def _split(self, a: Expr, c: Size) -> tuple[Expr, Expr]:
+        """Write a = c * divided + rest, with every term that `c` divides in `divided`."""
+        divided: dict[Expr, Size] = {}
+        rest: dict[Expr, Size] = {}
+        for atom, k in zip(a.args, a.data[0], strict=True):
+            quotient = exact_div(k, c)
+            if quotient is not None:
+                divided[atom] = quotient
+            else:
+                rest[atom] = k
+        k = a.data[1]
+        if isinstance(k, int) and isinstance(c, int):
+            return self._affine(divided, k // c), self._affine(rest, k % c)
+        quotient = exact_div(k, c)
+        if quotient is not None:
+            return self._affine(divided, quotient), self._affine(rest, 0)
+        return self._affine(divided, 0), self._affine(rest, k)
+
+
+_COST = {"const": 0, "axis": 0, "affine": 0, "load": 1, "cast": 1, "div": 4, "sqrt": 4, "rem": 8}
+_COST |= dict.fromkeys(MATH, 12) | dict.fromkeys(MATH2, 24) | {"ifloordiv": 12, "imod": 12}
+
+
+def _le(a: Size, b: Size) -> bool:
+    return provably_le(a, b)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """Write `value` to element `address` of `buffer` at every point of the nest."""
+
+    buffer: Buffer
+    address: Expr
+    value: Expr
+    guard: Expr | None = None
+    accumulate: bool = False  # add to what is there: duplicates in a scatter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nest:
+    """Loops over `axes` (outermost first) around a list of stores.
+
+    `serial` nests must run their points in order (scatter with duplicates). A `scan` nest carries
+    an accumulator along its last axis: each store writes the running combination.
+    """
+
+    axes: tuple[Axis, ...]
+    stores: tuple[Store, ...]
+    serial: bool = False
+    scan: str | None = None
+    origin: tuple[Any, ...] = ()  # the graph nodes it computes, for reports
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LibraryCall:
+    """A call of a library or of a generated kernel on whole buffers, e.g. a matrix product."""
+
+    name: str
+    outputs: tuple[Buffer, ...]
+    inputs: tuple[Buffer, ...]
+    params: Any = None
+    origin: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """Stop the function with error `code` where `condition` holds at any point of `axes`."""
+
+    axes: tuple[Axis, ...]
+    condition: Expr
+    code: int
+    origin: tuple[Any, ...] = ()
+
+
+Statement = Nest | LibraryCall | Check
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """What a function does: buffers and the ordered statements over them."""
+
+    builder: Builder
+    buffers: list[Buffer] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+
+
+def format_expr(e: Expr, limit: int = 400) -> str:
+    """Print an expression for people."""
+    text = _format(e)
+    return text if len(text) <= limit else text[:limit] + " ..."
+
+
+def _format(e: Expr) -> str:
+    if e.op == "const":
+        return repr(e.data)
+    if e.op == "axis":
+        return str(e.data.name)
+    if e.op == "affine":
+        parts = [
+            _format(a) if c == 1 else f"{c}*{_format(a)}"
+            for a, c in zip(e.args, e.data[0], strict=True)
+        ]
+        if e.data[1] != 0 or not parts:
+            parts.append(str(e.data[1]))
+        return " + ".join(parts)
+    if e.op == "load":
+        guard = f" if {_format(e.args[1])}" if len(e.args) > 1 else ""
+        return f"{e.data.name}[{_format(e.args[0])}{guard}]"
+    if e.op == "reduce":
+        return f"{e.data[0]}[{', '.join(map(repr, e.data[1]))}]({_format(e.args[0])})"
+    name = f"{e.op}.{e.dtype}" if e.op in ("cast", "bitcast") else e.op
+    return f"{name}({', '.join(map(_format, e.args))})"
+
+
+def walk(roots: Iterable[Expr]) -> list[Expr]:
+    """Return all expressions below `roots`, arguments before users."""
+    seen: set[Expr] = set()
+    order: list[Expr] = []
+    stack: list[tuple[Expr, bool]] = [(r, False) for r in roots]
+    while stack:
+        e, done = stack.pop()
+        if done:
+            order.append(e)
+        elif e not in seen:
+            seen.add(e)
+            stack.append((e, True))
+            stack.extend((a, False) for a in e.args if a not in seen)
+    return order

@@ -1,0 +1,180 @@
+"""Arrays made from sizes and numbers: constants, ranges, identity, triangles, diagonals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.config import config
+from symgraph.core.dtype import BOOL, INT64, as_dtype
+from symgraph.core.node import Node, as_node, constant, weak_dtype
+from symgraph.core.op import Op, function, normal_axis, o, register
+from symgraph.core.types import TensorType
+from symgraph.dims.dim import maximum
+from symgraph.ops.base import Size, cast_to, floatx
+from symgraph.ops.shape import as_shape, as_size, reshape
+
+
+@register
+class Iota(Op):
+    name, doc = "iota", "The position along one axis of an array of the given shape."
+    params = ("shape", "axis", "dtype")
+    not_differentiable = "it has no inputs"
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield (), {"shape": (5,), "axis": 0, "dtype": dtype}
+        yield (), {"shape": (3, 40), "axis": 1, "dtype": dtype}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return TensorType(params.dtype, params.shape)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        shape, axis, dtype = node.params
+        along = np.arange(shape[axis]).astype(dtype.numpy)
+        return np.broadcast_to(along.reshape([-1] + [1] * (len(shape) - axis - 1)), shape)
+
+    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
+        return s.as_value(index[node.params.axis], node.dtype)
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        return node, None
+
+
+@function
+def iota(shape: Any, axis: int = 0, dtype: Any = INT64) -> Node:
+    """Return an array whose value is the position along `axis`."""
+    sizes = as_shape(shape)
+    return Iota.instance(shape=sizes, axis=normal_axis(axis, len(sizes)), dtype=as_dtype(dtype))
+
+
+@function
+def full(shape: Any, value: Any, dtype: Any = None) -> Node:
+    """Return an array of `shape` filled with `value` (a number or a scalar node)."""
+    if dtype is not None and not isinstance(value, Node):
+        node = constant(value, as_dtype(dtype))
+    else:
+        node = as_node(value)
+        node = node if dtype is None else cast_to(node, as_dtype(dtype))
+    return o.broadcast_to(node, as_shape(shape))
+
+
+@function
+def zeros(shape: Any, dtype: Any = None) -> Node:
+    """Return zeros of `shape`; floatX unless a dtype is given."""
+    return full(shape, 0, dtype or config.floatX)
+
+
+@function
+def ones(shape: Any, dtype: Any = None) -> Node:
+    """Return ones of `shape`; floatX unless a dtype is given."""
+    return full(shape, 1, dtype or config.floatX)
+
+
+@function
+def full_like(x: Any, value: Any, dtype: Any = None) -> Node:
+    """Return an array like `x` filled with `value`."""
+    node = as_node(x)
+    return full(node.type.shape, value, dtype or node.dtype)
+
+
+@function
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Node:
+    """Return start, start + step, ... below stop; sizes may be symbolic, the step is a number.
+
+    Integer bounds may be sizes or integer scalar inputs; float bounds must be numbers.
+    """
+    if stop is None:
+        start, stop = 0, start
+    if any(weak_dtype(v) == "f" for v in (start, stop, step)):
+        values = np.arange(float(start), float(stop), float(step))
+        return constant(values, as_dtype(dtype) if dtype else floatx())
+    if not isinstance(step, (int, np.integer)) or step == 0:
+        raise ValueError(f"arange needs a non-zero integer step, got {step!r}")
+    first, last = as_size(start), as_size(stop)
+    length = (last - first + step - (1 if step > 0 else -1)) // step
+    length = maximum(length, 0) if not isinstance(length, int) else max(length, 0)
+    kind = as_dtype(dtype) if dtype else INT64
+    position = iota((length,), 0, INT64)
+    return cast_to(position * int(step) + o.dim_value(first), kind)
+
+
+@function
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Node:
+    """Return `num` evenly spaced values from start to stop (which is hit exactly)."""
+    kind = as_dtype(dtype) if dtype else floatx()
+    a, b = cast_to(as_node(start, (kind,)), kind), cast_to(as_node(stop, (kind,)), kind)
+    parts = num - 1 if endpoint else num
+    if parts <= 0:
+        return o.broadcast_to(a, (num,))
+    t = iota((num,), 0, kind)
+    value = a + t * ((b - a) / float(parts))
+    return o.where(o.eq(t, float(num - 1)), b, value) if endpoint else value
+
+
+@function
+def eye(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
+    """Return an n x m matrix with ones on diagonal k."""
+    shape = (as_size(n), as_size(n if m is None else m))
+    on = o.eq(iota(shape, 0) + k, iota(shape, 1))
+    return cast_to(on, as_dtype(dtype or config.floatX))
+
+
+@function
+def tri(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
+    """Return an n x m matrix with ones at and below diagonal k."""
+    shape = (as_size(n), as_size(n if m is None else m))
+    return cast_to(o.ge(iota(shape, 0) + k, iota(shape, 1)), as_dtype(dtype or config.floatX))
+
+
+@function
+def tril(x: Any, k: int = 0) -> Node:
+    """Return `x` with zeros above diagonal k of the last two axes."""
+    node = as_node(x)
+    keep = tri(*node.type.shape[-2:], k=k, dtype=BOOL)
+    return o.where(keep, node, o.zeros((), node.dtype))
+
+
+@function
+def triu(x: Any, k: int = 0) -> Node:
+    """Return `x` with zeros below diagonal k of the last two axes."""
+    node = as_node(x)
+    drop = tri(*node.type.shape[-2:], k=k - 1, dtype=BOOL)
+    return o.where(drop, o.zeros((), node.dtype), node)
+
+
+@function
+def diagonal(x: Any, offset: int = 0) -> Node:
+    """Return the diagonal of the last two axes."""
+    node = as_node(x)
+    rows, columns = node.type.shape[-2:]
+    if not (isinstance(rows, int) and isinstance(columns, int)):
+        if rows is not columns or offset:
+            raise ValueError("the diagonal of a matrix of symbolic shape needs equal sizes")
+        length: Size = rows
+    else:
+        length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    start = offset if offset >= 0 else -offset * columns
+    flat = reshape(node, (*node.type.shape[:-2], rows * columns))
+    return o.slice_axis(flat, -1, start, length, columns + 1)
+
+
+@function
+def diag(x: Any, k: int = 0) -> Node:
+    """Return the diagonal of a matrix, or the matrix with the vector on diagonal k."""
+    node = as_node(x)
+    if node.ndim == 2:
+        return diagonal(node, k)
+    n = node.type.shape[0] + abs(k)
+    padded = o.pad(node, ((max(k, 0), max(-k, 0)),))
+    return o.where(eye(n, n, k, BOOL), padded[None, :], o.zeros((), node.dtype))
+
+
+@function
+def trace(x: Any) -> Node:
+    """Return the sum of the diagonal of the last two axes."""
+    return o.sum(diagonal(x), -1)
+
+

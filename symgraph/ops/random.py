@@ -1,0 +1,92 @@
+"""Counter-based random bits: Philox4x32-10 as an expression of the element index.
+
+Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Element e of draw
+number c under key (seed, stream) is word e mod 4 of philox(counter = (e // 4, c), key): it does not
+depend on fusion, vector width or threads, and can be recomputed instead of stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.dtype import UINT32, UINT64
+from symgraph.core.node import Node
+from symgraph.core.op import Op, function, register
+from symgraph.core.types import TensorType
+from symgraph.ops.shape import strides
+
+M0, M1 = 0xD2511F53, 0xCD9E8D57
+W0, W1 = 0x9E3779B9, 0xBB67AE85
+ROUNDS = 10
+MASK = 0xFFFFFFFF
+
+
+def philox(counter: list[np.ndarray], key: tuple[int, int]) -> list[np.ndarray]:
+    """Return the four output words (uint64 arrays below 2**32) of Philox4x32-10."""
+    c = [np.asarray(w, np.uint64) for w in counter]
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        p0, p1 = c[0] * np.uint64(M0), c[2] * np.uint64(M1)
+        c = [
+            (p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0),
+            p1 & np.uint64(MASK),
+            (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1),
+            p0 & np.uint64(MASK),
+        ]
+        k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
+    return c
+
+
+@register
+class RandomBits(Op):
+    name = "random_bits"
+    doc = "32 random bits per element from (seed, stream) and the draw number: Philox4x32-10."
+    params = ("shape", "key")
+    not_differentiable = "the result is made of bits"
+    opaque = True
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield (rng.integers(0, 1 << 40, ()).astype(np.uint64),), {"shape": (5, 7), "key": (3, 4)}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return TensorType(UINT32, params.shape)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        shape = node.params.shape
+        n = int(np.prod(shape))
+        e = np.arange(n, dtype=np.uint64)
+        block, draw = e // np.uint64(4), np.uint64(arrays[0])
+        high, low = draw >> np.uint64(32), draw & np.uint64(MASK)
+        counter = [block & np.uint64(MASK), block >> np.uint64(32), low, high]
+        counter = [np.broadcast_to(w, (n,)) for w in counter]
+        words = np.stack(philox(counter, node.params.key))
+        return words[e % np.uint64(4), e].astype(np.uint32).reshape(shape)
+
+    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
+        element: Any = 0
+        for i, stride in zip(index, strides(node.type.shape), strict=True):
+            element = s.iadd(element, s.imul(i, stride))
+        e = s.as_value(element, UINT64)
+        draw = read(0, ())
+        c = [(e >> 2) & MASK, e >> 34, draw & MASK, draw >> 32]
+        k0, k1 = node.params.key
+        for _ in range(ROUNDS):
+            p0, p1 = c[0] * M0, c[2] * M1
+            c = [(p1 >> 32) ^ c[1] ^ k0, p1 & MASK, (p0 >> 32) ^ c[3] ^ k1, p0 & MASK]
+            k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
+        odd, upper = s.ne(e & 1, 0), s.ne(e & 2, 0)
+        low, high = s.select(odd, c[1], c[0]), s.select(odd, c[3], c[2])
+        return s.cast(s.select(upper, high, low), UINT32)
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        raise NotImplementedError("a batched draw number: draw one array of the batched shape")
+
+
+@function
+def random_bits(draw: Node, shape: Any, key: tuple[int, int]) -> Node:
+    """Return uint32 bits of `shape` for draw number `draw` (uint64 scalar) under `key`."""
+    return RandomBits.instance(draw, shape=tuple(shape), key=key)

@@ -1,0 +1,202 @@
+"""Composed row functions: softmax, log-softmax, log-sum-exp, cross-entropy, one-hot.
+
+They stay one node until lowering, so that rewrites can see them, and are then expanded; the
+expansion fuses to one pass structure per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.node import Node, as_node, describe
+from symgraph.core.op import Op, function, normal_axes, normal_axis, o, register
+from symgraph.core.types import TensorType
+from symgraph.ops.base import batch_front, cast_to, floatx
+
+
+def as_float(x: Any) -> Node:
+    """Return `x` as a float node (integers become floatX)."""
+    node = as_node(x)
+    return node if node.dtype.is_float else cast_to(node, floatx())
+
+
+class RowOp(Op):
+    """Base of ops over the axes in `params.axes` that keep the shape or drop these axes."""
+
+    params = ("axes",)
+    keeps_shape = True
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for shape, axes in (((5,), (0,)), ((3, 40), (1,)), ((3, 4), (0,)), ((2, 3, 4), (1, 2))):
+            yield (shape,), {"axes": axes}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        x = inputs[0]
+        if not x.dtype.is_float:
+            raise DTypeError(f"{self.name} needs floats, got {x.type}")
+        if self.keeps_shape:
+            return x.type
+        return x.type.with_shape(
+            tuple(n for k, n in enumerate(x.type.shape) if k not in params.axes)
+        )
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
+        return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
+
+
+def _finite_max(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    m = x.max(axes, keepdims=True, initial=-np.inf)
+    return np.where(np.isinf(m), 0, m)
+
+
+@register
+class LogSumExp(RowOp):
+    name, doc = "logsumexp", "log(sum(exp(x))) with the maximum taken out, so nothing overflows."
+    keeps_shape = False
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        x, axes = arrays[0].astype(np.float64), node.params.axes
+        with np.errstate(all="ignore"):
+            m = _finite_max(x, axes)
+            value = np.log(np.exp(x - m).sum(axes, keepdims=True)) + m
+        return np.squeeze(value, axes).astype(node.dtype.numpy)
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        x, axes = node.inputs[0], node.params.axes
+        m = o.max(x, axes, keepdims=True)
+        # an infinite maximum must not make inf - inf
+        shift = o.where(o.isinf(m), o.zeros((), x.dtype), m)
+        return o.log(o.sum(o.exp(x - shift), axes)) + o.squeeze(shift, axes)
+
+    @staticmethod
+    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+        x, axes = node.inputs[0], node.params.axes
+        return (Softmax.instance(x, axes=axes) * o.expand_dims(g, axes),)
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        x, axes = node.inputs[0], node.params.axes
+        return o.sum(Softmax.instance(x, axes=axes) * tangents[0], axes)
+
+
+@register
+class Softmax(RowOp):
+    name, doc = "softmax", "exp(x) / sum(exp(x)) with the maximum taken out."
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        x, axes = arrays[0].astype(np.float64), node.params.axes
+        with np.errstate(all="ignore"):
+            e = np.exp(x - x.max(axes, keepdims=True, initial=-np.inf))
+            return (e / e.sum(axes, keepdims=True)).astype(node.dtype.numpy)
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        x, axes = node.inputs[0], node.params.axes
+        e = o.exp(x - o.max(x, axes, keepdims=True))
+        return e * o.reciprocal(o.sum(e, axes, keepdims=True))
+
+    @staticmethod
+    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+        return (node * (g - o.sum(g * node, node.params.axes, keepdims=True)),)
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        t = tangents[0]
+        return node * (t - o.sum(t * node, node.params.axes, keepdims=True))
+
+
+@register
+class LogSoftmax(RowOp):
+    name, doc = "log_softmax", "x - logsumexp(x), with the maximum taken out."
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        x, axes = arrays[0].astype(np.float64), node.params.axes
+        with np.errstate(all="ignore"):
+            z = x - x.max(axes, keepdims=True, initial=-np.inf)
+            return (z - np.log(np.exp(z).sum(axes, keepdims=True))).astype(node.dtype.numpy)
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        x, axes = node.inputs[0], node.params.axes
+        z = x - o.max(x, axes, keepdims=True)
+        return z - o.log(o.sum(o.exp(z), axes, keepdims=True))
+
+    @staticmethod
+    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+        axes = node.params.axes
+        p = Softmax.instance(node.inputs[0], axes=axes)
+        return (g - p * o.sum(g, axes, keepdims=True),)
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        axes, t = node.params.axes, tangents[0]
+        p = Softmax.instance(node.inputs[0], axes=axes)
+        return t - o.sum(p * t, axes, keepdims=True)
+
+
+@function
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Node:
+    """Return exp(x) / sum(exp(x)) over `axis`; finite for every finite x."""
+    node = as_float(x)
+    return Softmax.instance(node, axes=normal_axes(axis, node.ndim))
+
+
+@function
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Node:
+    """Return log(softmax(x)) over `axis` without forming the softmax."""
+    node = as_float(x)
+    return LogSoftmax.instance(node, axes=normal_axes(axis, node.ndim))
+
+
+@function
+def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Node:
+    """Return log(sum(exp(x))) over `axis` by the shifted maximum."""
+    node = as_float(x)
+    axes = normal_axes(axis, node.ndim)
+    result = LogSumExp.instance(node, axes=axes)
+    return o.expand_dims(result, axes) if keepdims and axes else result
+
+
+@function
+def one_hot(labels: Any, n: Any, axis: int = -1, dtype: Any = None) -> Node:
+    """Return an array with a new axis of length n: 1 at the label, else 0 (also out of range)."""
+    node = as_node(labels)
+    size = o.as_size(n)
+    axis = normal_axis(axis, node.ndim + 1)
+    shape = tuple(size if k == axis else 1 for k in range(node.ndim + 1))
+    hit = o.eq(o.expand_dims(node, axis), o.iota(shape, axis, node.dtype))
+    return cast_to(hit, floatx()) if dtype is None else o.cast(hit, dtype)
+
+
+@function
+def cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Node:
+    """Return -log softmax(logits)[label], one value per row; `labels` are integers.
+
+    Logits of shape (..., classes) and labels of shape (...) give shape (...). No probability is
+    formed, so logits of +-1e4 are fine.
+    """
+    x, y = as_float(logits), as_node(labels)
+    axis = normal_axis(axis, x.ndim)
+    if not y.dtype.is_integer:
+        raise DTypeError(f"labels of cross_entropy must be integers, got {y.type}")
+    if y.ndim != x.ndim - 1:
+        raise ShapeError(
+            f"cross_entropy: logits `{describe(x)}` {x.type} need labels with {x.ndim - 1} axes, "
+            f"got `{describe(y)}` {y.type}"
+        )
+    picked = o.take_along_axis(x, o.expand_dims(y, axis), axis)
+    return o.logsumexp(x, axis) - o.squeeze(picked, axis)
+
+
+@function
+def binary_cross_entropy(logits: Any, targets: Any) -> Node:
+    """Return -t log sigmoid(x) - (1 - t) log sigmoid(-x) elementwise, from logits."""
+    x = as_float(logits)
+    return o.softplus(x) - x * cast_to(as_node(targets, (x.dtype,)), x.dtype)
