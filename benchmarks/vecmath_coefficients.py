@@ -88,6 +88,7 @@ def scaled_erfc(t: mp.mpf) -> mp.mpf:
 LN2 = mp.log(2)
 S2 = mp.sqrt(2)
 QUARTER = mp.mpf("0.80") ** 2
+# fmt: off
 FITS = [
     # exp(r) = 1 + r * u(r); two halves of the exponent leave |r| <= log 2.
     Fit("EXP", lambda r: mp.expm1(r) / r, lambda r: r / mp.exp(r), -0.694, 0.694,
@@ -115,7 +116,7 @@ FITS = [
     Fit("COS", root(lambda r, z: (mp.cos(r) - 1 + z / 2) / z**2),
         root(lambda r, z: z**2 / mp.cos(r)), 0, QUARTER, {"float32": 2, "float64": 5}),
     Fit("TAN", root(lambda r, z: (mp.tan(r) / r - 1) / z), root(lambda r, z: z * r / mp.tan(r)),
-        0, QUARTER, {"float32": 5, "float64": 13}),
+        0, QUARTER, {"float32": 6, "float64": 14}),
     # asin(x) = x + x * z * p(z), atan and the inverse hyperbolic functions likewise
     Fit("ASIN", root(lambda x, z: (mp.asin(x) / x - 1) / z),
         root(lambda x, z: z * x / mp.asin(x)), 0, mp.mpf("0.2501"),
@@ -157,6 +158,7 @@ FITS = [
     Fit("LOG_RATIO_TAIL", root(lambda s, z: (2 * mp.atanh(s) / s - 2 - 2 * z / 3) / z**2),
         lambda z: mp.mpf(1), 0, mp.mpf("0.02945"), {"float64": 6}),
 ]
+# fmt: on
 HEADER = '''"""Polynomial coefficients, constant term first; written by benchmarks/vecmath_coefficients.py."""
 
 from __future__ import annotations
@@ -166,6 +168,19 @@ from symgraph.core.dtype import FLOAT32, FLOAT64, DType
 Table = dict[DType, tuple[float, ...]]
 
 '''
+
+
+def turn_pieces(bits: int, count: int) -> list[float]:
+    """Cut 1 / (2 pi) after every `bits` bits; each piece is scaled to [0, 1)."""
+    with mp.workprec(bits * count + 100):
+        rest = 1 / (2 * mp.pi)
+        pieces = []
+        for _ in range(count):
+            rest = mp.ldexp(rest, bits)
+            whole = mp.floor(rest)
+            pieces.append(float(mp.ldexp(whole, -bits)))
+            rest -= whole
+        return pieces
 
 
 def literal(value: mp.mpf) -> str:
@@ -183,11 +198,17 @@ def main() -> None:
         for dtype, degree in fit.degrees.items():
             coefficients, error = solve(fit, degree, dtype)
             unit = float(np.finfo(dtype).eps) / 2
-            print(f"{fit.name:12} {dtype} degree {degree:2}  error {float(error) / unit:.3f} half ulp")
+            print(
+                f"{fit.name:12} {dtype} degree {degree:2}  error {float(error) / unit:.3f} half ulp"
+            )
             text.append(f"    {dtype.upper()}: (\n")
             text.extend(f"        {literal(c)},\n" for c in coefficients)
             text.append("    ),\n")
         text.append("}\n")
+    text.append("# 1 / (2 pi) in pieces of 53 bits, the k-th one times 2**(53 k).\n")
+    text.append("TURN_BITS: tuple[float, ...] = (\n")
+    text.extend(f"    {piece!r},\n" for piece in turn_pieces(53, 23))
+    text.append(")\n")
     if write:
         TARGET.write_text("".join(text))
 

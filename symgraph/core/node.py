@@ -136,13 +136,14 @@ def make(
     uid: int = 0,
     data: Any = None,
     key_data: Any = None,
+    cls: type[Node] | None = None,
 ) -> Node:
     """Return the interned node; its type is inferred by the op unless given."""
     key = (op, inputs, params, uid, key_data, type)
     found = _interned.get(key)
     if found is not None:
         return found
-    node = Node()
+    node = (cls or Node)()
     node.op, node.inputs, node.params, node.uid, node.data = op, inputs, params, uid, data
     node._name = None
     node.source = here()
@@ -163,6 +164,9 @@ class _LeafOp:
     """Base of the three leaf ops; they have a type of their own and no rules."""
 
     is_leaf = True
+    view = opaque = commutative = False
+    lower = statements = expand = None
+    not_differentiable = ""
     name: str
 
     def __init__(self, name: str) -> None:

@@ -64,57 +64,98 @@ _API_SET_BASE_OBJECT = 282
 class Ctx(enum.IntEnum):
     """Positions (in 8-byte words) of the context table of one compiled version."""
 
-    NEXT_ENTRY = 0  # address of the entry to try when a guard fails, or 0
-    NEXT_INTO = 1
-    SLOW = 2  # Python callables of last resort
-    SLOW_INTO = 3
-    BUSY = 4  # Python callables that wait for a shared variable and call again
-    BUSY_INTO = 5
-    ON_ERROR = 6  # Python callable: raises for a status
-    SHARED_TABLE = 7  # address of pairs (cell address, state address)
-    ARENA = 8  # these three words are one unit, see memory.arena_take
-    ARENA_SIZE = 9
-    ARENA_BUSY = 10
-    LAST_CHECK = 11  # nanoseconds of the last look at pending signals
-    CLOCK_ID = 12
-    POOL_ALLOC = 13
-    POOL_FREE = 14
-    POOL_RELEASE = 15  # capsule destructor
-    ARENA_TAKE = 16
-    PARALLEL_FOR = 17
-    THREAD_POOL = 18
-    ARRAY_TYPE = 19
-    FLOAT_TYPE = 20
-    LONG_TYPE = 21
-    TRUE = 22
-    FALSE = 23
-    NONE = 24
-    RUNTIME_ERROR = 25
-    ARRAY_NEW = 26
-    ARRAY_SET_BASE = 27
-    LIST_NEW = 28
-    VECTORCALL = 29
-    CALL_ONE_ARG = 30
-    INCREF = 31
-    DECREF = 32
-    SAVE_THREAD = 33
-    RESTORE_THREAD = 34
-    GIL_ENSURE = 35
-    GIL_RELEASE = 36
-    CHECK_SIGNALS = 37
-    ERR_OCCURRED = 38
-    ERR_SET_STRING = 39
-    ERR_NO_MEMORY = 40
-    LONG_FROM = 41
-    LONG_AS = 42
-    CAPSULE_NEW = 43
-    CAPSULE_SET_CONTEXT = 44
-    CLOCK_GETTIME = 45
-    DTYPE = 46  # one word per name of DTYPES
+    NEXT = 0  # context of the version to try where a check fails, or 0
+    PLAN = 1  # tables of plan.py
+    RUN = 2
+    DERIVE = 3  # 0 if there are no run-time sizes
+    SLOW = 4  # Python callables of last resort
+    SLOW_INTO = 5
+    BUSY = 6  # Python callables that wait for a shared variable and call again
+    BUSY_INTO = 7
+    ON_ERROR = 8  # Python callable: raises for a status
+    SHARED_TABLE = 9  # address of pairs (cell address, state address)
+    ARENA = 10  # these three words are one unit, see memory.arena_take
+    ARENA_SIZE = 11
+    ARENA_BUSY = 12
+    LAST_CHECK = 13  # nanoseconds of the last look at pending signals
+    CLOCK_ID = 14
+    POOL_ALLOC = 15
+    POOL_FREE = 16
+    POOL_RELEASE = 17  # capsule destructor
+    ARENA_TAKE = 18
+    PARALLEL_FOR = 19
+    THREAD_POOL = 20
+    ARRAY_TYPE = 21
+    FLOAT_TYPE = 22
+    LONG_TYPE = 23
+    TRUE = 24
+    FALSE = 25
+    NONE = 26
+    RUNTIME_ERROR = 27
+    ARRAY_NEW = 28
+    ARRAY_SET_BASE = 29
+    LIST_NEW = 30
+    VECTORCALL = 31
+    CALL_ONE_ARG = 32
+    INCREF = 33
+    DECREF = 34
+    SAVE_THREAD = 35
+    RESTORE_THREAD = 36
+    GIL_ENSURE = 37
+    GIL_RELEASE = 38
+    CHECK_SIGNALS = 39
+    ERR_OCCURRED = 40
+    ERR_SET_STRING = 41
+    ERR_NO_MEMORY = 42
+    LONG_FROM = 43
+    LONG_AS = 44
+    CAPSULE_NEW = 45
+    CAPSULE_SET_CONTEXT = 46
+    CLOCK_GETTIME = 47
+    CHECK_INTERRUPT = 48
 
 
 CTX_USER = 64  # first word free for the compiler: constants, library functions
-assert Ctx.DTYPE + len(DTYPES) <= CTX_USER
+assert max(Ctx) < CTX_USER
+
+
+class Plan(enum.IntEnum):
+    """Words of a plan's header."""
+
+    N_ARGS = 0
+    N_SHARED = 1
+    N_OUTPUTS = 2
+    KIND = 3  # of the result: list, single, none
+    ARENA = 4  # two words: a size as in plan.size_words
+    RELEASE = 6
+    FRAME = 7  # bytes of the entry's stack frame, and where its parts begin
+    DIMS_AT = 8
+    WORDS_AT = 9
+    MADE_AT = 10
+    ENDS_AT = 11
+    SHAPE_AT = 12
+    BYTES = 13  # length of the header
+
+
+class Record(enum.IntEnum):
+    """Byte offsets in the record of one array."""
+
+    DTYPE = 0
+    ND = 8  # i32
+    FLAGS = 12  # i32
+    SIZES = 16
+    ITEMSIZE = 24
+    SCALAR = 32  # Python number that will do: 0 none, 1 float32, 2 float64, 3 bool, 4 integer
+    LOW = 40
+    HIGH = 48
+    VALUE = 56
+    CODE = 64  # i32, type numbers of equal dtypes
+    CODE2 = 68  # i32
+    SIGNED = 72
+    BYTES = 80  # -1 if known only at run time
+    WRITTEN = 88
+    SIZE = 96  # length of the record
+
 
 _PYTHON_FUNCTIONS = {
     Ctx.LIST_NEW: "PyList_New",
@@ -250,8 +291,6 @@ def context_words() -> np.ndarray:
     }
     for slot, value in constants.items():
         words[slot] = id(value)
-    for index, name in enumerate(DTYPES):
-        words[Ctx.DTYPE + index] = id(np.dtype(name))
     words[Ctx.CLOCK_GETTIME] = libc_address("clock_gettime")
     # 6 is CLOCK_MONOTONIC_COARSE on Linux (a few nanoseconds a call, ticks often enough for
     # our use) and CLOCK_MONOTONIC on macOS; 4 is CLOCK_MONOTONIC on the BSDs.

@@ -67,7 +67,7 @@ class ObjectCache:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Store `payload` under `key`; written beside and renamed, so readers see all or nothing."""
+        """Store `payload` under `key`; written beside and renamed: readers see all or nothing."""
         header = _HEADER.pack(MAGIC, hashlib.sha256(payload).digest(), len(payload))
         name = None
         try:

@@ -17,12 +17,12 @@ from symgraph.cpu import abi, jit
 _TEXT = """
 @incref = dso_local global ptr null
 
-define ptr @cell_get(ptr %cell) {{
+define ptr @cell_get(ptr %cell) {
   %value = load ptr, ptr %cell
   %incref = load ptr, ptr @incref
   call void %incref(ptr %value)
   ret ptr %value
-}}
+}
 
 ; Put `value` in and return the old content; return `none` if the cell is in use.
 define ptr @cell_swap(ptr %cell, ptr %value, ptr %none) {
@@ -42,7 +42,7 @@ busy:
   ret ptr %none
 }
 
-define i32 @cell_lock(ptr %cell, i32 %write) {{
+define i32 @cell_lock(ptr %cell, i32 %write) {
 entry:
   %state.at = getelementptr i64, ptr %cell, i64 1
   %state = load i64, ptr %state.at
@@ -58,9 +58,9 @@ take:
   ret i32 1
 busy:
   ret i32 0
-}}
+}
 
-define void @cell_unlock(ptr %cell) {{
+define void @cell_unlock(ptr %cell) {
   %state.at = getelementptr i64, ptr %cell, i64 1
   %state = load i64, ptr %state.at
   %less = sub i64 %state, 1
@@ -68,7 +68,7 @@ define void @cell_unlock(ptr %cell) {{
   %new = select i1 %writing, i64 0, i64 %less
   store i64 %new, ptr %state.at
   ret void
-}}
+}
 """
 _NAMES = ("incref", "cell_get", "cell_swap", "cell_lock", "cell_unlock")
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.cpu import abi, memory, pool
+from symgraph.cpu import abi, jit, memory, pool
 from symgraph.cpu.abi import Ctx, EntrySpec
 from symgraph.cpu.cells import SharedCell, wait_until
+from symgraph.cpu.entry_text import ENTRY_NAMES, entry_text
 from symgraph.cpu.jit import Loaded
+from symgraph.cpu.plan import encode_plan
 
 _METH_FASTCALL_KEYWORDS = 0x0082
 _NEVER = 1 << 62  # a time of last check that makes the next one never due
@@ -30,45 +32,70 @@ class _MethodDef(ctypes.Structure):
     )
 
 
-class Builtin:
-    """A Python builtin function around a native entry, whose entry can be changed later.
+class _NativeEntry:
+    """Addresses of the entry code; one per process, never unloaded."""
 
-    What an entry needs is given as `keep` and lives as long as the builtin, also after a
-    change: another thread may be inside the old entry.
-    """
-
-    def __init__(self, name: str, address: int, keep: object) -> None:
-        self._keep = [keep]
-        self._method = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
+    def __init__(self) -> None:
+        code = jit.build(entry_text(), ENTRY_NAMES)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
+        self.entry, self.entry_into, self.check_interrupt = map(code.address, ENTRY_NAMES)
         new = ctypes.PYFUNCTYPE(
             ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
-        )(("PyCFunction_NewEx", ctypes.pythonapi))
-        # The builtin's `self` owns the method definition that the builtin points into.
-        owner = _Owner(self._method, self._keep)
-        self.function: Callable[..., Any] = new(ctypes.addressof(self._method), owner, None)
-
-    def retarget(self, address: int, keep: object) -> None:
-        """Let the builtin call the entry at `address` from now on."""
-        self._keep.append(keep)
-        self._method.function = address
+        )
+        self.new_builtin = new(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
-class _Owner:
-    """What a builtin keeps alive."""
+@functools.cache
+def _native_entry() -> _NativeEntry:
+    return _NativeEntry()
 
-    __slots__ = ("parts",)
 
-    def __init__(self, *parts: object) -> None:
-        self.parts = parts
+class _Context(np.ndarray):
+    """A context table that is the `self` of a builtin, and owns what its words point to."""
+
+    owned: list[Any]
+
+
+class Builtin:
+    """A Python builtin function around a native entry, whose version can be changed later.
+
+    Versions that were in use live as long as the builtin, also after a change: another thread
+    may be inside.
+    """
+
+    def __init__(self, name: str, address: int, resources: _Resources) -> None:
+        # The entry finds the context through the data pointer of the builtin's `self`.
+        self._self = resources.words.view(_Context)
+        self._method = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
+        self._self.owned = [self._method, resources]
+        self.function: Callable[..., Any] = _native_entry().new_builtin(
+            ctypes.addressof(self._method), self._self, None
+        )
+
+    def retarget(self, resources: _Resources) -> None:
+        """Let the builtin call another version from now on."""
+        self._self.owned.append(resources)
+        data = ctypes.c_void_p.from_address(id(self._self) + abi.ARRAY_DATA)
+        data.value = resources.words.ctypes.data
 
 
 class _Resources:
     """Everything that machine code of one version points to."""
 
     def __init__(
-        self, loaded: Loaded, words: np.ndarray, cells: Sequence[SharedCell], callables: list[Any]
+        self,
+        loaded: Loaded,
+        spec: EntrySpec,
+        words: np.ndarray,
+        cells: Sequence[SharedCell],
+        callables: list[Any],
     ) -> None:
         self.loaded = loaded
+        self.plan = encode_plan(spec)
+        words[Ctx.PLAN] = self.plan.ctypes.data
+        words[Ctx.RUN] = loaded.address("run")
+        words[Ctx.DERIVE] = loaded.address("derive") if spec.n_dims else 0
+        words[Ctx.CHECK_INTERRUPT] = _native_entry().check_interrupt
         self.words = words
         self.cells = tuple(cells)
         self.callables = callables
@@ -94,12 +121,15 @@ def _layout_problem() -> str | None:
     return abi.self_test()
 
 
+@functools.cache
+def _common_words() -> np.ndarray:
+    return abi.context_words()
+
+
 class Entry:
     """One compiled version: machine code, context table and callables.
 
-    loaded: built from text that includes `emit_entry(spec)`, with at least "context", "run",
-        "entry" and "entry_into" (and "derive" if there are run-time sizes) among its names; one
-        `Loaded` serves one `Entry`, since the module holds the address of the context.
+    loaded: built with the names of `call.entry_names(spec)`.
     cells: one per shared variable. slow: called with the same arguments where the checks fail.
     slow_into: the same for the form with outputs given. on_error: called with the status of
     `run` unless that is 0 or -1; must raise. user: words for the context from `abi.CTX_USER` on.
@@ -125,12 +155,12 @@ class Entry:
         self.loaded = loaded
         self.spec = spec
         self.portable = _layout_problem() is not None if portable is None else portable
-        words = np.concatenate([abi.context_words(), np.array(user, np.uint64)])
+        words = np.concatenate([_common_words(), np.array(user, np.uint64)])
         self._slow, self._on_error = slow, on_error
         self._slow_into = slow_into or slow
         self._next: Entry | None = None
         callables = [slow, self._slow_into, on_error, self._wait, self._wait_into]
-        self._resources = _Resources(loaded, words, cells, callables)
+        self._resources = _Resources(loaded, spec, words, cells, callables)
         for word, value in zip(
             (Ctx.SLOW, Ctx.SLOW_INTO, Ctx.ON_ERROR, Ctx.BUSY, Ctx.BUSY_INTO), callables, strict=True
         ):
@@ -138,27 +168,16 @@ class Entry:
         memory.result_pool().fill_context(words)
         if threads:
             pool.fill_context(words)
-        context = ctypes.c_uint64.from_address(loaded.address("context"))
-        context.value = words.ctypes.data
         if self.portable:
             words[Ctx.LAST_CHECK] = _NEVER
             self.function: Callable[..., Any] = self._portable
             self.function_into: Callable[..., Any] = self._slow_into
         else:
-            self._call = Builtin(name, self.address, self._resources)
-            self._call_into = Builtin(name, self.into_address, self._resources)
+            native = _native_entry()
+            self._call = Builtin(name, native.entry, self._resources)
+            self._call_into = Builtin(name, native.entry_into, self._resources)
             self.function = self._call.function
             self.function_into = self._call_into.function
-
-    @property
-    def address(self) -> int:
-        """Address of the native entry."""
-        return self.loaded.address("entry")
-
-    @property
-    def into_address(self) -> int:
-        """Address of the native entry that takes the outputs as trailing arguments."""
-        return self.loaded.address("entry_into")
 
     @property
     def words(self) -> np.ndarray:
@@ -170,19 +189,18 @@ class Entry:
         self._next = other
         words = self.words
         if other is None or other.portable or self.portable:
-            words[Ctx.NEXT_ENTRY] = words[Ctx.NEXT_INTO] = 0
+            words[Ctx.NEXT] = 0
         else:
             self._resources.following.append(other._resources)
-            words[Ctx.NEXT_ENTRY] = other.address
-            words[Ctx.NEXT_INTO] = other.into_address
+            words[Ctx.NEXT] = other.words.ctypes.data
 
     def retarget(self, other: Entry) -> None:
         """Let this entry's callables begin with another version's entry from now on."""
         if self.portable or other.portable:
             self.function = other.function
             return
-        self._call.retarget(other.address, other._resources)
-        self._call_into.retarget(other.into_address, other._resources)
+        self._call.retarget(other._resources)
+        self._call_into.retarget(other._resources)
 
     def free_arena(self) -> None:
         """Give the scratch memory back; the next call takes new one."""

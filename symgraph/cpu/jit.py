@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,10 @@ CODE_VERSION = 1  # part of every cache key: raise it when the meaning of genera
 
 # LLVM objects are not safe to share between Python threads, so all work on them takes this lock.
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not begin in the middle of a compilation
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _names = itertools.count()
 _state: dict[str, Any] = {}  # "llvm": the module, "jit": the process' linker, "default": Target,
 # "cache": the default object cache
@@ -88,12 +93,13 @@ def llvm() -> ModuleType:
     """Return `llvmlite.binding`, imported and initialised for this machine at the first call."""
     module = _state.get("llvm")
     if module is None:
-        import llvmlite.binding as module
+        from llvmlite import binding
 
         with _lock:
-            module.initialize_native_target()
-            module.initialize_native_asmprinter()
-            _state["llvm"] = module
+            binding.initialize_native_target()
+            binding.initialize_native_asmprinter()
+            _state["llvm"] = binding
+        return binding
     return module
 
 

@@ -349,10 +349,6 @@ class Builder:
             return found
         if e.op == "axis":
             new = values[e.data]
-        elif e.op == "affine":
-            new = self.index(e.data[1])
-            for atom, c in zip(e.args, e.data[0], strict=True):
-                new = self.iadd(new, self.imul(self._replace(atom, values, mask, memo), c))
         else:
             args = tuple(self._replace(a, values, mask, memo) for a in e.args)
             new = self.rebuild(e, args)
@@ -369,6 +365,11 @@ class Builder:
             return self.imod(args[0], e.data)
         if e.op == "load":
             return self.load(e.data, *args)
+        if e.op == "affine":
+            new = self.index(e.data[1])
+            for atom, c in zip(args, e.data[0], strict=True):
+                new = self.iadd(new, self.imul(atom, c))
+            return new
         free = 0
         for a in args:
             free |= a.free

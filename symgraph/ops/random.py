@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import UINT32, UINT64
+from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node
 from symgraph.core.op import Op, function, register
 from symgraph.core.types import TensorType
@@ -83,7 +84,14 @@ class RandomBits(Op):
         return s.cast(s.select(upper, high, low), UINT32)
 
     def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
-        raise NotImplementedError("a batched draw number: draw one array of the batched shape")
+        """Each draw number gives an array of its own; their count must be known."""
+        n = inputs[0].type.shape[0]
+        if not isinstance(n, int):
+            raise ShapeError(
+                "random draws under a batch of draw numbers need a known batch size\n"
+                "  mend:   draw one array of the batched shape instead"
+            )
+        return o.stack([self.rebuild(node, (inputs[0][k],)) for k in range(n)]), 0
 
 
 @function

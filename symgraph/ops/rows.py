@@ -28,6 +28,7 @@ class RowOp(Op):
     """Base of ops over the axes in `params.axes` that keep the shape or drop these axes."""
 
     params = ("axes",)
+    dtypes = "float"
     keeps_shape = True
 
     @staticmethod

@@ -41,6 +41,7 @@ class _Emitter:
         self.width, self.lines = width, []
         self.declared: set[str] = set()
         self.values: dict[Expr, str] = {}
+        self.block = "loop"
 
     def type(self, dtype: DType) -> str:
         return f"<{self.width} x {_scalar(dtype)}>"
@@ -76,6 +77,33 @@ class _Emitter:
         table = _FLOAT if e.args[0].dtype.is_float else _INTEGER
         return self.put(f"{table[e.op]} {t0} {a[0]}, {a[1]}")
 
+    def emit_all(self, result: Expr, copy: int) -> None:
+        """Emit `result`; the costly side of selects on one condition goes behind a branch."""
+        group, rare = rare_side(result)
+        before = walk([x for e in group for x in e.args[:2]] + [x for e in rare for x in e.args])
+        self.emit_list([e for e in before if e not in rare])
+        if group:
+            condition = group[0].args[0]
+            mask = self.put(f"bitcast {self.type_bool()} {self.values[condition]} to i{self.width}")
+            all_true = self.put(f"icmp eq i{self.width} {mask}, -1")
+            start, far, join = self.block, f"far{copy}", f"join{copy}"
+            self.lines += [f"  br i1 {all_true}, label %{join}, label %{far}", f"{far}:"]
+            self.emit_list([e for e in walk([e.args[2] for e in group]) if e in rare])
+            mixed = [self.emit(e) for e in group]
+            self.lines += [f"  br label %{join}", f"{join}:"]
+            self.block = join
+            for e, other in zip(group, mixed, strict=True):
+                near = self.values[e.args[1]]
+                self.values[e] = self.put(
+                    f"phi {self.type(e.dtype)} [{near}, %{start}], [{other}, %{far}]"
+                )
+        self.emit_list([e for e in walk([result]) if e not in rare])
+
+    def emit_list(self, order: list[Expr]) -> None:
+        for e in order:
+            if e not in self.values and e.op not in ("axis", "affine", "load"):
+                self.values[e] = self.emit(e)
+
     def type_bool(self) -> str:
         return f"<{self.width} x i1>"
 
@@ -98,6 +126,31 @@ def _cast(source: DType, target: DType) -> str:
     return "zext" if source.is_bool else "sext"
 
 
+def rare_side(result: Expr, least: int = 24) -> tuple[list[Expr], set[Expr]]:
+    """Find selects on one condition whose last operands need many operations of their own.
+
+    Returns those selects and the operations that nothing else uses; both empty if there are none.
+    """
+    groups: dict[Expr, list[Expr]] = {}
+    for e in walk([result]):
+        if e.op == "select":
+            groups.setdefault(e.args[0], []).append(e)
+    for condition, group in groups.items():
+        if condition.op != "le":
+            continue
+        kept: set[Expr] = set()
+        stack = [result]
+        while stack:
+            e = stack.pop()
+            if e not in kept:
+                kept.add(e)
+                stack.extend(e.args[:2] if e in group else e.args)
+        rare = {e for e in walk([e.args[2] for e in group]) if e not in kept and e.op != "const"}
+        if len(rare) >= least:
+            return group, rare
+    return [], set()
+
+
 def expand(function: Callable[..., Expr], dtype: DType, arity: int) -> tuple[Expr, list[Expr]]:
     """Build the expression of `function` on `arity` loaded values."""
     s = Builder()
@@ -117,9 +170,7 @@ def source(function: Callable[..., Expr], dtype: DType, arity: int, unroll: int 
         for k, load in enumerate(loads):
             p = emitter.put(f"getelementptr {lane}, ptr %x{k}, i64 {at}")
             emitter.values[load] = emitter.put(f"load {vector}, ptr {p}, align {dtype.itemsize}")
-        for e in walk([result]):
-            if e not in emitter.values and e.op not in ("axis", "affine", "load"):
-                emitter.values[e] = emitter.emit(e)
+        emitter.emit_all(result, u)
         p = emitter.put(f"getelementptr {lane}, ptr %out, i64 {at}")
         emitter.lines.append(
             f"  store {vector} {emitter.values[result]}, ptr {p}, align {dtype.itemsize}"
@@ -128,7 +179,7 @@ def source(function: Callable[..., Expr], dtype: DType, arity: int, unroll: int 
     return "\n".join([
         *sorted(emitter.declared),
         f"define void @f(ptr noalias %out, {inputs}, i64 %n) {{", "entry:", "  br label %loop",
-        "loop:", "  %i = phi i64 [0, %entry], [%next, %loop]", *emitter.lines,
+        "loop:", f"  %i = phi i64 [0, %entry], [%next, %{emitter.block}]", *emitter.lines,
         f"  %next = add i64 %i, {unroll * emitter.width}", "  %more = icmp slt i64 %next, %n",
         "  br i1 %more, label %loop, label %done", "done:", "  ret void", "}",
     ])  # fmt: skip

@@ -103,10 +103,10 @@ def exact_values(name: str, *inputs: np.ndarray) -> np.ndarray:
         return NUMPY[name](*(x.astype(LONG) for x in inputs))
 
 
-def exact_by_mpmath(name: str, *inputs: np.ndarray) -> np.ndarray:
+def exact_by_mpmath(name: str, *inputs: np.ndarray, precision: int = 160) -> np.ndarray:
     """Return the results of mpmath rounded to extended precision (as high + low)."""
     out = np.empty(inputs[0].size, LONG)
-    with mp.workprec(160):
+    with mp.workprec(precision):
         for i, arguments in enumerate(zip(*inputs, strict=True)):
             value = MPMATH[name](*(mp.mpf(float(a)) for a in arguments))
             mantissa, exponent = mp.frexp(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.floats import FORMATS, horner, to_bits
+from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, horner, to_bits
 from symgraph.loops.grammar import Builder, Expr
 
 LOG2_E = 1.4426950408889634
@@ -108,7 +108,7 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     """Return 1 / (1 + e**-x) = b / (b + a * (1 + w)) with e**-x = (a / b) * (1 + w).
 
     a and b are powers of two with half the exponent each, so that nothing overflows, and 1 + w is
-    never rounded by itself: the error is that of one sum and one division.
+    never rounded by itself: the error is little more than that of one sum and one division.
     """
     form = FORMATS[x.dtype]
     high_limit = -EXP_RANGE[x.dtype][0]
@@ -119,4 +119,6 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     half = s.lshr(both, s.const(1, form.integer))
     a = s.bitcast((both - half) << form.fraction, x.dtype)
     b = s.bitcast((s.const(2 * form.bias, form.integer) - half) << form.fraction, x.dtype)
-    return b / s.fma(a, w, a + b)
+    # a + b is inexact where one is just out of reach of the other; the rest goes to the small term.
+    total, lost = fast_two_sum(s, a, b)
+    return b / (total + s.fma(a, w, lost))

@@ -11,12 +11,12 @@ from symgraph.cpu.vecmath.exponential import (
     exp_accurate,
     power_of_two,
 )
+from symgraph.cpu.vecmath.floats import FORMATS, INF, horner, with_sign
 from symgraph.cpu.vecmath.logarithm import (
     guard_domain,
     log1p_reduced,
     log1p_split,
 )
-from symgraph.cpu.vecmath.floats import FORMATS, INF, horner, with_sign
 from symgraph.loops.grammar import Builder, Expr
 
 # From here on tanh rounds to 1.
@@ -69,10 +69,10 @@ def odd_series(s: Builder, a: Expr, table: c.Table) -> Expr:
 
 
 def asinh(s: Builder, x: Expr) -> Expr:
-    """Return log(x + sqrt(x**2 + 1)): a polynomial below 0.5, log(2 |x|) from 2**(fraction/2 + 2)."""
+    """Return log(x + sqrt(x**2 + 1)): a polynomial below 0.5, log(2 |x|) for huge ones."""
     form = FORMATS[x.dtype]
     a = s.abs(x)
-    huge = a >= 2.0 ** (form.fraction // 2 + 3)
+    huge = a >= 2.0 ** (form.fraction + 3)
     square = a * a
     t = a + square / (s.sqrt(square + 1.0) + 1.0)
     k, f = log1p_split(s, s.select(huge, a, t))
@@ -84,7 +84,7 @@ def asinh(s: Builder, x: Expr) -> Expr:
 def acosh(s: Builder, x: Expr) -> Expr:
     """Return log(x + sqrt(x**2 - 1)) for x >= 1, NaN below."""
     form = FORMATS[x.dtype]
-    huge = x >= 2.0 ** (form.fraction // 2 + 3)
+    huge = x >= 2.0 ** (form.fraction + 3)
     t = x - 1.0
     root = t + s.sqrt(s.fma(t, t, t + t))
     k, f = log1p_split(s, s.select(huge, x, root))

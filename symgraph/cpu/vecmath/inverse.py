@@ -16,7 +16,7 @@ PI = {
 def asin_parts(s: Builder, x: Expr) -> tuple[Expr, Expr, Expr]:
     """Return (inner, v, w) with asin(v) = v + w and v = |x| (inner) or sqrt((1 - |x|) / 2)."""
     a = s.abs(x)
-    inner = a <= 0.5
+    inner = a < 0.5
     z = s.select(inner, a * a, s.fma(a, -0.5, 0.5))
     v = s.select(inner, a, s.sqrt(z))
     return inner, v, v * z * horner(s, z, c.ASIN[x.dtype])
@@ -67,7 +67,7 @@ def atan2(s: Builder, y: Expr, x: Expr) -> Expr:
     # Both comparisons are false for NaN, so that it stays in the numerator or denominator.
     top, bottom = s.select(swapped, b, a), s.select(swapped, a, b)
     ratio = s.select(s.eq(top, bottom), 1.0, top / bottom)
-    t, w = atan_unit(s, s.select(s.eq(bottom, 0.0), 0.0, ratio))
+    t, w = atan_unit(s, s.select(s.eq(a + b, 0.0), 0.0, ratio))
     left = s.lt(to_bits(s, x), s.const(0, form.integer))
     high, low = PI[x.dtype]
     zero = s.const(0.0, x.dtype)

@@ -1,0 +1,223 @@
+"""THE list of passes: from a graph with known sizes to a native module."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from symgraph.core.node import CONSTANT, INPUT, SHARED, Node
+from symgraph.core.op import o
+from symgraph.core.source import made_from
+from symgraph.core.walk import inherit, toposort
+from symgraph.cpu import jit
+from symgraph.cpu.program import Module, ProgramEmitter
+from symgraph.dims.dim import Atom
+from symgraph.loops.build import Lowering
+from symgraph.loops.grammar import Buffer, Check, Nest, Program, Statement, Store
+from symgraph.loops.simplify import collapse
+from symgraph.loops.storage import reads, writes
+from symgraph import rewrites
+
+LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
+LOOP_ROWS = 2  # a product with so few rows (or columns) is bound by memory: always a loop nest
+
+
+@dataclass(slots=True)
+class Stages:
+    """What each pass made, and how long it took, for `f.explain()` and for the tests."""
+
+    graph: list[Node] = field(default_factory=list)
+    program: Program | None = None
+    aliases: dict[Buffer, Buffer] = field(default_factory=dict)
+    module: Module | None = None
+    error_nodes: list[Node] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class _Clock:
+    def __init__(self, stages: Stages) -> None:
+        self.stages, self.last = stages, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.stages.seconds[name] = self.stages.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+def by_loops(node: Node) -> bool:
+    """Decide whether a product becomes a loop nest (fused with its neighbours) or a library call."""
+    if node.op.name != "matmul":
+        return True
+    if node.dtype not in ("float32", "float64"):
+        return True
+    a, b = node.inputs
+    m, k, n = a.type.shape[-2], a.type.shape[-1], b.type.shape[-1]
+    if not all(isinstance(x, int) for x in (m, k, n)):
+        return False
+    return m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS or k <= 2
+
+
+def expand_composed(outputs: Sequence[Node]) -> list[Node]:
+    """Replace ops that are defined by other ops (softmax, sum_to ...) by their definition."""
+    new: dict[Node, Node] = {}
+    work = list(outputs)
+    for node in toposort(work):
+        inputs = tuple(new[i] for i in node.inputs)
+        result = node if inputs == node.inputs else inherit(node.op.rebuild(node, inputs), node)
+        if not result.op.is_leaf and result.op.expand is not None and result.op.lower is None:
+            with made_from(node.source):
+                expanded = result.op.expand(o, result)
+            result = expand_composed([expanded])[0] if expanded is not result else result
+        new[node] = result
+    return [new[n] for n in outputs]
+
+
+def lower(
+    outputs: Sequence[Node],
+    updates: Sequence[tuple[Node, Node]],
+    args: Sequence[Node],
+    shared: Sequence[Node],
+) -> Stages:
+    """Return the loop program of `outputs` and in-place updates (shared variable, new value)."""
+    stages = Stages()
+    clock = _Clock(stages)
+    values = [*outputs, *(v for _, v in updates)]
+    leaves = {
+        n: Buffer(f"{n.name or 'x'}{k}", n.dtype, n.type.shape, kind, k)
+        for k, (n, kind) in enumerate(
+            [*((n, "input") for n in args), *((n, "shared") for n in shared)]
+        )
+    }
+    first = len(args) + len(shared)
+    targets = [
+        Buffer(f"out{k}", n.dtype, n.type.shape, "output", first + k) for k, n in enumerate(outputs)
+    ]
+    temporaries = [
+        Buffer(f"new{k}", v.dtype, v.type.shape, "temporary") for k, (_, v) in enumerate(updates)
+    ]
+    stages.graph = list(values)
+    lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), leaves, by_loops)
+    program = lowering.run()
+    stages.error_nodes = lowering.error_nodes
+    clock.lap("lower")
+    goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
+    stages.aliases = place_updates(program, goals)
+    program.statements = [collapse(program.builder, s) for s in program.statements]
+    clock.lap("loops")
+    stages.program = program
+    return stages
+
+
+def place_updates(
+    program: Program, goals: Sequence[tuple[Buffer, Buffer]]
+) -> dict[Buffer, Buffer]:
+    """Decide which new values are stored over the old ones, and copy the others at the end.
+
+    An update may run in place if nothing later reads the old value, if it reads the old value only
+    at the element that it stores, and if no check that can fail comes after it.
+    """
+    statements = program.statements
+    for new, _ in goals:
+        _delay(statements, new)
+    aliases: dict[Buffer, Buffer] = {}
+    late: list[tuple[Buffer, Buffer]] = []
+    for new, old in goals:
+        if _in_place(statements, new, old):
+            aliases[new] = old
+        else:
+            late.append((new, old))
+    s = program.builder
+    for new, old in late:
+        axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(old.shape))
+        address = s.index(0)
+        stride: Any = 1
+        for a, n in zip(reversed(axes), reversed(old.shape), strict=True):
+            address = s.iadd(address, s.imul(s.at(a), stride))
+            stride = stride * n
+        store = Store(old, address, s.load(new, address))
+        statements.append(Nest(axes, (store,)))
+    return aliases
+
+
+def _delay(statements: list[Statement], new: Buffer) -> None:
+    """Move the statement that makes an update as late as its readers allow."""
+    makers = [k for k, s in enumerate(statements) if new in writes(s)]
+    if len(makers) != 1:
+        return
+    at = makers[0]
+    users = [k for k, s in enumerate(statements) if k > at and new in reads(s)]
+    place = min(users, default=len(statements))
+    statement = statements.pop(at)
+    statements.insert(place - 1, statement)
+
+
+def _in_place(statements: Sequence[Statement], new: Buffer, old: Buffer) -> bool:
+    makers = [k for k, s in enumerate(statements) if new in writes(s)]
+    if len(makers) != 1:
+        return False
+    at = makers[0]
+    maker = statements[at]
+    if any(old in reads(s) or isinstance(s, Check) for s in statements[at + 1 :]):
+        return False
+    if old not in reads(maker):
+        return True
+    if not isinstance(maker, Nest) or maker.serial or maker.scan:
+        return False
+    return all(_reads_own_element(t, old) for t in maker.stores)
+
+
+def _reads_own_element(store: Store, old: Buffer) -> bool:
+    """Tell whether every load of `old` is at the stored address, outside of reductions."""
+    seen = set()
+    stack = [store.value]
+    inside: list[Any] = []
+    while stack:
+        e = stack.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        if e.op == "load" and e.data is old and e.args[0] is not store.address:
+            return False
+        if e.op == "reduce":
+            inside.extend(e.args)
+            continue
+        stack.extend(e.args)
+    loads = set()
+    while inside:
+        e = inside.pop()
+        if e in loads:
+            continue
+        loads.add(e)
+        if e.op == "load" and e.data is old:
+            return False
+        inside.extend(e.args)
+    return True
+
+
+def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()) -> Module:
+    """Return the LLVM module of a lowered program."""
+    assert stages.program is not None
+    clock = _Clock(stages)
+    target = jit.target()
+    emitter = ProgramEmitter(stages.program, target.vector_bytes, symbols, sizes, stages.aliases)
+    stages.module = emitter.emit()
+    clock.lap("emit")
+    return stages.module
+
+
+def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
+    """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
+    return rewrites.optimise(list(outputs), numerics)
+
+
+def free_leaves(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """Return the inputs and the shared variables that the graph uses."""
+    nodes = toposort(outputs)
+    return [n for n in nodes if n.op is INPUT], [n for n in nodes if n.op is SHARED]
+
+
+def constants(outputs: Sequence[Node]) -> Mapping[Any, Node]:
+    """Return the constant nodes of the graph by their data address."""
+    return {id(n.data): n for n in toposort(outputs) if n.op is CONSTANT}

@@ -1,0 +1,492 @@
+"""Emit a whole loop program as one LLVM module: kernels, library calls, and `run` that calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from symgraph.core.dtype import BOOL
+from symgraph.cpu.abi import CTX_USER, Ctx
+from symgraph.cpu.kernel import ZEROS_TEXT, KernelEmitter
+from symgraph.dims.dim import Atom, Dim
+from symgraph.loops.grammar import Buffer, Check, LibraryCall, Nest, Program, Size, Store
+from symgraph.loops.schedule import Schedule, choose_schedule, work
+from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
+
+RELEASE_WORK = 200_000  # operations (some 20 us) from which other Python threads may run meanwhile
+PIECE_FLOPS = 8_000_000  # a product is cut into pieces of about this many multiply-adds
+MAX_PIECES = 8
+LIBRARY_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of sgemm, dgemm
+CONSTANT_WORDS = CTX_USER + 2  # addresses of constants, in order
+
+
+@dataclass(slots=True)
+class KernelInfo:
+    """What a report needs to know of one statement."""
+
+    name: str
+    origin: tuple[Any, ...]
+    schedule: Schedule | None
+    work: int | None
+    shared_with: int = 0  # earlier kernels with the same code
+
+
+@dataclass(slots=True)
+class Module:
+    """LLVM text of a program and what its context table must hold."""
+
+    text: str
+    kernels: list[KernelInfo]
+    constants: list[Buffer]  # their addresses belong in the context from CONSTANT_WORDS on
+    needs_library: bool  # the product functions belong in LIBRARY_WORDS
+    arena: Size  # bytes, or a symbolic size
+    plan: Plan
+    work: int | None
+    parallel: bool
+    symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
+    derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
+
+    @property
+    def release_gil(self) -> bool:
+        return self.work is None or self.work > RELEASE_WORK
+
+
+class ProgramEmitter:
+    """Collects kernels (equal ones once) and writes `run`."""
+
+    def __init__(
+        self,
+        program: Program,
+        vector_bytes: int,
+        symbols: Sequence[Atom] = (),
+        sizes: Sequence[Size] = (),
+        aliases: Mapping[Buffer, Buffer] | None = None,
+    ) -> None:
+        """`sizes` are the sizes of outputs, which `derive` computes where they are symbolic.
+
+        `aliases` are temporaries whose place is another buffer (in-place updates).
+        """
+        self.program, self.vector_bytes = program, vector_bytes
+        self.aliases = dict(aliases or {})
+        self.symbols = list(symbols)
+        self.derived = list(dict.fromkeys(n for n in sizes if isinstance(n, Dim)))
+        self.plan = plan_storage(program, self.aliases)
+        self.declared: set[str] = set()
+        self.kernel_texts: dict[str, str] = {}
+        self.kernels: list[KernelInfo] = []
+        self.constants: list[Buffer] = []
+        self.needs_library = False
+        self.lines: list[str] = []
+        self.prologue: list[str] = []
+        self._names: dict[str, str] = {}
+        self._pointers: dict[Buffer, str] = {}
+        self._size_text = SizeText(self.symbols, self.prologue)
+        self._count = 0
+        self._words = 1
+        self.parallel = False
+        self.total_work: int | None = 0
+        self.places, self.arena = self._layout()
+
+    def emit(self) -> Module:
+        """Return the module."""
+        interruptible = self._estimate()
+        for k, statement in enumerate(self.program.statements):
+            if k and interruptible:
+                self._interrupt()
+            if any(self.aliases.get(b, b).kind == "shared" for b in writes(statement)):
+                interruptible = False  # from the first in-place store on, the call must finish
+            if isinstance(statement, Nest):
+                self._nest(statement)
+            elif isinstance(statement, Check):
+                self._check(statement)
+            else:
+                self._library(statement)
+        run = [
+            "define i32 @run(ptr %bufs, ptr %dims, ptr %arena, ptr %ctx) nounwind {",
+            "entry:",
+            f"  %words = alloca [{self._words} x i64], align 16",
+            "  %flag = alloca i64, align 8",
+            *self.prologue,
+            *self.lines,
+            "  ret i32 0",
+            "}",
+            "",
+        ]
+        texts = self.kernel_texts.values()
+        parts = [ZEROS_TEXT, *sorted(self.declared), "", *texts, "\n".join(run), self._derive()]
+        return Module(
+            "\n".join(parts),
+            self.kernels,
+            self.constants,
+            self.needs_library,
+            self.arena,
+            self.plan,
+            self.total_work,
+            self.parallel,
+            self.symbols,
+            self.derived,
+        )
+
+    def _layout(self) -> tuple[dict[Buffer, Size], Size]:
+        """Return the place of every temporary; symbolic sizes lie behind the static part."""
+        offset: Size = self.plan.static_bytes
+        places: dict[Buffer, Size] = dict(self.plan.offsets)
+        for buffer in self.plan.dynamic:
+            places[buffer] = offset
+            size = buffer.size * buffer.dtype.itemsize + (ALIGNMENT - 1)
+            offset = offset + size // ALIGNMENT * ALIGNMENT
+        if isinstance(offset, Dim) and offset not in self.derived:
+            self.derived.append(offset)
+        return places, offset
+
+    def _estimate(self) -> bool:
+        total: int | None = 0
+        for statement in self.program.statements:
+            w = statement_work(statement)
+            total = None if total is None or w is None else total + w
+        self.total_work = total
+        return total is None or total > RELEASE_WORK
+
+    # -- statements ----------------------------------------------------------------------------------
+    def _nest(self, nest: Nest) -> None:
+        schedule = choose_schedule(nest, self.vector_bytes)
+        emitter = KernelEmitter(nest, schedule, self.vector_bytes)
+        name = self._kernel(emitter.emit("@KERNEL"), nest.origin, schedule, work(nest))
+        self.declared |= emitter.declared
+        words = [self._pointer(b) for b in emitter.buffers]
+        words += [self._size(n) for n in emitter.sizes]
+        kinds = ["ptr"] * len(emitter.buffers) + ["i64"] * len(emitter.sizes)
+        units: Size = 1
+        grain = 1
+        if schedule.parallel:
+            units, grain = _units(schedule)
+        self._call_kernel(name, kinds, words, units, grain, schedule.parallel)
+
+    def _kernel(self, text: str, origin: Any, schedule: Schedule | None, amount: int | None) -> str:
+        known = self._names.get(text)
+        shared = 0
+        if known is None:
+            known = self._names[text] = f"@k{len(self.kernel_texts)}"
+            self.kernel_texts[known] = text.replace("@KERNEL", known)
+        else:
+            shared = sum(1 for k in self.kernels if k.name == known[1:])
+        self.kernels.append(KernelInfo(known[1:], origin, schedule, amount, shared))
+        return known
+
+    def _call_kernel(
+        self, name: str, kinds: list[str], words: list[str], units: Size, grain: int, parallel: bool
+    ) -> None:
+        self._words = max(self._words, len(words))
+        for k, (kind, word) in enumerate(zip(kinds, words, strict=True)):
+            at = self._new(f"getelementptr i64, ptr %words, i64 {k}")
+            self.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
+        count = self._size(units)
+        if not parallel:
+            self.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {count})")
+            return
+        self.parallel = True
+        run = self._word("ptr", Ctx.PARALLEL_FOR)
+        pool = self._word("ptr", Ctx.THREAD_POOL)
+        self.lines.append(
+            f"  call void {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {grain})"
+        )
+
+    def _check(self, check: Check) -> None:
+        """Run the condition over all points into a flag; leave with the code where it was true."""
+        s = check.condition.builder
+        flag = Buffer("flag", BOOL, (), "flag")
+        found = s.reduce("any", check.axes, check.condition) if check.axes else check.condition
+        self._pointers[flag] = "%flag"
+        self._nest(Nest((), (Store(flag, s.index(0), found),), origin=check.origin))
+        value = self._new("load i8, ptr %flag, align 8")
+        bad = self._new(f"icmp ne i8 {value}, 0")
+        self._leave(bad, str(check.code))
+
+    def _leave(self, condition: str, code: str) -> None:
+        self._count += 1
+        stop, on = f"stop{self._count}", f"on{self._count}"
+        self.lines.append(f"  br i1 {condition}, label %{stop}, label %{on}")
+        self.lines.extend([f"{stop}:", f"  ret i32 {code}", f"{on}:"])
+
+    def _interrupt(self) -> None:
+        status = self._new("call i32 @check_interrupt(ptr %ctx)")
+        bad = self._new(f"icmp ne i32 {status}, 0")
+        self._leave(bad, "-1")
+
+    # -- products by the library -----------------------------------------------------------------------
+    def _library(self, call: LibraryCall) -> None:
+        sizes, left, right = call.params
+        *batch, m, n, k = sizes
+        dtype = call.outputs[0].dtype
+        self.needs_library = True
+        amount = statement_work(call)
+        axis, pieces = product_pieces(batch, m, n, k)
+        name = self._kernel(product_kernel(dtype, len(batch), axis, pieces), call.origin, None, amount)
+        words = [self._pointer(b) for b in (*call.inputs, *call.outputs)]
+        words.append(self._word("ptr", LIBRARY_WORDS[dtype]))
+        values: list[Size] = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0]]
+        for size, a, b in zip(batch, left[1], right[1], strict=True):
+            values += [size, a, b]
+        units: Size = pieces
+        for b in batch:
+            units = units * b
+        kinds = ["ptr"] * 4 + ["i64"] * len(values)
+        parallel = amount is None or amount > RELEASE_WORK
+        words += [self._size(v) for v in values]
+        self._call_kernel(name, kinds, words, units, 1, parallel and units != 1)
+
+    # -- pointers and sizes ------------------------------------------------------------------------------
+    def _pointer(self, buffer: Buffer) -> str:
+        buffer = self.aliases.get(buffer, buffer)
+        found = self._pointers.get(buffer)
+        if found is not None:
+            return found
+        if buffer.kind == "constant":
+            self.constants.append(buffer)
+            name = self._ahead_word(CONSTANT_WORDS + len(self.constants) - 1)
+        elif buffer.kind == "temporary":
+            at = self._size(self.places[buffer])
+            name = f"%arena{self._next()}"
+            self.prologue.append(f"  {name} = getelementptr i8, ptr %arena, i64 {at}")
+        else:
+            at = f"%slot{self._next()}"
+            name = f"{at}.p"
+            self.prologue.append(f"  {at} = getelementptr ptr, ptr %bufs, i64 {buffer.slot}")
+            self.prologue.append(f"  {name} = load ptr, ptr {at}, align 8")
+        self._pointers[buffer] = name
+        return name
+
+    def _size(self, n: Size) -> str:
+        """Return a size as text, computed once at the start of `run`."""
+        return self._size_text.emit(n)
+
+    def _derive(self) -> str:
+        """`derive` stores what follows from the run-time sizes behind them."""
+        if not self.symbols:
+            return ""
+        text = SizeText(self.symbols, [])
+        for k, n in enumerate(self.derived):
+            value = text.emit(n)
+            text.lines.append(f"  %o{k} = getelementptr i64, ptr %dims, i64 {len(self.symbols) + k}")
+            text.lines.append(f"  store i64 {value}, ptr %o{k}, align 8")
+        head = "define void @derive(ptr %dims) nounwind {\nentry:"
+        return "\n".join([head, *text.lines, "  ret void", "}", ""])
+
+    def _word(self, kind: str, word: int) -> str:
+        at = self._new(f"getelementptr i64, ptr %ctx, i64 {int(word)}")
+        return self._new(f"load {kind}, ptr {at}, align 8")
+
+    def _ahead_word(self, word: int) -> str:
+        at = f"%w{self._next()}"
+        self.prologue.append(f"  {at} = getelementptr i64, ptr %ctx, i64 {int(word)}")
+        self.prologue.append(f"  {at}.p = load ptr, ptr {at}, align 8")
+        return f"{at}.p"
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _new(self, instruction: str) -> str:
+        name = f"%r{self._next()}"
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+
+class SizeText:
+    """Emits the arithmetic of symbolic sizes from the run-time sizes in `dims`."""
+
+    def __init__(self, symbols: Sequence[Atom], lines: list[str]) -> None:
+        self.symbols, self.lines = list(symbols), lines
+        self._known: dict[Any, str] = {}
+
+    def emit(self, n: Size) -> str:
+        """Return the register (or number) that holds `n`."""
+        if isinstance(n, int):
+            return str(n)
+        found = self._known.get(n)
+        if found is None:
+            total: str | None = None
+            for monomial, coefficient in n.terms:
+                term = str(coefficient)
+                for atom in monomial:
+                    value = self._atom(atom)
+                    term = value if term == "1" else self._new(f"mul i64 {term}, {value}")
+                total = term if total is None else self._new(f"add i64 {total}, {term}")
+            found = self._known[n] = total or "0"
+        return found
+
+    def _atom(self, atom: Atom) -> str:
+        found = self._known.get(atom)
+        if found is not None:
+            return found
+        if atom.kind == "symbol":
+            at = self._new(f"getelementptr i64, ptr %dims, i64 {self.symbols.index(atom)}")
+            found = self._new(f"load i64, ptr {at}, align 8")
+        else:
+            a, b = (self.emit(x) for x in atom.args)
+            found = self._call(atom.kind, a, b)
+        self._known[atom] = found
+        return found
+
+    def _call(self, kind: str, a: str, b: str) -> str:
+        if kind in ("min", "max", "broadcast"):
+            test = "slt" if kind == "min" else "sgt"
+            first = self._new(f"icmp {test} i64 {a}, {b}")
+            return self._new(f"select i1 {first}, i64 {a}, i64 {b}")
+        quotient = self._new(f"sdiv i64 {a}, {b}")
+        whole = self._new(f"mul i64 {quotient}, {b}")
+        rest = self._new(f"sub i64 {a}, {whole}")
+        negative = self._new(f"icmp slt i64 {rest}, 0")  # divisors are positive sizes
+        if kind == "floordiv":
+            down = self._new(f"sub i64 {quotient}, 1")
+            return self._new(f"select i1 {negative}, i64 {down}, i64 {quotient}")
+        up = self._new(f"add i64 {rest}, {b}")
+        return self._new(f"select i1 {negative}, i64 {up}, i64 {rest}")
+
+    def _new(self, instruction: str) -> str:
+        name = f"%z{len(self.lines)}"
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+
+def _units(schedule: Schedule) -> tuple[Size, int]:
+    """Return the iterations of the outermost loop and how many a chunk has at least."""
+    outer = schedule.order[0]
+    if outer is schedule.unroll:
+        assert isinstance(outer.extent, int)
+        return -(-outer.extent // schedule.tile), max(1, schedule.grain // schedule.tile)
+    return outer.extent, schedule.grain
+
+
+def statement_work(statement: Any) -> int | None:
+    """Estimate the operations of a statement; None when sizes are not known."""
+    if isinstance(statement, Nest):
+        return work(statement)
+    if isinstance(statement, Check):
+        n = 1
+        for axis in statement.axes:
+            if not isinstance(axis.extent, int):
+                return None
+            n *= axis.extent
+        return n
+    total = 2
+    for n in statement.params[0]:
+        if not isinstance(n, int):
+            return None
+        total *= n
+    return total
+
+
+def product_pieces(batch: Sequence[Size], m: Size, n: Size, k: Size) -> tuple[str, int]:
+    """Return along which axis a product is cut and in how many pieces.
+
+    The cut depends on the shape only, so that results do not change with the number of threads.
+    """
+    if batch or not all(isinstance(x, int) for x in (m, n, k)):
+        return "m", 1
+    wanted = min(MAX_PIECES, m * n * k // PIECE_FLOPS)
+    axis = "m" if m >= n else "n"
+    longest = max(m, n)
+    pieces = max(1, min(wanted, longest // 32))
+    return axis, 1 << (pieces.bit_length() - 1)
+
+
+def product_kernel(dtype: Any, batch_axes: int, axis: str, pieces: int) -> str:
+    """Return a kernel that calls the library for some pieces of a (batched) product.
+
+    Words: a, b, c, function; m, n, k, row and column strides of a and b, offsets of a and b; then
+    (size, stride of a, stride of b) per batch axis. C is contiguous. Transposed operands are
+    passed with the library's transpose flag, never copied.
+    """
+    element = "float" if dtype == "float32" else "double"
+    one, zero = ("1.0", "0.0")
+    lines = ["define internal void @KERNEL(ptr %args, i64 %begin, i64 %end) nounwind {", "entry:"]
+    names = ["a", "b", "c", "f", "m", "n", "k", "ar", "ac", "br", "bc", "ao", "bo"]
+    for t in range(batch_axes):
+        names += [f"s{t}", f"sa{t}", f"sb{t}"]
+    for i, name in enumerate(names):
+        kind = "ptr" if i < 4 else "i64"
+        lines.append(f"  %p.{name} = getelementptr i64, ptr %args, i64 {i}")
+        lines.append(f"  %{name} = load {kind}, ptr %p.{name}, align 8")
+    for x, rows, cols, r, c in (("a", "m", "k", "ar", "ac"), ("b", "k", "n", "br", "bc")):
+        # a unit column stride is the plain layout; otherwise rows are contiguous: transposed
+        lines += [
+            f"  %{x}.unit = icmp eq i64 %{c}, 1",
+            f"  %{x}.one = icmp sle i64 %{cols}, 1",
+            f"  %{x}.rowunit = icmp eq i64 %{r}, 1",
+            f"  %{x}.col = xor i1 %{x}.rowunit, true",
+            f"  %{x}.either = and i1 %{x}.one, %{x}.col",
+            f"  %{x}.plain = or i1 %{x}.unit, %{x}.either",
+            f"  %{x}.flag = select i1 %{x}.plain, i32 111, i32 112",
+            f"  %{x}.ld0 = select i1 %{x}.plain, i64 %{r}, i64 %{c}",
+            f"  %{x}.least = select i1 %{x}.plain, i64 %{cols}, i64 %{rows}",
+            f"  %{x}.small = icmp slt i64 %{x}.ld0, %{x}.least",
+            f"  %{x}.ld1 = select i1 %{x}.small, i64 %{x}.least, i64 %{x}.ld0",
+            f"  %{x}.zero = icmp slt i64 %{x}.ld1, 1",
+            f"  %{x}.ld2 = select i1 %{x}.zero, i64 1, i64 %{x}.ld1",
+            f"  %{x}.ld = trunc i64 %{x}.ld2 to i32",
+            f"  %{x}.base = getelementptr {element}, ptr %{x}, i64 %{x}o",
+        ]
+    length = axis
+    lines += [
+        f"  %whole = add i64 %{length}, {pieces - 1}",
+        f"  %part = sdiv i64 %whole, {pieces}",
+        "  %mn = mul i64 %m, %n",
+        "  %n.one = icmp slt i64 %n, 1",
+        "  %ldc0 = select i1 %n.one, i64 1, i64 %n",
+        "  %ldc = trunc i64 %ldc0 to i32",
+        "  %k32 = trunc i64 %k to i32",
+        "  %some = icmp slt i64 %begin, %end",
+        "  br i1 %some, label %loop, label %done",
+        "loop:",
+        "  %u = phi i64 [ %begin, %entry ], [ %next, %after ]",
+        f"  %piece = srem i64 %u, {pieces}",
+        f"  %item = sdiv i64 %u, {pieces}",
+        "  %first = mul i64 %piece, %part",
+        f"  %left = sub i64 %{length}, %first",
+        "  %more = icmp slt i64 %part, %left",
+        "  %count = select i1 %more, i64 %part, i64 %left",
+    ]
+    rest, a_at, b_at = "%item", "0", "0"
+    for t in reversed(range(batch_axes)):
+        lines += [
+            f"  %i{t} = srem i64 {rest}, %s{t}",
+            f"  %q{t} = sdiv i64 {rest}, %s{t}",
+            f"  %ia{t} = mul i64 %i{t}, %sa{t}",
+            f"  %ib{t} = mul i64 %i{t}, %sb{t}",
+            f"  %xa{t} = add i64 {a_at}, %ia{t}",
+            f"  %xb{t} = add i64 {b_at}, %ib{t}",
+        ]
+        rest, a_at, b_at = f"%q{t}", f"%xa{t}", f"%xb{t}"
+    moved, step = ("a", "ar") if axis == "m" else ("b", "bc")
+    other = "b" if axis == "m" else "a"
+    at = {"a": a_at, "b": b_at}
+    lines += [
+        f"  %shift = mul i64 %first, %{step}",
+        f"  %from = add i64 {at[moved]}, %shift",
+        f"  %{moved}.now = getelementptr {element}, ptr %{moved}.base, i64 %from",
+        f"  %{other}.now = getelementptr {element}, ptr %{other}.base, i64 {at[other]}",
+        "  %c.item = mul i64 %item, %mn",
+        "  %c.first = " + ("mul i64 %first, %n" if axis == "m" else "add i64 %first, 0"),
+        "  %c.at = add i64 %c.item, %c.first",
+        f"  %c.now = getelementptr {element}, ptr %c, i64 %c.at",
+        "  %rows = trunc i64 " + ("%count" if axis == "m" else "%m") + " to i32",
+        "  %cols = trunc i64 " + ("%n" if axis == "m" else "%count") + " to i32",
+        "  %none = icmp slt i64 %count, 1",
+        "  br i1 %none, label %after, label %call",
+        "call:",
+        "  call void %f(i32 101, i32 %a.flag, i32 %b.flag, i32 %rows, i32 %cols, i32 %k32, "
+        f"{element} {one}, ptr %a.now, i32 %a.ld, ptr %b.now, i32 %b.ld, {element} {zero}, "
+        "ptr %c.now, i32 %ldc)",
+        "  br label %after",
+        "after:",
+        "  %next = add i64 %u, 1",
+        "  %again = icmp slt i64 %next, %end",
+        "  br i1 %again, label %loop, label %done",
+        "done:",
+        "  ret void",
+        "}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""Choose how a nest runs: loop order, the vector axis, register tiling, the parallel axis.
+
+A schedule is data; correctness never depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symgraph.loops.grammar import Axis, Expr, Nest, walk
+
+INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
+TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
+PARALLEL_WORK = 60_000  # operations (about 20 us on one core) below which one thread does all
+GRAIN_WORK = 16_000  # operations that one chunk should have at least
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`order`: the loops, outermost first; `vector` is one of them, the last, or None."""
+
+    order: tuple[Axis, ...]
+    vector: Axis | None
+    lanes: int
+    unroll: Axis | None = None  # the axis of which `tile` iterations share each inner loop
+    tile: int = 1
+    parallel: bool = False
+    grain: int = 1
+
+
+def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
+    """Return the schedule of a nest for vectors of `vector_bytes`."""
+    values = [e for t in nest.stores for e in (t.value, t.address)]
+    exprs = walk(values)
+    accesses = _accesses(nest, exprs)
+    axes = nest.axes
+    scan_axis = axes[-1] if nest.scan else None
+    candidates = [a for a in axes if a is not scan_axis]
+    if nest.serial:
+        candidates = [a for a in candidates[-1:] if _safe_in_serial(nest, a)]
+    vector = _vector_axis(candidates, accesses)
+    itemsize = element_bytes(exprs)
+    base = max(1, vector_bytes // itemsize)
+    reductions = [e for e in exprs if e.op == "reduce"]
+    cost = max((t.value.cost for t in nest.stores), default=1)
+    lanes = 1
+    if vector is not None:
+        # two registers per value hide latency; long bodies would spill
+        lanes = fit_lanes(base * (2 if cost < 400 else 1), base, vector.extent)
+    unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
+    order = tuple(a for a in axes if a is not vector)
+    if vector is not None:
+        order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
+    if nest.serial:
+        order = axes
+    parallel, grain = _parallel(nest, order, vector, exprs, lanes)
+    return Schedule(order, vector, lanes, unroll, tile, parallel, grain)
+
+
+def fit_lanes(lanes: int, base: int, extent: object) -> int:
+    """Shrink the lanes to a short axis: one masked turn instead of a mostly empty vector."""
+    if not isinstance(extent, int):
+        return lanes
+    while lanes > base and extent <= lanes // 2:
+        lanes //= 2
+    return lanes
+
+
+def element_bytes(exprs: Sequence[Expr]) -> int:
+    """Return the width of the widest float (else integer) value that a body computes with."""
+    floats = [e.dtype.itemsize for e in exprs if e.dtype.is_float and e.op != "const"]
+    if floats:
+        return max(4, *floats)
+    ints = [
+        e.dtype.itemsize
+        for e in exprs
+        if e.dtype.is_integer and e.op not in ("affine", "axis", "ifloordiv", "imod", "const")
+    ]
+    return max([4, *ints])
+
+
+def _accesses(nest: Nest, exprs: Sequence[Expr]) -> list[tuple[Expr, int]]:
+    """Return (address, weight) of each memory access."""
+    inside: set[Expr] = set()
+    for e in exprs:
+        if e.op == "reduce":
+            inside.update(x for x in walk([e.args[0]]) if x.op == "load")
+    result = [(t.address, 2) for t in nest.stores]
+    for e in exprs:
+        if e.op == "load":
+            result.append((e.args[0], INNER_WEIGHT if e in inside else 1))
+    return result
+
+
+def stride(address: Expr, axis: Axis) -> int | None:
+    """Return the coefficient of an axis in an address: 0, a number, or None (not affine / unknown)."""
+    if not address.free & axis.bit:
+        return 0
+    found = None
+    for atom, c in zip(address.args, address.data[0], strict=True):
+        if atom.op == "axis" and atom.data is axis:
+            found = c if isinstance(c, int) else None
+        elif atom.free & axis.bit:
+            return None
+    return found
+
+
+def _vector_axis(candidates: Sequence[Axis], accesses: Sequence[tuple[Expr, int]]) -> Axis | None:
+    """Return the axis along which most accesses are contiguous, None if none gains."""
+    best, best_score = None, 0
+    for axis in candidates:
+        if isinstance(axis.extent, int) and axis.extent < 2:
+            continue
+        score = 0
+        for address, weight in accesses:
+            c = stride(address, axis)
+            if c == 1 or c == -1:
+                score += 2 * weight
+            elif c != 0:
+                score -= weight if weight == 1 else 3 * weight
+        if isinstance(axis.extent, int) and axis.extent < 4:
+            score -= 4
+        if score > best_score or (score == best_score and best is not None and score > 0):
+            best, best_score = axis, score
+    return best
+
+
+def _safe_in_serial(nest: Nest, axis: Axis) -> bool:
+    return all(stride(t.address, axis) == 1 for t in nest.stores)
+
+
+def _tile(
+    nest: Nest,
+    axes: Sequence[Axis],
+    vector: Axis | None,
+    registers: int,
+    reductions: Sequence[Expr],
+    exprs: Sequence[Expr],
+) -> tuple[Axis | None, int]:
+    """Share the loads of a contraction among several rows (a register tile)."""
+    if nest.scan or nest.serial or len(reductions) != 1 or len(nest.stores) != 1:
+        return None, 1
+    body = walk([reductions[0].args[0]])
+    loads = [e for e in body if e.op == "load" and e.free]
+    if len(loads) < 2 and vector is not None:
+        return None, 1
+    best: tuple[Axis | None, int] = (None, 1)
+    for axis in axes:
+        if axis is vector or not isinstance(axis.extent, int) or axis.extent < 2:
+            continue
+        if not any(not e.free & axis.bit for e in loads) and vector is not None:
+            continue  # nothing would be shared
+        if not reductions[0].free & axis.bit:
+            continue
+        limit = TILE_REGISTERS // registers if vector is not None else 4
+        tile = min(axis.extent, max(1, limit))
+        for t in range(tile, max(1, tile // 2), -1):  # prefer a tile without remainder
+            if axis.extent % t == 0:
+                tile = t
+                break
+        if tile >= best[1]:
+            best = (axis, tile)
+    return best
+
+
+def work(nest: Nest) -> int | None:
+    """Estimate the scalar operations of a nest; None when sizes are not known."""
+    total = 0
+    for t in nest.stores:
+        points = _points(nest.axes)
+        inner = _expr_work(t.value)
+        if points is None or inner is None:
+            return None
+        total += points * max(1, inner)
+    return total
+
+
+def _points(axes: Sequence[Axis]) -> int | None:
+    n = 1
+    for a in axes:
+        if not isinstance(a.extent, int):
+            return None
+        n *= a.extent
+    return n
+
+
+def _expr_work(value: Expr) -> int | None:
+    own = 0
+    for e in walk([value]):
+        if e.op == "reduce":
+            n = _points(e.data[1])
+            if n is None:
+                return None
+            own += n * 2
+    return own + min(value.cost, 300)
+
+
+def _parallel(
+    nest: Nest, order: Sequence[Axis], vector: Axis | None, exprs: Sequence[Expr], lanes: int
+) -> tuple[bool, int]:
+    """Return whether the outermost loop is shared among threads, and the iterations of a chunk."""
+    if nest.serial or not order or (nest.scan and order[0] is nest.axes[-1]):
+        return False, 1
+    total = work(nest)
+    outer = order[0]
+    if total is None:
+        return True, 1 if outer is not vector else max(lanes, 4096)
+    if total < PARALLEL_WORK or not isinstance(outer.extent, int) or outer.extent < 2:
+        return False, 1
+    per = max(1, total // outer.extent)
+    grain = max(1, -(-GRAIN_WORK // per))
+    if outer is vector:
+        grain = max(lanes, grain - grain % lanes)
+    if grain >= outer.extent:
+        return False, 1
+    return True, grain

@@ -1,0 +1,1 @@
+"""Generated tests of ops: cases, checks, independent oracles and the one table of tolerances."""

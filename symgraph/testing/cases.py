@@ -1,0 +1,180 @@
+"""Generated cases: the inputs on which every op is checked.
+
+Elementwise ops state ranges and dtypes, and get all dtypes, ranks, broadcast pairs, empty arrays and
+special values from them. All others state `samples`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from symgraph.core.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, UINT32, DType, as_dtype
+from symgraph.core.dtype import ALL as ALL_DTYPES
+from symgraph.core.errors import DTypeError
+from symgraph.core.node import Node, new_input
+from symgraph.core.op import Op, o
+from symgraph.dims.dim import symbol
+from symgraph.ops.base import Elementwise
+
+SHAPES = ((), (5,), (2, 3), (2, 3, 4), (0,), (3, 0))
+PAIRS = (
+    ((3, 1), (4,)), ((2, 1, 4), (3, 1)), ((), (3,)), ((1,), (0,)), ((3, 4), (3, 4)), ((1, 1), (2, 3)),
+)  # fmt: skip
+TRIPLES = (((2, 1), (3,), ()), ((), (3, 1), (2,)))
+MIXED = (("int32", "float32"), ("int8", "uint8"), ("bool", "int16"), ("uint64", "uint8"),
+         ("int64", "float16"), ("float64", "float32"))  # fmt: skip
+STRUCTURED = (FLOAT64, FLOAT32, FLOAT16, INT64, UINT32, BOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One application of an op: arrays for its inputs and its parameters.
+
+    `kind` is "value" (ordinary numbers), "special" (infinities, NaN, extreme integers) or "smooth"
+    (float64 points where the op is differentiable).
+    """
+
+    op: Op
+    arrays: tuple[np.ndarray, ...]
+    params: tuple[tuple[str, Any], ...] = ()
+    kind: str = "value"
+
+    def inputs(self, symbolic: bool = False) -> list[Node]:
+        """Return fresh input nodes; with `symbolic` every length but 1 is a fresh symbol."""
+        result = []
+        for k, a in enumerate(self.arrays):
+            shape: tuple[Any, ...] = a.shape
+            if symbolic:
+                shape = tuple(n if n == 1 else symbol(f"n{k}{j}") for j, n in enumerate(a.shape))
+            result.append(new_input(as_dtype(a.dtype), shape, f"x{k}"))
+        return result
+
+    def apply(self, inputs: list[Node]) -> Node:
+        """Return the op on `inputs`; elementwise ops go through the function that promotes."""
+        if isinstance(self.op, Elementwise) and not self.op.params and self.op.name in o:
+            result: Node = getattr(o, self.op.name)(*inputs)
+            return result
+        return self.op(*inputs, **dict(self.params))
+
+    def __str__(self) -> str:
+        arrays = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
+        params = "".join(f", {k}={v}" for k, v in self.params)
+        return f"{self.op.name}({arrays}{params}) [{self.kind}]"
+
+
+def cases(op: Op) -> Iterator[Case]:
+    """Yield all cases of an op; the same ones at every run."""
+    rng = np.random.default_rng(crc32(op.name.encode()))
+    if isinstance(op, Elementwise):
+        yield from _elementwise(op, rng)
+    else:
+        yield from _structured(op, rng)
+
+
+def accepted(op: Op) -> list[DType]:
+    """Return the dtypes that an op takes, by what it states and by its dtype rule."""
+    words = getattr(op, "dtypes", "bool int float").split()
+    kinds = "".join({"bool": "b", "int": "iu", "float": "f"}[w] for w in words)
+    result = [d for d in ALL_DTYPES if d.kind in kinds]
+    rule = getattr(op, "types", None)
+    return result if rule is None else [d for d in result if _allowed(rule, d, op.name)]
+
+
+def _allowed(rule: Any, dtype: DType, name: str) -> bool:
+    try:
+        rule(dtype, name)
+    except DTypeError:
+        return False
+    return True
+
+
+def draw(rng: np.random.Generator, shape: Any, dtype: DType, low: float, high: float) -> np.ndarray:
+    """Return random numbers of `dtype` between `low` and `high`."""
+    if dtype.is_bool:
+        return rng.random(shape) < 0.5
+    if dtype.is_float:
+        return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
+    first = int(np.floor(low)) if dtype.kind == "i" else max(0, int(np.floor(low)))
+    return np.asarray(rng.integers(first, int(np.ceil(high)) + 1, shape)).astype(dtype.numpy)
+
+
+def specials(dtype: DType) -> np.ndarray:
+    """Return the values of a dtype at which functions go wrong."""
+    if dtype.is_bool:
+        return np.array([False, True])
+    if dtype.is_integer:
+        info = np.iinfo(dtype.numpy)
+        values = [info.min, info.min + 1, -1, 0, 1, 2, 7, info.max - 1, info.max]
+        return np.array([v for v in values if info.min <= v], dtype.numpy)
+    info = np.finfo(dtype.numpy)
+    values = [0.0, 1.0, 0.5, 1.5, 2.5, 3.0, info.tiny, info.smallest_subnormal, info.max, np.inf]
+    return np.array([s * v for v in values for s in (1, -1)] + [np.nan], dtype.numpy)
+
+
+def _types_of(op: Elementwise, dtype: DType) -> list[DType]:
+    return [BOOL if op.name == "where" and k == 0 else dtype for k in range(op.arity)]
+
+
+def _drawn(op: Elementwise, rng: Any, shapes: Any, dtypes: Any) -> tuple[np.ndarray, ...]:
+    return tuple(
+        draw(rng, shape, as_dtype(d), low, high)
+        for shape, d, (low, high) in zip(shapes, dtypes, op.domain, strict=True)
+    )
+
+
+def _parameters(op: Op) -> list[tuple[tuple[str, Any], ...]]:
+    """Return parameter sets of the one elementwise op that has any (cast)."""
+    if not op.params:
+        return [()]
+    return [(("dtype", d),) for d in ALL_DTYPES]
+
+
+def _elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
+    dtypes = accepted(op)
+    best = FLOAT64 if FLOAT64 in dtypes else dtypes[-1]
+    for params in _parameters(op):
+        for d in dtypes:
+            arrays = _drawn(op, rng, ((7,),) * op.arity, _types_of(op, d))
+            if d.is_float and params and params[0][1].kind == "u":
+                arrays = tuple(map(np.abs, arrays))  # C leaves negative floats undefined here
+            yield Case(op, arrays, params)
+            yield from _special(op, d, params)
+    params = _parameters(op)[-1]
+    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES}[op.arity]
+    for shapes in (*groups, *([(s, s) for s in SHAPES] if op.arity == 2 else [])):
+        arrays = _drawn(op, rng, shapes, _types_of(op, best))
+        yield Case(op, arrays, params)
+        if best is FLOAT64 and all(a.size for a in arrays):
+            yield Case(op, arrays, params, "smooth")
+    if op.arity == 2:
+        for pair in MIXED:
+            if all(as_dtype(d) in dtypes for d in pair):
+                yield Case(op, _drawn(op, rng, ((3, 1), (4,)), pair), params)
+
+
+def _special(op: Elementwise, dtype: DType, params: Any) -> Iterator[Case]:
+    """All combinations of special values; conversions that C leaves undefined are left out."""
+    target = dict(params).get("dtype")
+    if target is not None and dtype.is_float and target.is_integer:
+        return
+    values = [specials(d) for d in _types_of(op, dtype)]
+    grid = np.array(list(itertools.product(*(range(len(v)) for v in values))))
+    yield Case(op, tuple(v[grid[:, k]] for k, v in enumerate(values)), params, "special")
+
+
+def _structured(op: Op, rng: np.random.Generator) -> Iterator[Case]:
+    allowed = accepted(op)
+    for dtype in (d for d in STRUCTURED if d in allowed):
+        for entries, params in op.samples(rng, dtype):  # type: ignore[misc]
+            arrays = tuple(
+                e if isinstance(e, np.ndarray) else draw(rng, e, dtype, -2.0, 2.0) for e in entries
+            )
+            yield Case(op, arrays, tuple(params.items()))
+            if dtype is FLOAT64 and any(a.dtype.kind == "f" and a.size for a in arrays):
+                yield Case(op, arrays, tuple(params.items()), "smooth")

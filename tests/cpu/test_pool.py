@@ -1,0 +1,247 @@
+"""The thread pool."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from symgraph.cpu import jit, pool
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# args: [0] marks (i64 per element), [1] number of calls (i64), [2] depth to nest, [3] pool,
+# [4] parallel_for, [5] shortest piece
+KERNEL = """
+define void @mark(ptr %args, i64 %begin, i64 %end) {
+entry:
+  %marks = load ptr, ptr %args
+  %calls.at = getelementptr ptr, ptr %args, i64 1
+  %calls = load ptr, ptr %calls.at
+  %old = atomicrmw add ptr %calls, i64 1 seq_cst, align 8
+  %size = sub i64 %end, %begin
+  %short.at = getelementptr i64, ptr %args, i64 5
+  %short = atomicrmw min ptr %short.at, i64 %size seq_cst, align 8
+  %some = icmp slt i64 %begin, %end
+  br i1 %some, label %loop, label %done
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]
+  %p = getelementptr i64, ptr %marks, i64 %i
+  %x = load i64, ptr %p
+  %y = add i64 %x, 1
+  store i64 %y, ptr %p
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+define void @outer(ptr %args, i64 %begin, i64 %end) {
+entry:
+  %pool.at = getelementptr ptr, ptr %args, i64 3
+  %pool = load ptr, ptr %pool.at
+  %for.at = getelementptr ptr, ptr %args, i64 4
+  %for = load ptr, ptr %for.at
+  br label %loop
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]
+  call void %for(ptr %pool, ptr @mark, ptr %args, i64 10, i64 1)
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+define void @nothing(ptr %args, i64 %begin, i64 %end) {
+  ret void
+}
+
+; Call parallel_for many times from native code.
+define void @repeat(ptr %for, ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %times) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i1, %loop ]
+  call void %for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 1)
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %times
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+
+
+class Rig:
+    """Kernels, their arguments, and `parallel_for` as a Python function."""
+
+    def __init__(self, size=1000):
+        self.code = jit.build(KERNEL, ["mark", "outer", "nothing", "repeat"])
+        self.pool = pool.thread_pool()
+        self.marks = np.zeros(size, np.int64)
+        self.calls = np.zeros(1, np.int64)
+        self.args = np.zeros(6, np.int64)
+        self.args[:2] = self.marks.ctypes.data, self.calls.ctypes.data
+        self.args[3:5] = self.pool.state_address, self.pool.parallel_for_address
+        self.args[5] = 1 << 60
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self._for = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, number, number)(
+            self.pool.parallel_for_address
+        )
+        self._repeat = ctypes.CFUNCTYPE(None, *[pointer] * 4, number, number)(
+            self.code.address("repeat")
+        )
+
+    def run(self, n, grain=1, kernel="mark"):
+        address = self.code.address(kernel)
+        self._for(self.pool.state_address, address, self.args.ctypes.data, n, grain)
+
+    def repeat(self, n, times, kernel="nothing"):
+        state, address = self.pool.state_address, self.code.address(kernel)
+        start = time.perf_counter()
+        data = self.args.ctypes.data
+        self._repeat(self.pool.parallel_for_address, state, address, data, n, times)
+        return (time.perf_counter() - start) / times
+
+
+@pytest.fixture
+def rig():
+    before = pool.get_threads()
+    yield Rig()
+    pool.set_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_every_element_once(rig, threads):
+    pool.set_threads(threads)
+    assert pool.get_threads() == threads and rig.pool.wait_ready()
+    for n in (1000, 999, 7, 1, 0, -3):
+        for grain in (1, 10, 400, 5000, 0):
+            rig.marks[:] = rig.calls[:] = 0
+            rig.args[5] = 1 << 60
+            rig.run(n, grain)
+            assert rig.marks.sum() == max(n, 0) and rig.marks[: max(n, 0)].all()
+            assert rig.calls[0] == (min(threads, max(n // max(grain, 1), 1)) if n > 0 else 0)
+            assert n <= 0 or rig.args[5] >= min(grain, n)
+
+
+def test_threads_work_at_once(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    text = """
+define void @sleep(ptr %args, i64 %b, i64 %e) {
+  %usleep = load ptr, ptr %args
+  %r = call i32 %usleep(i32 50000)
+  ret void
+}
+"""
+    code = jit.build(text, ["sleep"])
+    from_libc = ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value
+    rig.args[0] = from_libc
+    for _ in range(3):
+        start = time.perf_counter()
+        address = code.address("sleep")
+        rig._for(rig.pool.state_address, address, rig.args.ctypes.data, 2, 1)
+        assert time.perf_counter() - start < 0.095
+
+
+def test_many_jobs_in_a_row(rig):
+    for threads in (2, 5):
+        pool.set_threads(threads)
+        rig.pool.wait_ready()
+        rig.marks[:] = 0
+        rig.repeat(1000, 2000, "mark")
+        assert (rig.marks == 2000).all()
+
+
+def test_jobs_after_sleep(rig):
+    pool.set_threads(3)
+    rig.pool.wait_ready()
+    for count in range(1, 60):
+        rig.run(300)
+        time.sleep(0.0005 * (count % 4))
+        assert (rig.marks[:300] == count).all()
+
+
+def test_nested_and_concurrent_calls_run_serially(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    rig.run(1, kernel="outer")
+    assert rig.marks[:10].tolist() == [1] * 10
+    others = [Rig() for _ in range(3)]
+    running = [threading.Thread(target=r.repeat, args=(100, 3000, "mark")) for r in others]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert all((r.marks[:100] == 3000).all() for r in others)
+
+
+def test_set_threads_checks_its_argument(rig):
+    for bad in (0, -1, pool.MAX_WORKERS + 2):
+        with pytest.raises(ValueError):
+            pool.set_threads(bad)
+    assert 1 <= pool.default_threads() <= (os.cpu_count() or 1)
+
+
+def test_fork_starts_afresh(rig):
+    pool.set_threads(3)
+    rig.run(100)
+    child = os.fork()
+    if child == 0:
+        good = rig.pool.wait_ready(5)
+        rig.calls[:] = 0
+        rig.repeat(100, 50, "mark")
+        os._exit(0 if good and (rig.marks[:100] == 51).all() and rig.calls[0] == 150 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    rig.run(100)
+    assert (rig.marks[:100] == 2).all()
+
+
+def test_fork_while_another_thread_is_inside(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    busy = threading.Thread(target=rig.repeat, args=(1000, 20000, "mark"))
+    busy.start()
+    other = Rig()
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            other.pool.wait_ready(5)
+            other.repeat(100, 20, "mark")
+            os._exit(0 if (other.marks[:100] == 20).all() and other.calls[0] == 40 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    busy.join()
+    assert (rig.marks == 20000).all()
+
+
+@pytest.mark.parametrize("ending", ["pass", "raise SystemExit(0)", "import atexit; P.close()"])
+def test_clean_exit(ending):
+    script = f"""
+import threading
+from symgraph.cpu import pool as P
+P.set_threads(4)
+assert threading.active_count() == 4
+P.close = P.thread_pool().close
+{ending}
+"""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 0 and not done.stderr
+    assert time.perf_counter() - start < 1.9  # no wait ran into its limit
+
+
+def test_fork_join_is_fast(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    best = min(rig.repeat(2, 2000) for _ in range(5))
+    assert best < 50e-6  # about a microsecond where two cores are free
