@@ -1,0 +1,89 @@
+"""symgraph: define symbolic expressions, differentiate them, compile them to one native function.
+
+>>> import numpy as np
+>>> import symgraph as sg
+>>> x = sg.vector("x")
+>>> f = sg.function([x], sg.grad((x**3).sum(), x))
+>>> f(np.array([1, 2], "float32"))
+array([ 3., 12.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from symgraph import ops, random
+from symgraph.autodiff.grad import (
+    Lop,
+    Rop,
+    ggnvp,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
+from symgraph.compile.arguments import In, Out
+from symgraph.compile.function import function
+from symgraph.compile.save import load, save
+from symgraph.compile.shared import SharedVariable, shared
+from symgraph.core.config import config
+from symgraph.core.errors import (
+    CompileError,
+    ConfigError,
+    DeviceError,
+    DisconnectedInputError,
+    DTypeError,
+    MissingInputError,
+    NanError,
+    NotDifferentiableError,
+    ShapeError,
+    SymbolicValueError,
+    SymgraphError,
+    UnusedInputError,
+    VerifyError,
+)
+from symgraph.core.node import Node as Variable
+from symgraph.core.op import o as _o
+from symgraph.core.walk import substitute as _substitute
+from symgraph.cpu.runtime import set_threads
+from symgraph.debug.printing import dprint
+from symgraph.tensor import as_tensor, constructors, tensor
+
+__version__ = "0.1.0"
+
+
+def clone_replace(outputs: object, replace: dict[Variable, Variable]) -> object:
+    """Return `outputs` (one variable or a list) with nodes replaced."""
+    if isinstance(outputs, Variable):
+        return _substitute([outputs], replace)[0]
+    return _substitute(list(outputs), replace)  # type: ignore[call-overload]
+
+
+_INTERNAL = {
+    "as_size",
+    "dim_value",
+    "random_bits",
+    "slice_axis",
+    "getitem",
+    "iota",
+    "broadcast_shapes_of",
+    "sum_to",
+    "atleast_nd",
+}
+_functions = {name: getattr(_o, name) for name in _o.names() if name not in _INTERNAL}
+globals().update(_functions)
+globals().update(constructors)
+
+__all__ = sorted(
+    {
+        *("Lop", "Rop", "ggnvp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad"),
+        *("vjp", "In", "Out", "function", "load", "save", "SharedVariable", "shared", "config"),
+        *("CompileError", "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError"),
+        *("MissingInputError", "NanError", "NotDifferentiableError", "ShapeError"),
+        *("SymbolicValueError", "SymgraphError", "UnusedInputError", "VerifyError", "Variable"),
+        *("set_threads", "dprint", "as_tensor", "tensor", "clone_replace", "random", "ops"),
+        *_functions,
+        *constructors,
+    }
+)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from symgraph.core.node import CONSTANT, INPUT, SHARED, Node
+import numpy as np
+
+from symgraph.core.node import Node
 from symgraph.core.op import o
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
@@ -33,6 +35,7 @@ class Stages:
     aliases: dict[Buffer, Buffer] = field(default_factory=dict)
     module: Module | None = None
     error_nodes: list[Node] = field(default_factory=list)
+    constant_arrays: dict[Buffer, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -101,6 +104,9 @@ def lower(
     lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), leaves, by_loops)
     program = lowering.run()
     stages.error_nodes = lowering.error_nodes
+    stages.constant_arrays = {
+        b: n.data for n, b in lowering.buffers.items() if b.kind == "constant"
+    }
     clock.lap("lower")
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = place_updates(program, goals)
@@ -211,13 +217,3 @@ def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
     return rewrites.optimise(list(outputs), numerics)
 
-
-def free_leaves(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
-    """Return the inputs and the shared variables that the graph uses."""
-    nodes = toposort(outputs)
-    return [n for n in nodes if n.op is INPUT], [n for n in nodes if n.op is SHARED]
-
-
-def constants(outputs: Sequence[Node]) -> Mapping[Any, Node]:
-    """Return the constant nodes of the graph by their data address."""
-    return {id(n.data): n for n in toposort(outputs) if n.op is CONSTANT}

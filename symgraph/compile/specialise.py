@@ -11,7 +11,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import INPUT, SHARED, Node, describe, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
-from symgraph.dims.dim import Atom, Dim, substitute
+from symgraph.dims.dim import Atom, Dim, substitute, symbols
 
 Values = Callable[[Atom], Any]
 
@@ -105,3 +105,20 @@ def _param(p: Any, values: Values) -> Any:
 
 def _has_dim(p: Any) -> bool:
     return isinstance(p, Dim) or (isinstance(p, tuple) and any(_has_dim(q) for q in p))
+
+
+def used_symbols(outputs: Sequence[Node]) -> set[Atom]:
+    """Return the size symbols that occur in the parameters and types of a graph."""
+    found: set[Atom] = set()
+
+    def visit(p: Any) -> None:
+        if isinstance(p, Dim):
+            found.update(symbols(p))
+        elif isinstance(p, tuple):
+            for q in p:
+                visit(q)
+
+    for node in toposort(outputs):
+        visit(node.params)
+        visit(node.type.shape)
+    return found

@@ -186,6 +186,8 @@ class Builder:
 
     def reduce(self, kind: str, axes: tuple[Axis, ...], value: Expr) -> Expr:
         """Combine `value` over all points of `axes` (they are bound here)."""
+        if not axes:
+            return value
         bound = 0
         for axis in axes:
             bound |= axis.bit

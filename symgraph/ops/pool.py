@@ -15,7 +15,17 @@ from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import batch_front
 from symgraph.ops.conv import (
-    Index, Pair, both, check_windows, extent, guarded, output_sizes, pads, pair, positions, window_of,
+    Index,
+    Pair,
+    both,
+    check_windows,
+    extent,
+    guarded,
+    output_sizes,
+    pads,
+    pair,
+    positions,
+    window_of,
 )  # fmt: skip
 from symgraph.ops.rows import as_float
 
@@ -153,7 +163,9 @@ class MaxPool2dIndex(Pool):
         values = _views(x, p, lowest(node.inputs[0].dtype))
         h, w = x.shape[-2:]
         place = _views(np.arange(h * w).reshape(h, w), p, -1)
-        hit = (values == values.max((-2, -1), keepdims=True)) | (values != values)
+        hit = values == values.max((-2, -1), keepdims=True)
+        if x.dtype.kind == "f":
+            hit |= np.isnan(values)
         where = np.where(hit & (place >= 0), place, NOWHERE)
         return where.min((-2, -1))
 

@@ -47,6 +47,7 @@ def run_lowering(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
     for axis in reversed(s.axis_list):
         if axis not in axes:  # a loop of the rule, reduced to length 1
             value = np.squeeze(value, s.axis_list.index(axis))
+    value = value.reshape(value.shape[value.ndim - node.ndim :])  # rank 0 may come as rank 1
     return np.broadcast_to(value, node.type.shape).astype(node.dtype.numpy)
 
 

@@ -18,10 +18,11 @@ from symgraph.core.dtype import FLOAT64, as_dtype
 from symgraph.core.errors import NotDifferentiableError
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import Op, o
+from symgraph.ops.base import floatx
 from symgraph.testing import tolerances as tol
 from symgraph.testing.cases import Case, cases
 from symgraph.testing.lowering import run_lowering
-from symgraph.testing.oracles import oracle
+from symgraph.testing.oracles import expected_dtype, oracle
 
 Evaluator = Callable[[Sequence[Node], Mapping[Node, np.ndarray]], list[np.ndarray]]
 Check = Callable[[Case, Evaluator], None]
@@ -38,12 +39,15 @@ def numpy_evaluator(
 
 # -- values -------------------------------------------------------------------------------------
 def check_type(case: Case, evaluate: Evaluator = numpy_evaluator) -> None:
-    """The inferred dtype and shape are those of the computed array."""
+    """The inferred dtype and shape are those of the computed array, and of the promotion rules."""
     inputs = case.inputs()
     node = case.apply(inputs)
     (value,) = evaluate([node], _bound(inputs, case.arrays))
     _require(case, value.dtype == node.dtype.numpy, f"dtype {value.dtype}, type says {node.type}")
     _require(case, value.shape == node.type.shape, f"shape {value.shape}, type says {node.type}")
+    if inputs:
+        stated = expected_dtype(case.op.name, [x.dtype for x in inputs], floatx())
+        _require(case, stated in (None, node.dtype), f"type says {node.type}, rules say {stated}")
 
 
 def check_value(case: Case, evaluate: Evaluator = numpy_evaluator) -> None:

@@ -1,0 +1,180 @@
+"""Arguments of a function: how each is declared, converted and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.config import config
+from symgraph.core.errors import DTypeError, ShapeError, SymbolicValueError
+from symgraph.core.node import INPUT, Node, describe, weak_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """An input with options.
+
+    name: keyword of the argument. value: default when it is not passed. update: new value of the
+    default after each call. mutable, borrow: the array may be overwritten / aliased by the function.
+    strict: no conversion at all. allow_downcast: convert even with loss.
+    """
+
+    variable: Node
+    name: str | None = None
+    value: Any = None
+    update: Node | None = None
+    mutable: bool = False
+    borrow: bool = False
+    strict: bool = False
+    allow_downcast: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """An output with options; `borrow=True` would allow the result to share memory."""
+
+    variable: Node
+    borrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One positional argument of a compiled function."""
+
+    node: Node
+    name: str | None
+    default: Any
+    strict: bool
+    downcast: bool | None
+
+    def convert(self, value: Any, position: int) -> np.ndarray:
+        """Return the value as a contiguous native array of the declared type.
+
+        Raises DTypeError / ShapeError that name the argument, what came and how to mend it.
+        """
+        node = self.node
+        if isinstance(value, Node):
+            raise SymbolicValueError(
+                f"argument {position} `{describe(node)}` got the symbolic variable "
+                f"`{describe(value)}`; pass an array, or build the graph first and call "
+                "sg.function once"
+            )
+        array = self._typed(value, position)
+        self._check_shape(array, position)
+        if array.flags.c_contiguous and array.flags.aligned and type(array) is np.ndarray:
+            return array
+        return np.array(array, order="C", copy=True, subok=False).reshape(array.shape)
+
+    def _typed(self, value: Any, position: int) -> np.ndarray:
+        target = self.node.dtype.numpy
+        weak = None if isinstance(value, np.ndarray) else weak_dtype(value)
+        array = np.asarray(value)
+        if array.dtype == target:
+            return array if array.dtype.isnative else array.astype(target)
+        if array.dtype.kind not in "biuf":
+            raise DTypeError(
+                f"argument {position} `{describe(self.node)}` ({self.node.type}) got "
+                f"{array.dtype}; numbers are needed"
+            )
+        if self.strict:
+            raise DTypeError(self._message(array, position, "it is strict"))
+        if weak is not None and self._weak_fits(weak, array):
+            return array.astype(target)
+        if np.can_cast(array.dtype, target, "safe") or self.downcast:
+            return array.astype(target)
+        raise DTypeError(self._message(array, position, "that would lose precision or range"))
+
+    def _weak_fits(self, weak: str, array: np.ndarray) -> bool:
+        """A Python number takes the declared type where that keeps its kind (and its value)."""
+        kind = self.node.dtype.kind
+        if kind == "f":
+            return not (
+                weak == "f"
+                and self.downcast is False
+                and self.node.dtype != config.floatX
+            )
+        if kind == "b" or weak == "f":
+            return weak == kind
+        info = np.iinfo(self.node.dtype.numpy)
+        return bool(array.size == 0 or (array.min() >= info.min and array.max() <= info.max))
+
+    def _message(self, array: np.ndarray, position: int, why: str) -> str:
+        node = self.node
+        return (
+            f"argument {position} `{describe(node)}` is {node.dtype}, got a {array.dtype} array of "
+            f"shape {array.shape}; {why}.\n"
+            f"  input:  {node.type}, made at {node.source}\n"
+            f"  mend:   pass x.astype('{node.dtype}'), or "
+            "sg.function(..., allow_input_downcast=True)"
+        )
+
+    def _check_shape(self, array: np.ndarray, position: int) -> None:
+        node = self.node
+        if array.ndim != node.ndim:
+            raise ShapeError(
+                f"argument {position} `{describe(node)}` has {node.ndim} axes, got an array with "
+                f"{array.ndim}: shape {array.shape}.\n"
+                f"  input:  {node.type}, made at {node.source}\n"
+                f"  mend:   x.reshape(...) or x[None] before the call"
+            )
+        for axis, (n, m) in enumerate(zip(node.type.shape, array.shape, strict=True)):
+            if isinstance(n, int) and n != m:
+                raise ShapeError(
+                    f"argument {position} `{describe(node)}`: axis {axis} has length {m}, "
+                    f"declared is {n}.\n  input:  {node.type}, made at {node.source}"
+                )
+
+
+def parameters(inputs: Sequence[Any], allow_downcast: bool | None) -> list[Parameter]:
+    """Return the declared arguments; raises TypeError for what is no input variable."""
+    result: list[Parameter] = []
+    for k, item in enumerate(inputs):
+        entry = item if isinstance(item, In) else None
+        node = entry.variable if entry is not None else item
+        if not isinstance(node, Node) or node.op is not INPUT:
+            what = describe(node) if isinstance(node, Node) else repr(node)
+            raise TypeError(
+                f"input {k} of function is {what}, which is not an input variable; make inputs "
+                "with sg.vector('x'), sg.matrix('x') ...; shared variables are no inputs"
+            )
+        if any(p.node is node for p in result):
+            raise ValueError(f"input `{describe(node)}` is listed twice")
+        name = (entry.name if entry is not None else None) or node.name
+        result.append(
+            Parameter(
+                node,
+                name,
+                entry.value if entry is not None else None,
+                entry.strict if entry is not None else False,
+                entry.allow_downcast
+                if entry is not None and entry.allow_downcast is not None
+                else allow_downcast,
+            )
+        )
+    return result
+
+
+def bind(params: Sequence[Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Match a call's arguments to the parameters as Python does; raises TypeError."""
+    if len(args) > len(params):
+        names = ", ".join(p.name or "?" for p in params)
+        raise TypeError(f"expected {len(params)} arguments ({names}), got {len(args)}")
+    missing = object()
+    values: list[Any] = [*args, *([missing] * (len(params) - len(args)))]
+    for name, value in kwargs.items():
+        places = [k for k, p in enumerate(params) if p.name == name]
+        if not places:
+            known = ", ".join(p.name for p in params if p.name)
+            raise TypeError(f"unexpected argument {name!r}; known names: {known}")
+        if values[places[0]] is not missing:
+            raise TypeError(f"argument {name!r} was given twice")
+        values[places[0]] = value
+    for k, p in enumerate(params):
+        if values[k] is missing:
+            if p.default is None:
+                raise TypeError(f"missing argument {k} `{p.name or describe(p.node)}`")
+            values[k] = p.default
+    return values

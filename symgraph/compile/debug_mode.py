@@ -1,0 +1,67 @@
+"""`mode="debug"`: compare every rewrite and every kernel of a call with the NumPy reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from symgraph.compile.eager import evaluate, run
+from symgraph.core.errors import VerifyError
+from symgraph.core.node import Node, describe
+from symgraph.testing.tolerances import mismatch
+
+if TYPE_CHECKING:
+    from symgraph.compile.version import Version
+
+
+# Whole functions add up rounding errors of many kernels; relative to the largest entry.
+CHAIN = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
+
+
+def _differs(actual: np.ndarray, expected: np.ndarray) -> str | None:
+    return mismatch(actual, expected, relative=CHAIN.get(str(expected.dtype)))
+
+
+def check_version(
+    original: Sequence[Node],
+    rewritten: Sequence[Node],
+    version: Version,
+    arrays: Mapping[Node, np.ndarray],
+    native: Sequence[np.ndarray],
+    numerics: str,
+) -> None:
+    """Raise VerifyError where a rewrite or a kernel changed a value beyond its class.
+
+    `arrays` are the inputs and the old values of shared variables; `native` the results of the
+    call followed by the new values of updated shared variables.
+    """
+    exact = evaluate(original, arrays)
+    after = evaluate(rewritten, arrays)
+    for k, (a, b, node) in enumerate(zip(exact, after, original, strict=True)):
+        wrong = _differs(b, a)
+        if wrong is not None:
+            raise VerifyError(
+                f"debug mode: rewriting changed result {k}, `{describe(node)}` made at {node.source}:"
+                f" {wrong}"
+            )
+    values = {version.leaf_map.get(n, n): a for n, a in arrays.items()}
+    reference = run(version.graph, values)
+    for k, (a, b, node) in enumerate(zip(reference, native, version.graph, strict=True)):
+        wrong = _differs(b, a)
+        if wrong is not None:
+            raise VerifyError(
+                f"debug mode: native code and NumPy disagree in result {k}, `{describe(node)}` made "
+                f"at {node.source}: {wrong}{_kernels(version)}"
+            )
+
+
+def _kernels(version: Version) -> str:
+    """Name the kernels that could be at fault."""
+    names = [
+        f"{k.name} ({describe(k.origin[0], 2)})"
+        for k in version.module.kernels
+        if k.origin and isinstance(k.origin[0], Node)
+    ]
+    return "\n  kernels: " + ", ".join(names[:12])

@@ -1,0 +1,108 @@
+"""Reports of a compiled version: kernels, memory, library calls, time by phase, each stage's text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from symgraph.core.node import Node, describe
+from symgraph.core.walk import toposort
+from symgraph.cpu import jit
+from symgraph.loops.grammar import Check, LibraryCall, Nest, Program, format_expr
+
+if TYPE_CHECKING:
+    from symgraph.compile.version import Version
+
+
+def report_version(version: Version) -> str:
+    """Return the plain-text report of one version."""
+    module, stages = version.module, version.stages
+    kind = "generic (sizes known at run time)" if version.generic else "exact"
+    lines = [f"{version.name}: {kind} for arguments {version.shapes}"]
+    names = {k.name for k in module.kernels}
+    lines.append(f"  kernels: {len(module.kernels)} calls of {len(names)} different kernels")
+    for k in module.kernels:
+        what = " + ".join(describe(n, 2) for n in k.origin if isinstance(n, Node)) or "copy"
+        how = _schedule(k.schedule) if k.schedule is not None else "library call (OpenBLAS)"
+        amount = f"{k.work:,} ops" if k.work is not None else "size at run time"
+        lines.append(f"    {k.name:<5} {what[:70]:<70}  {how}, {amount}")
+    arena = module.arena
+    plan = module.plan
+    lines.append(
+        f"  memory: arena {arena:,} bytes"
+        if isinstance(arena, int)
+        else f"  memory: arena of {arena!r} bytes"
+    )
+    lines[-1] += f" for {len(plan.offsets) + len(plan.dynamic)} temporaries of {plan.total_bytes:,}"
+    in_place = len(stages.aliases)
+    if in_place:
+        lines.append(f"  updates stored in place: {in_place}")
+    lines.append(f"  threads: {'shared among the pool' if module.parallel else 'one'}")
+    phases = ", ".join(f"{name} {1e3 * s:.1f}" for name, s in stages.seconds.items())
+    source = "disk cache" if version.entry.loaded.times.cached else "compiled"
+    lines.append(f"  time: {1e3 * version.seconds:.1f} ms ({phases}; {source})")
+    return "\n".join(lines)
+
+
+def _schedule(schedule: Any) -> str:
+    parts = []
+    if schedule.vector is not None:
+        parts.append(f"{schedule.lanes} lanes along {schedule.vector.name}")
+    if schedule.tile > 1:
+        parts.append(f"tile {schedule.tile}")
+    if schedule.parallel:
+        parts.append("parallel")
+    return ", ".join(parts) or "scalar or row loops"
+
+
+def report_stage(version: Version, stage: str) -> str:
+    """Return the text of one stage: "graph", "loops", "llvm" or "asm"."""
+    if stage == "graph":
+        return format_graph(version.graph)
+    if stage == "loops":
+        assert version.stages.program is not None
+        return format_program(version.stages.program)
+    if stage == "llvm":
+        return version.module.text
+    if stage == "asm":
+        return jit.compile_assembly(version.module.text + _NO_CHECK, jit.target())
+    raise ValueError(f'stage must be "graph", "loops", "llvm" or "asm", got {stage!r}')
+
+
+_NO_CHECK = "\ndefine internal i32 @check_interrupt(ptr %ctx) {\n  ret i32 0\n}\n"
+
+
+def format_program(program: Program) -> str:
+    """Return the loop program as text."""
+    lines = []
+    for statement in program.statements:
+        if isinstance(statement, Nest):
+            loops = ", ".join(map(repr, statement.axes)) or "once"
+            mark = " serial" if statement.serial else (" running" if statement.scan else "")
+            lines.append(f"for {loops}{mark}:")
+            for t in statement.stores:
+                sign = "+=" if t.accumulate else "="
+                lines.append(
+                    f"    {t.buffer}[{format_expr(t.address)}] {sign} {format_expr(t.value)}"
+                )
+        elif isinstance(statement, Check):
+            lines.append(f"check {format_expr(statement.condition)} -> error {statement.code}")
+        elif isinstance(statement, LibraryCall):
+            args = ", ".join(map(repr, statement.inputs))
+            lines.append(f"{statement.outputs[0]} = {statement.name}({args})")
+    return "\n".join(lines)
+
+
+def format_graph(outputs: list[Node]) -> str:
+    """Return the graph as numbered assignments."""
+    number: dict[Node, str] = {}
+    lines = []
+    for node in toposort(outputs):
+        if node.op.is_leaf:
+            number[node] = describe(node)
+            continue
+        number[node] = f"%{len(lines)}"
+        args = ", ".join(number[i] for i in node.inputs)
+        params = "" if not node.params else f" {dict(zip(node.op.params, node.params, strict=True))}"
+        lines.append(f"{number[node]} = {node.op.name}({args}){params}: {node.type}")
+    lines.append("return " + ", ".join(number[n] for n in outputs))
+    return "\n".join(lines)

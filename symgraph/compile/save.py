@@ -1,0 +1,81 @@
+"""Save and load the values of shared variables as a safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from symgraph.compile.shared import SharedVariable
+
+FORMAT = "symgraph"
+VERSION = 1
+
+
+def _safetensors() -> ModuleType:
+    """Import the file format package; raises ImportError with the cure."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError('saving needs safetensors: pip install "symgraph[nn]"') from None
+    return safetensors.numpy  # type: ignore[no-any-return]
+
+
+def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write named shared variables or arrays to `path`; whatever was there stays until all is written.
+
+    Keys are flat path names such as "encoder.0.W".
+    """
+    arrays = {
+        name: v.get_value() if isinstance(v, SharedVariable) else np.ascontiguousarray(v)
+        for name, v in state.items()
+    }
+    header = {"format": FORMAT, "version": str(VERSION), "names": json.dumps(sorted(arrays))}
+    data = _safetensors().save(arrays, metadata=header)
+    target = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(target))
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def load(
+    path: str | os.PathLike[str], state: Mapping[str, SharedVariable] | None = None, strict: bool = True
+) -> Any:
+    """Read a file of `save`: into `state` (named shared variables), or as a dict of arrays.
+
+    With `strict`, missing, extra and mis-shaped names are listed in one ValueError and nothing is
+    changed; otherwise the list of problems is returned and what fits is set.
+    """
+    with open(path, "rb") as file:
+        arrays: dict[str, np.ndarray] = _safetensors().load(file.read())
+    if state is None:
+        return arrays
+    problems = [f"missing in the file: {n}" for n in state if n not in arrays]
+    problems += [f"not in the state: {n}" for n in arrays if n not in state]
+    fitting = {}
+    for name, variable in state.items():
+        if name in arrays:
+            old, new = variable.get_value(borrow=True), arrays[name]
+            if old.shape != new.shape or old.dtype != new.dtype:
+                problems.append(
+                    f"{name}: the file has {new.dtype} {new.shape}, the variable {old.dtype} {old.shape}"
+                )
+            else:
+                fitting[name] = new
+    if problems and strict:
+        raise ValueError(f"{os.fspath(path)} does not fit:\n  " + "\n  ".join(problems))
+    for name, array in fitting.items():
+        state[name].set_value(array)
+    return problems

@@ -1,0 +1,303 @@
+"""The driver of rewrite rules: a memoised bottom-up map, to a fixed point inside each phase.
+
+A rule only looks at a node and what is below it, and nodes are immutable. So once all inputs of a
+node are in normal form, one visit settles it; only the nodes that a rule makes are visited again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+from typing import Any
+
+from symgraph.core.errors import VerifyError
+from symgraph.core.node import Node, _interned, describe
+from symgraph.core.op import Op, ops
+from symgraph.core.pattern import ANY, ELEMENTWISE, Match, Rule, heads, matcher
+
+# Pushed by hand: a context manager for each visited node would cost more than its matching.
+from symgraph.core.source import _override as source_stack
+from symgraph.core.walk import toposort
+
+BUDGET = 400  # fires while one node of the graph is brought to normal form
+ROUNDS = 12  # passes over all phases until nothing changes
+
+
+class Report:
+    """Counters of one run: rule name -> [tried, fired, seconds]."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, list[Any]] = {}
+
+    def rows(self) -> list[tuple[str, int, int, float]]:
+        """Return (rule, tried, fired, seconds), the most expensive first."""
+        found = [(name, *row) for name, row in self.rules.items()]
+        return sorted(found, key=lambda r: (-r[3], r[0]))
+
+
+class Table:
+    """The rules of one phase under one numerics setting, indexed by root op and child ops."""
+
+    def __init__(self, phase: str, rules: Iterable[Rule], numerics: str = "default") -> None:
+        self.phase = phase
+        self.rules = [r for r in rules if allowed(r, numerics)]
+        self.numerics = numerics
+        self.uses = any(r.uses for r in self.rules)
+        self._functions: dict[str, Match] = {}
+        self._by_root: dict[Op, list[tuple[Rule, frozenset[Op]]]] = {}
+        self.candidates: dict[tuple[Any, ...], tuple[tuple[Rule, Match], ...]] = {}
+        for r in self.rules:
+            roots, children = heads(r)
+            child_ops = frozenset(_ops_of(children))
+            for op in _ops_of(roots):
+                self._by_root.setdefault(op, []).append((r, child_ops))
+        self.roots = frozenset(self._by_root)
+
+    def find(self, node: Node) -> tuple[tuple[Rule, Match], ...]:
+        """Return the rules that may match the node, in the order in which they were defined."""
+        kinds = tuple(i.op for i in node.inputs[:3])
+        key = (node.op, *kinds)
+        found = self.candidates.get(key)
+        if found is None:
+            names = {getattr(k, "name", "") for k in kinds}
+            found = tuple(
+                (r, self._function(r))
+                for r, children in self._by_root.get(node.op, ())
+                if not children or any(k.name in names for k in children)
+            )
+            self.candidates[key] = found
+        return found
+
+    def _function(self, r: Rule) -> Match:
+        if r.name not in self._functions:
+            guarded = r.numeric == "algebraic" and self.numerics == "default"
+            self._functions[r.name] = matcher(r, r.harmless if guarded else None)
+        return self._functions[r.name]
+
+
+def allowed(r: Rule, numerics: str) -> bool:
+    """Tell whether a rule runs: strict: exact ones; default: all but algebraic ones; fast: all.
+
+    An algebraic rule that states when it is harmless also runs by default, where that is proved.
+    """
+    if numerics == "strict":
+        return r.numeric == "exact"
+    return numerics == "fast" or r.numeric != "algebraic" or r.harmless is not None
+
+
+def _ops_of(names: Sequence[str]) -> list[Any]:
+    from symgraph.core.node import CONSTANT, INPUT, SHARED
+
+    found: list[Any] = []
+    for name in names:
+        if name == ANY:
+            found.extend(ops.values())
+        elif name == ELEMENTWISE:
+            found.extend(op for op in ops.values() if hasattr(op, "arity"))
+        elif name in ("constant", "input", "shared"):
+            found.append({"constant": CONSTANT, "input": INPUT, "shared": SHARED}[name])
+        else:
+            found.append(ops[name])
+    return found
+
+
+def rewrite(
+    outputs: Sequence[Node], phases: Sequence[Table], report: Report | None = None
+) -> list[Node]:
+    """Return outputs equal in value, in normal form under the rules of all phases.
+
+    The phases run in order, each to its fixed point, and all of them again until nothing changes,
+    so the result is a fixed point of the whole. Raises `VerifyError` naming the rule when a
+    replacement has another type, or when rules go on for ever.
+    """
+    outputs = list(outputs)
+    order = toposort(outputs)
+    settled: dict[str, set[Node]] = {}
+    last = len(phases) * ROUNDS
+    unchanged = 0
+    for turn in range(last + 1):
+        if unchanged == len(phases):
+            return outputs
+        table = phases[turn % len(phases)]
+        run = _Run(table, settled.setdefault(table.phase, set()), report)
+        if run.visit(order):
+            outputs = [run.changed.get(n, n) for n in outputs]
+            order = toposort(outputs)
+            unchanged = 1 if not table.uses else 0
+        else:
+            unchanged += 1
+    raise VerifyError(
+        f"the phases {[t.phase for t in phases]} undo each other; last rule fired: {run.fired}"
+    )
+
+
+class _Run:
+    """One pass of one phase."""
+
+    def __init__(self, table: Table, settled: set[Node], report: Report | None) -> None:
+        self.table, self.report = table, report
+        # how often a node is used may change between rounds, so such a phase looks again
+        self.settled: set[Node] = set() if table.uses else settled
+        self.changed: dict[Node, Node] = {}
+        self.counts: dict[Node, int] = {}
+        self.fires = 0
+        self.fired = ""
+
+    def visit(self, order: Sequence[Node]) -> bool:
+        """Bring every node of the order to normal form; tell whether anything changed."""
+        table, settled, changed = self.table, self.settled, self.changed
+        if not any(n.op in table.roots for n in order):
+            return False
+        if table.uses:
+            self._count(order)
+        candidates, find = table.candidates.get, table.find
+        for node in order:
+            if node in settled:
+                continue
+            inputs = node.inputs
+            if changed:
+                for i in inputs:
+                    if i in changed:
+                        self.fires = 0
+                        self._normalise(node)
+                        break
+                else:
+                    if candidates((node.op, *[i.op for i in inputs[:3]])) != ():
+                        self.fires = 0
+                        self._normalise(node)
+                    else:
+                        settled.add(node)
+                continue
+            if node.op.is_leaf or not (
+                candidates((node.op, *[i.op for i in inputs[:3]])) or find(node)
+            ):
+                settled.add(node)
+            else:
+                self.fires = 0
+                self._normalise(node)
+        return bool(changed)
+
+    def _count(self, order: Sequence[Node]) -> None:
+        counts = self.counts
+        for node in order:
+            for i in node.inputs:
+                counts[i] = counts.get(i, 0) + 1
+
+    def uses(self, node: Node) -> int:
+        """Return how many inputs of other nodes the node is (1 for nodes made in this phase)."""
+        return self.counts.get(node, 1)
+
+    def _normalise(self, root: Node) -> None:
+        """Settle `root`, and every node that rules make on the way (no recursion)."""
+        settled, changed = self.settled, self.changed
+        waiting: dict[Node, Node] = {}
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in settled or node in changed:
+                stack.pop()
+                continue
+            new = waiting.get(node)
+            if new is None:
+                open_inputs = [i for i in node.inputs if i not in settled and i not in changed]
+                if open_inputs:
+                    stack.extend(open_inputs)
+                    continue
+                new = self._step(node)
+                if new is None:
+                    settled.add(node)
+                    stack.pop()
+                    continue
+                if new in waiting or new is root and stack[0] is not node:
+                    raise VerifyError(f"rewrite rule {self.fired} goes in a circle at {new!r}")
+            if new in settled or new in changed:
+                changed[node] = changed.get(new, new)
+                stack.pop()
+            else:
+                waiting[node] = new
+                stack.append(new)
+
+    def _step(self, node: Node) -> Node | None:
+        """Return what replaces a node whose inputs are settled: it on new inputs, or a rule's."""
+        changed = self.changed
+        if changed:
+            for i in node.inputs:
+                if i in changed:
+                    new = with_equal_inputs(node, tuple([changed.get(i, i) for i in node.inputs]))
+                    if self.counts:
+                        self.counts[new] = max(self.uses(node), self.counts.get(new, 0))
+                    return new
+        found = self.table.find(node)
+        if not found:
+            return None
+        source_stack.append(node.source)
+        try:
+            return self._apply(found, node) if self.report is None else self._timed(found, node)
+        finally:
+            source_stack.pop()
+
+    def _apply(self, found: Sequence[tuple[Rule, Match]], node: Node) -> Node | None:
+        for r, match in found:
+            new = match(node, self.uses) if r.uses else match(node)
+            if new is not None and new is not node:
+                return self._accepted(r, node, new)
+        return None
+
+    def _timed(self, found: Sequence[tuple[Rule, Match]], node: Node) -> Node | None:
+        assert self.report is not None
+        for r, match in found:
+            row = self.report.rules.setdefault(r.name, [0, 0, 0.0])
+            start = perf_counter()
+            new = match(node, self.uses) if r.uses else match(node)
+            row[0] += 1
+            row[2] += perf_counter() - start
+            if new is not None and new is not node:
+                row[1] += 1
+                return self._accepted(r, node, new)
+        return None
+
+    def _accepted(self, r: Rule, node: Node, new: Node) -> Node:
+        """Check the type of a replacement, count the fire, and pass the name on."""
+        old, got = node.type, new.type
+        if got is not old and (got.dtype is not old.dtype or got.shape != old.shape):
+            raise VerifyError(
+                f"rewrite rule {r.name} changed the type of `{describe(node)}` from {old} to {got}\n"
+                f"  result: {describe(new)}\n  made at {node.source}"
+            )
+        self.fired = r.name
+        self.fires += 1
+        if self.fires > BUDGET:
+            raise VerifyError(
+                f"rewrite rule {r.name} does not come to an end: {BUDGET} replacements for one node"
+                f"\n  last:   {describe(node)}, made at {node.source}"
+            )
+        if self.counts:
+            self.counts[new] = max(self.uses(node), self.counts.get(new, 0))
+        if new._name is None and node._name is not None and not _known(self, new):
+            new._name = node._name
+        return new
+
+
+def _known(run: _Run, node: Node) -> bool:
+    """Tell whether the node was there before: it keeps its own name then."""
+    return node.op.is_leaf or node in run.settled or node in run.changed
+
+
+def with_equal_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """Return the same operation on inputs of the same types, without inferring its type again."""
+    op = node.op
+    if type(op).rebuild is not Op.rebuild:
+        return op.rebuild(node, inputs)
+    key = (op, inputs, node.params, node.uid, None, None)
+    new = _interned.get(key)
+    if new is None:
+        new = Node()
+        new.op, new.inputs, new.params, new.uid, new.data = op, inputs, node.params, node.uid, None
+        new._name, new.source, new.type = node._name, node.source, node.type
+        new.test_value = node.test_value
+        _interned[key] = new
+    elif new._name is None:
+        new._name = node._name
+    return new
+
+

@@ -1,0 +1,32 @@
+"""Start the native side once per process: object cache on disk, thread count."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from symgraph.core.config import config
+from symgraph.cpu import jit, pool
+from symgraph.cpu.cache import ObjectCache
+
+
+@functools.cache
+def _use_folder(folder: str) -> None:
+    jit.use_cache(ObjectCache(os.path.join(folder, "compiled")) if folder else None)
+
+
+def start() -> None:
+    """Point the code generator to the cache folder of the settings; cheap when nothing changed."""
+    _use_folder(config.cache_dir if config.cache else "")
+    _apply_threads(config.threads)
+
+
+@functools.cache
+def _apply_threads(count: int) -> None:
+    if count:
+        pool.set_threads(count)
+
+
+def set_threads(count: int) -> None:
+    """Let compiled functions run on `count` threads (results are bitwise the same for any)."""
+    pool.set_threads(count)

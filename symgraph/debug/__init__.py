@@ -1,0 +1,1 @@
+"""Looking inside: printed graphs, drawings, reports, the reference page."""

@@ -1,0 +1,76 @@
+"""`sg.dprint`: a graph as an indented tree; nodes met before are only named."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any, TextIO
+
+from symgraph.core.node import Node, describe
+
+
+def dprint(
+    x: Any,
+    depth: int | None = None,
+    types: bool = True,
+    file: TextIO | str | None = None,
+) -> str | None:
+    """Print the graph of a variable, a list of them, or a compiled function.
+
+    Each node has a number; a node met again is shown as `[number]...`. `depth` limits the tree,
+    `types` adds dtype and shape. file="str" returns the text instead.
+
+    >>> x = sg.vector("x")
+    >>> print(sg.dprint(sg.exp(x) + x, types=False, file="str"))
+    Add [0]
+    ├─ Exp [1]
+    │  └─ x
+    └─ x
+    """
+    compiled = getattr(x, "compiled", None)
+    if compiled is not None:
+        roots = list(compiled.values)
+    else:
+        roots = [x] if isinstance(x, Node) else list(x)
+    out = io.StringIO()
+    seen: dict[Node, int] = {}
+    for root in roots:
+        _tree(root, depth, types, out, seen)
+    text = out.getvalue().rstrip("\n")
+    if file == "str":
+        return text
+    stream = sys.stdout if file is None else file
+    stream.write(text + "\n")  # type: ignore[union-attr]
+    return None
+
+
+def _tree(
+    root: Node, depth: int | None, types: bool, out: io.StringIO, seen: dict[Node, int]
+) -> None:
+    stack: list[tuple[Node, str, str, int]] = [(root, "", "", 0)]
+    while stack:
+        node, first, rest, level = stack.pop()
+        again = node in seen
+        out.write(first + _label(node, types, seen) + "\n")
+        if node.op.is_leaf or again or (depth is not None and level >= depth):
+            continue
+        last = len(node.inputs) - 1
+        for k in reversed(range(len(node.inputs))):
+            elbow, line = ("└─ ", "   ") if k == last else ("├─ ", "│  ")
+            stack.append((node.inputs[k], rest + elbow, rest + line, level + 1))
+
+
+def _label(node: Node, types: bool, seen: dict[Node, int]) -> str:
+    kind = f"  {node.type}" if types else ""
+    if node.op.is_leaf:
+        return describe(node) + kind
+    title = node.op.name.title().replace("_", "")
+    if node in seen:
+        return f"{title} [{seen[node]}]..."
+    seen[node] = len(seen)
+    name = f" `{node.name}`" if node.name else ""
+    params = ""
+    if node.params:
+        pairs = zip(node.op.params, node.params, strict=True)
+        params = "{" + ", ".join(f"{k}={v}" for k, v in pairs) + "}"
+    return f"{title}{params} [{seen[node]}]{name}{kind}"

@@ -1,0 +1,126 @@
+"""Constructors of input variables, and evaluation of expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from symgraph.compile.function import evaluate_once
+from symgraph.core.config import config
+from symgraph.core.dtype import as_dtype
+from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.node import Node, constant, new_input
+from symgraph.core.op import o
+from symgraph.dims.dim import symbol
+
+_PREFIXES = {
+    "b": "int8",
+    "w": "int16",
+    "i": "int32",
+    "l": "int64",
+    "f": "float32",
+    "d": "float64",
+}
+_RANKS = {"scalar": 0, "vector": 1, "matrix": 2, **{f"tensor{n}": n for n in range(3, 8)}}
+
+
+def tensor(
+    name: str | None = None,
+    shape: Any = (),
+    dtype: Any = None,
+    test_value: Any = None,
+) -> Node:
+    """Return an input variable; a size of None is not known until the call.
+
+    `test_value` is an array with which everything built from the variable is computed at once, so
+    that errors appear on the line that makes them.
+    """
+    d = as_dtype(dtype or config.floatX)
+    sizes = tuple(
+        symbol(f"{name or 'x'}.{k}") if n is None else int(n) for k, n in enumerate(shape)
+    )
+    node = new_input(d, sizes, name)
+    if test_value is not None:
+        array = np.asarray(test_value)
+        if array.dtype != d.numpy:
+            raise DTypeError(f"test_value of `{name}` is {array.dtype}, the variable is {d}")
+        if array.ndim != len(sizes):
+            raise ShapeError(f"test_value of `{name}` has shape {array.shape}, declared is {shape}")
+        node.test_value = array
+    return node
+
+
+def _maker(rank: int, dtype: str | None) -> Callable[..., Node]:
+    def make(name: str | None = None, dtype: Any = dtype, test_value: Any = None) -> Node:
+        return tensor(name, (None,) * rank, dtype, test_value)
+
+    return make
+
+
+def _plural(single: Callable[..., Node]) -> Callable[..., list[Node]]:
+    def make(*names: str, dtype: Any = None) -> list[Node]:
+        return [single(n, dtype) if dtype is not None else single(n) for n in names]
+
+    return make
+
+
+def _constructors() -> dict[str, Callable[..., Any]]:
+    """Return scalar, vector, ..., the dtype-prefixed forms, and the plurals."""
+    made: dict[str, Callable[..., Any]] = {}
+    for word, rank in _RANKS.items():
+        for prefix, dtype in [("", None), *_PREFIXES.items()]:
+            f = _maker(rank, dtype)
+            f.__name__ = f.__qualname__ = prefix + word
+            f.__doc__ = (
+                f"Return an input variable with {rank} axes of {dtype or 'floatX (or `dtype`)'}."
+            )
+            made[prefix + word] = f
+        plural = "matrices" if word == "matrix" else word + "s"
+        made[plural] = _plural(made[word])
+        made[plural].__name__ = plural
+        made[plural].__doc__ = f"Return one input variable with {rank} axes per name."
+    return made
+
+
+constructors = _constructors()
+
+
+def as_tensor(value: Any, dtype: Any = None) -> Node:
+    """Return a value (array, number, nested list, or variable) as a node."""
+    if isinstance(value, Node):
+        return value if dtype is None else value.astype(dtype)  # type: ignore[attr-defined]
+    return constant(value, None if dtype is None else as_dtype(dtype))
+
+
+def _eval(node: Node, values: Mapping[Node, Any] | None = None) -> np.ndarray:
+    """Return the value of the expression for the given inputs (computed with NumPy)."""
+    return evaluate_once(node, values)
+
+
+def _array_ufunc(node: Node, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """Let NumPy's functions build graph: np.exp(x) is sg.exp(x)."""
+    f = _named(ufunc.__name__) if method == "__call__" and not kwargs else None
+    return NotImplemented if f is None else f(*inputs)
+
+
+def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    f = _named(func.__name__)
+    return NotImplemented if f is None else f(*args, **kwargs)
+
+
+def _named(name: str) -> Callable[..., Any] | None:
+
+
+    return getattr(o, name) if name in o else None
+
+
+def install() -> None:
+    """Give nodes `.eval` and NumPy's protocols."""
+    Node.eval = _eval  # type: ignore[attr-defined]
+    Node.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+    Node.__array_function__ = _array_function  # type: ignore[attr-defined]
+
+
+install()

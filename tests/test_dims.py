@@ -1,0 +1,123 @@
+"""Arithmetic of symbolic sizes against integers put in their place."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from symgraph.dims import dim
+from symgraph.dims.dim import Dim
+
+OPERATIONS = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul,
+    "min": dim.minimum, "max": dim.maximum,
+}  # fmt: skip
+NUMERIC = {**OPERATIONS, "min": min, "max": max, "//": operator.floordiv, "%": operator.mod}
+A, B, C = (dim.symbol(n) for n in "abc")
+SYMBOLS = {"a": A, "b": B, "c": C}
+# A tree: a symbol, a number, (operation, tree, tree), or a division by a positive number.
+trees = st.recursive(
+    st.sampled_from("abc") | st.integers(-5, 9),
+    lambda t: st.tuples(st.sampled_from(sorted(OPERATIONS)), t, t)
+    | st.tuples(st.sampled_from(["//", "%"]), t, st.integers(1, 7)),
+    max_leaves=8,
+)
+
+
+def build(tree: Any) -> Any:
+    if isinstance(tree, tuple):
+        name, x, y = tree
+        return {**NUMERIC, **OPERATIONS}[name](build(x), build(y))
+    return SYMBOLS[tree] if isinstance(tree, str) else tree
+
+
+def number(tree: Any, values: dict[str, int]) -> int:
+    if isinstance(tree, tuple):
+        return NUMERIC[tree[0]](number(tree[1], values), number(tree[2], values))
+    return values[tree] if isinstance(tree, str) else tree
+
+
+def atoms(values: dict[str, int]) -> dict[Any, int]:
+    return {SYMBOLS[n].terms[0][0][0]: v for n, v in values.items()}
+
+
+sizes = st.fixed_dictionaries({n: st.integers(0, 12) for n in "abc"})
+
+
+@given(trees, sizes)
+def test_arithmetic_is_that_of_integers(tree: Any, values: dict[str, int]) -> None:
+    assert dim.evaluate(build(tree), atoms(values)) == number(tree, values)
+
+
+@given(trees, sizes)
+def test_lower_bound_holds(tree: Any, values: dict[str, int]) -> None:
+    low = dim.lower_bound(build(tree))
+    assert low is None or low <= number(tree, values)
+
+
+@given(trees, trees, sizes)
+def test_provable_order_holds(x: Any, y: Any, values: dict[str, int]) -> None:
+    if dim.provably_le(build(x), build(y)):
+        assert number(x, values) <= number(y, values)
+
+
+@given(trees, sizes)
+def test_partial_substitution_commutes(tree: Any, values: dict[str, int]) -> None:
+    size = build(tree)
+    table = atoms(values)
+    first = {k: v for k, v in table.items() if k.name == "a"}
+    assert dim.evaluate(dim.substitute(size, first.get), table) == number(tree, values)
+
+
+@given(trees)
+def test_equal_forms_are_one_object(tree: Any) -> None:
+    x = build(tree)
+    assert build(tree) is x or isinstance(x, int)
+    if isinstance(x, Dim):
+        assert x + A - A is x
+        assert (x * 3) // 3 is x
+        assert (x * A) % A == 0
+
+
+def test_folding_to_numbers() -> None:
+    assert A - A == 0 and isinstance(A - A, int)
+    assert (A * B) // A is B
+    assert (A * 4 + 8) // 4 is A + 2
+    assert dim.exact_div(A + 1, 2) is None
+    assert (A + B) * (A - B) is A * A - B * B
+
+
+def test_broadcast_of_sizes() -> None:
+    assert dim.broadcast(A, A) is A
+    assert dim.broadcast(1, A) is A and dim.broadcast(A, 1) is A
+    with pytest.raises(ValueError, match="3 and 4"):
+        dim.broadcast(3, 4)
+    both = dim.broadcast(A, B)
+    assert dim.evaluate(both, atoms({"a": 1, "b": 7, "c": 0})) == 7
+    with pytest.raises(ValueError, match="do not broadcast"):
+        dim.evaluate(both, atoms({"a": 2, "b": 7, "c": 0}))
+
+
+def test_truth_is_refused() -> None:
+    with pytest.raises(TypeError, match="symbolic"):
+        bool(A)
+    with pytest.raises(KeyError, match="without a value"):
+        dim.evaluate(A + B, atoms({"a": 1}))
+
+
+def test_symbols_of_nested_calls() -> None:
+    found = dim.symbols((A + 1) // 3 + dim.minimum(B, 5) * 2)
+    assert {s.name for s in found} == {"a", "b"}
+    assert dim.symbols(7) == set()
+
+
+def test_division_by_a_symbol() -> None:
+    values = atoms({"a": 3, "b": 10, "c": 0})
+    assert dim.evaluate(B // A, values) == 3
+    assert dim.evaluate(B % A, values) == 1
+    assert dim.evaluate(17 // A, values) == 5
+    assert dim.evaluate(17 % A, values) == 2
