@@ -124,50 +124,89 @@ def place_updates(
     An update may run in place if nothing later reads the old value, if it reads the old value only
     at the element that it stores, and if no check that can fail comes after it.
     """
-    statements = program.statements
-    for new, _ in goals:
-        _delay(statements, new)
+    accesses = [(set(reads(s)), set(writes(s))) for s in program.statements]
+    order = _update_order(program.statements, accesses, goals)
+    program.statements = [program.statements[k] for k in order]
+    accesses = [accesses[k] for k in order]
     aliases: dict[Buffer, Buffer] = {}
     late: list[tuple[Buffer, Buffer]] = []
     for new, old in goals:
-        if _in_place(statements, new, old):
+        if _in_place(program.statements, accesses, new, old):
             aliases[new] = old
         else:
             late.append((new, old))
-    s = program.builder
     for new, old in late:
-        axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(old.shape))
-        address = s.index(0)
-        stride: Any = 1
-        for a, n in zip(reversed(axes), reversed(old.shape), strict=True):
-            address = s.iadd(address, s.imul(s.at(a), stride))
-            stride = stride * n
-        store = Store(old, address, s.load(new, address))
-        statements.append(Nest(axes, (store,)))
+        program.statements.append(_copy(program, new, old))
     return aliases
 
 
-def _delay(statements: list[Statement], new: Buffer) -> None:
-    """Move the statement that makes an update as late as its readers allow."""
-    makers = [k for k, s in enumerate(statements) if new in writes(s)]
-    if len(makers) != 1:
-        return
-    at = makers[0]
-    users = [k for k, s in enumerate(statements) if k > at and new in reads(s)]
-    place = min(users, default=len(statements))
-    statement = statements.pop(at)
-    statements.insert(place - 1, statement)
+def _copy(program: Program, source: Buffer, target: Buffer) -> Nest:
+    s = program.builder
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(target.shape))
+    address = s.index(0)
+    stride: Any = 1
+    for a, n in zip(reversed(axes), reversed(target.shape), strict=True):
+        address = s.iadd(address, s.imul(s.at(a), stride))
+        stride = stride * n
+    return Nest(axes, (Store(target, address, s.load(source, address)),))
 
 
-def _in_place(statements: Sequence[Statement], new: Buffer, old: Buffer) -> bool:
-    makers = [k for k, s in enumerate(statements) if new in writes(s)]
+Accesses = list[tuple[set[Buffer], set[Buffer]]]
+
+
+def _update_order(
+    statements: Sequence[Statement], accesses: Accesses, goals: Sequence[tuple[Buffer, Buffer]]
+) -> list[int]:
+    """Order statements so that updates come last, each after the readers of its old value.
+
+    Data dependences always hold; the wish to be last gives way where two updates read each other.
+    """
+    makers: dict[int, list[Buffer]] = {}
+    for new, old in goals:
+        found = [k for k, (_, w) in enumerate(accesses) if new in w]
+        if len(found) == 1:
+            makers.setdefault(found[0], []).append(old)
+    last_write: dict[Buffer, int] = {}
+    readers: dict[Buffer, list[int]] = {}
+    hard: list[set[int]] = []
+    for k, (r, w) in enumerate(accesses):
+        before = {last_write[b] for b in (*r, *w) if b in last_write}
+        before.update(j for b in w for j in readers.get(b, ()))
+        hard.append(before - {k})
+        for b in r:
+            readers.setdefault(b, []).append(k)
+        for b in w:
+            last_write[b] = k
+    checks = {k for k, s in enumerate(statements) if isinstance(s, Check)}
+    soft: dict[int, set[int]] = {}
+    for m, olds in makers.items():
+        soft[m] = {k for old in olds for k in readers.get(old, ()) if k != m} | checks
+    order: list[int] = []
+    done: set[int] = set()
+    left = list(range(len(statements)))
+    while left:
+        ready = [k for k in left if hard[k] <= done]
+        chosen = next((k for k in ready if k not in makers), None)
+        if chosen is None:
+            chosen = next((k for k in ready if soft[k] <= done), ready[0])
+        order.append(chosen)
+        done.add(chosen)
+        left.remove(chosen)
+    return order
+
+
+def _in_place(
+    statements: Sequence[Statement], accesses: Accesses, new: Buffer, old: Buffer
+) -> bool:
+    makers = [k for k, (_, w) in enumerate(accesses) if new in w]
     if len(makers) != 1:
         return False
     at = makers[0]
+    for k in range(at + 1, len(statements)):
+        if old in accesses[k][0] or isinstance(statements[k], Check):
+            return False
     maker = statements[at]
-    if any(old in reads(s) or isinstance(s, Check) for s in statements[at + 1 :]):
-        return False
-    if old not in reads(maker):
+    if old not in accesses[at][0]:
         return True
     if not isinstance(maker, Nest) or maker.serial or maker.scan:
         return False

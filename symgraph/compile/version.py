@@ -212,6 +212,12 @@ def _load(
 def _run_time_error(stages: Stages, code: int) -> Exception:
     node = stages.error_nodes[code - 1]
     x = node.inputs[0]
+    if node.op.name == "label":
+        return IndexError(
+            f"a label of `{describe(x)}` is out of bounds for {node.params.n} classes\n"
+            f"  node:   made at {node.source}\n"
+            "  mend:   labels are integers in [0, classes)"
+        )
     return IndexError(
         f"an index of `{describe(node)}` is out of bounds for `{describe(x)}` with shape "
         f"{x.type.shape}\n  node:   {node.op.name}, made at {node.source}\n"

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from symgraph.core.errors import VerifyError
-from symgraph.core.node import Node, _interned, describe
+from symgraph.core.node import CONSTANT, INPUT, SHARED, Node, _interned, describe
 from symgraph.core.op import Op, ops
 from symgraph.core.pattern import ANY, ELEMENTWISE, Match, Rule, heads, matcher
 
@@ -86,8 +86,6 @@ def allowed(r: Rule, numerics: str) -> bool:
 
 
 def _ops_of(names: Sequence[str]) -> list[Any]:
-    from symgraph.core.node import CONSTANT, INPUT, SHARED
-
     found: list[Any] = []
     for name in names:
         if name == ANY:
@@ -208,7 +206,7 @@ class _Run:
                     settled.add(node)
                     stack.pop()
                     continue
-                if new in waiting or new is root and stack[0] is not node:
+                if new in waiting:
                     raise VerifyError(f"rewrite rule {self.fired} goes in a circle at {new!r}")
             if new in settled or new in changed:
                 changed[node] = changed.get(new, new)

@@ -14,7 +14,7 @@ from symgraph.loops.grammar import Buffer, Check, LibraryCall, Nest, Program, Si
 from symgraph.loops.schedule import Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
-RELEASE_WORK = 200_000  # operations (some 20 us) from which other Python threads may run meanwhile
+RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
 PIECE_FLOPS = 8_000_000  # a product is cut into pieces of about this many multiply-adds
 MAX_PIECES = 8
 LIBRARY_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of sgemm, dgemm

@@ -96,6 +96,7 @@ class Lowering:
         self.error_nodes: list[Node] = []
         self._memo: dict[Any, Expr] = {}
         self._temporaries = 0
+        self._checked: set[Expr] = set()
 
     # -- driver ------------------------------------------------------------------------------
     def run(self) -> Program:
@@ -212,8 +213,8 @@ class Lowering:
         node.op.lower(s, node, context.index, record)
 
     def _must_store(self, node: Node, contexts: Sequence[Context]) -> bool:
-        if not contexts:
-            return True
+        if not contexts:  # only statements read it; they look through views
+            return not node.op.view
         if any(_indirect(c.index) for c in contexts) and self.cost[node] > 2:
             return True
         prefix = all(_prefix(c) for c in contexts)
@@ -431,19 +432,25 @@ class Lowering:
         ]
         return self.value(node, at)
 
-    def check_indices(self, node: Node, x: Node, indices: Sequence[Node], first: int) -> None:
+    def check_indices(self, node: Node, x: Node, indices: Sequence[Node]) -> None:
         """Stop with an error where an index is out of range; constants were checked at build time."""
-        s = self.s
         for k, i in enumerate(indices):
             n = x.type.shape[k]
-            if (i.op is CONSTANT and isinstance(n, int)) or _in_range(i, n):
-                continue
-            axes = self._nest_axes(i)
-            value = s.cast(self.value(i, tuple(s.at(a) for a in axes)), INT64)
-            size = s.as_value(n, INT64)
-            bad = (value < -size) | (value >= size)
-            code = self.error_code(node)
-            self.program.statements.append(Check(axes, bad, code, origin=(node, k)))
+            if not ((i.op is CONSTANT and isinstance(n, int)) or _in_range(i, n)):
+                self.check_range(node, i, n)
+
+    def check_range(self, node: Node, x: Node, n: Size) -> None:
+        """Stop with an error where an element of `x` is outside [-n, n)."""
+        s = self.s
+        axes = self._nest_axes(x)
+        value = s.cast(self.value(x, tuple(s.at(a) for a in axes)), INT64)
+        size = s.as_value(n, INT64)
+        bad = (value < -size) | (value >= size)
+        if bad in self._checked:
+            return
+        self._checked.add(bad)
+        code = self.error_code(node)
+        self.program.statements.append(Check(axes, bad, code, origin=(node,)))
 
     def product(self, node: Node, out: Buffer) -> None:
         """Call the matrix product of the two inputs, read through their strides."""

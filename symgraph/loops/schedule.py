@@ -12,8 +12,10 @@ from symgraph.loops.grammar import Axis, Expr, Nest, walk
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
-PARALLEL_WORK = 60_000  # operations (about 20 us on one core) below which one thread does all
-GRAIN_WORK = 16_000  # operations that one chunk should have at least
+ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
+TRANSPOSE_TILE = 8  # rows stored together when loads run across them
+PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
+GRAIN_WORK = 250_000  # operations that one chunk should have at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     candidates = [a for a in axes if a is not scan_axis]
     if nest.serial:
         candidates = [a for a in candidates[-1:] if _safe_in_serial(nest, a)]
-    vector = _vector_axis(candidates, accesses)
+    flat = [a for a in candidates if all(stride(t.address, a) == 1 for t in nest.stores)]
+    vector = _vector_axis(flat or candidates, nest, accesses)
     itemsize = element_bytes(exprs)
     base = max(1, vector_bytes // itemsize)
     reductions = [e for e in exprs if e.op == "reduce"]
@@ -49,6 +52,12 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
         # two registers per value hide latency; long bodies would spill
         lanes = fit_lanes(base * (2 if cost < 400 else 1), base, vector.extent)
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
+    if vector is not None and tile == 1 and _streams_rows(vector, reductions):
+        lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
+    if unroll is None and vector is not None and not reductions and not nest.scan:
+        unroll = _transposed_axis(nest, vector, exprs)
+        if unroll is not None:
+            lanes, tile = fit_lanes(base, base, vector.extent), TRANSPOSE_TILE
     order = tuple(a for a in axes if a is not vector)
     if vector is not None:
         order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
@@ -81,16 +90,16 @@ def element_bytes(exprs: Sequence[Expr]) -> int:
 
 
 def _accesses(nest: Nest, exprs: Sequence[Expr]) -> list[tuple[Expr, int]]:
-    """Return (address, weight) of each memory access."""
-    inside: set[Expr] = set()
+    """Return (address, weight) of each load; loads inside of reductions weigh more."""
+    weight: dict[Expr, int] = {}
     for e in exprs:
         if e.op == "reduce":
-            inside.update(x for x in walk([e.args[0]]) if x.op == "load")
-    result = [(t.address, 2) for t in nest.stores]
-    for e in exprs:
-        if e.op == "load":
-            result.append((e.args[0], INNER_WEIGHT if e in inside else 1))
-    return result
+            points = _points(e.data[1])
+            w = INNER_WEIGHT if points is None else min(INNER_WEIGHT, points)
+            for x in walk([e.args[0]]):
+                if x.op == "load":
+                    weight[x] = max(weight.get(x, 1), w)
+    return [(e.args[0], weight.get(e, 1)) for e in exprs if e.op == "load"]
 
 
 def stride(address: Expr, axis: Axis) -> int | None:
@@ -106,13 +115,15 @@ def stride(address: Expr, axis: Axis) -> int | None:
     return found
 
 
-def _vector_axis(candidates: Sequence[Axis], accesses: Sequence[tuple[Expr, int]]) -> Axis | None:
+def _vector_axis(
+    candidates: Sequence[Axis], nest: Nest, accesses: Sequence[tuple[Expr, int]]
+) -> Axis | None:
     """Return the axis along which most accesses are contiguous, None if none gains."""
     best, best_score = None, 0
     for axis in candidates:
         if isinstance(axis.extent, int) and axis.extent < 2:
             continue
-        score = 0
+        score = sum(4 if stride(t.address, axis) == 1 else -4 for t in nest.stores)
         for address, weight in accesses:
             c = stride(address, axis)
             if c == 1 or c == -1:
@@ -121,13 +132,40 @@ def _vector_axis(candidates: Sequence[Axis], accesses: Sequence[tuple[Expr, int]
                 score -= weight if weight == 1 else 3 * weight
         if isinstance(axis.extent, int) and axis.extent < 4:
             score -= 4
-        if score > best_score or (score == best_score and best is not None and score > 0):
+        if score > best_score or (score == best_score and best is not None):
             best, best_score = axis, score
     return best
 
 
 def _safe_in_serial(nest: Nest, axis: Axis) -> bool:
     return all(stride(t.address, axis) == 1 for t in nest.stores)
+
+
+def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
+    """Tell whether this is a plain column reduction: one contiguous load per step, kept in registers."""
+    if not 1 <= len(reductions) <= 2:
+        return False
+    for r in reductions:
+        loads = [e for e in walk([r.args[0]]) if e.op == "load" and e.free & vector.bit]
+        if not r.free & vector.bit or len(loads) != 1 or stride(loads[0].args[0], vector) != 1:
+            return False
+        if r.args[0].cost > 20:
+            return False
+    return True
+
+
+def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:
+    """Return the axis along which a load is contiguous that runs across the vector axis.
+
+    Several rows of it are stored together, so that each cache line is used while it is there.
+    """
+    for e in exprs:
+        if e.op == "load" and stride(e.args[0], vector) not in (0, 1, -1, None):
+            for axis in nest.axes:
+                wide = isinstance(axis.extent, int) and axis.extent >= TRANSPOSE_TILE
+                if axis is not vector and wide and stride(e.args[0], axis) == 1:
+                    return axis
+    return None
 
 
 def _tile(

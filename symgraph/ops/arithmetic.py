@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import BOOL, as_dtype
-from symgraph.core.node import Node, as_node, make
+from symgraph.core.node import CONSTANT, Node, as_node, constant, make
 from symgraph.core.op import alias, function, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import (
@@ -146,10 +146,17 @@ def _power(s: Any, x: Any, y: Any) -> Any:
 
 def _d_power(o: Any, n: Node) -> tuple[Any, Any]:
     x, y = n.inputs
-    dx = y * o.power(x, y - 1)
     # where x is 0 the factor log(x) must not turn 0 into NaN
     dy = n * o.log(o.where(o.gt(x, 0), x, o.ones_like(x)))
-    return o.where(o.eq(y, 0), o.zeros_like(dx), dx), dy
+    if y.op is CONSTANT and y.data.size == 1:
+        exponent = y.data.item()
+        if exponent in (0, 1, 2):
+            return {0: None, 1: 1, 2: 2 * x}[exponent], dy
+        return exponent * o.power(x, constant(y.data - 1, y.dtype)), dy
+    # an exponent of 0 must not become -1: 0 * (1 / x) is NaN at 0, in the next derivative at the latest
+    flat = o.eq(y, 0)
+    dx = y * o.power(x, o.where(flat, o.ones_like(y), y - 1))
+    return o.where(flat, o.zeros_like(dx), dx), dy
 
 
 elementwise(

@@ -15,7 +15,7 @@ from symgraph.core.op import Op, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum, provably_le
 from symgraph.ops.base import Size, batch_front, cast_to
-from symgraph.ops.shape import View, as_size, broadcast_shapes_of, is_one, product
+from symgraph.ops.shape import View, as_size, broadcast_shapes_of, inverse, is_one, product
 
 
 # -- slices -------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class Gather(Op):
         return read(0, (*where, *index[block:]))
 
     def checks(self, low: Any, node: Node) -> None:
-        low.check_indices(node, node.inputs[0], node.inputs[1:], 1)
+        low.check_indices(node, node.inputs[0], node.inputs[1:])
 
     @staticmethod
     def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
@@ -311,7 +311,7 @@ class Scatter(Op):
         low.scatter(node, out, node.inputs[2:], node.params.mode == "add")
 
     def checks(self, low: Any, node: Node) -> None:
-        low.check_indices(node, node.inputs[0], node.inputs[2:], 2)
+        low.check_indices(node, node.inputs[0], node.inputs[2:])
 
     @staticmethod
     def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
@@ -360,6 +360,7 @@ class Key(NamedTuple):
     drop: tuple[int, ...]  # axes of the slice that an integer removed
     insert: tuple[int, ...]  # axes of the result that None inserted
     arrays: dict[int, Node]  # axis of the basic result -> integer array
+    moving: dict[int, Node]  # axis of the basic result -> positions of a slice with a moving start
     mask: Node | None
 
 
@@ -371,7 +372,7 @@ def parse(x: Node, key: Any) -> Key:
     items = list(key) if isinstance(key, tuple) else [key]
     if len(items) == 1 and _is_mask(items[0]):
         mask = cast_to(as_node(items[0]), BOOL)
-        return Key((), (), (), (), (), {}, mask)
+        return Key((), (), (), (), (), {}, {}, mask)
     used = sum(1 for i in items if i is not None and i is not Ellipsis)
     if used > x.ndim:
         raise IndexError(
@@ -383,7 +384,9 @@ def parse(x: Node, key: Any) -> Key:
         items[at : at + 1] = [slice(None)] * (x.ndim - used)
     else:
         items += [slice(None)] * (x.ndim - used)
-    starts, steps, lengths, drop, insert, arrays = [], [], [], [], [], {}
+    # beside an array, an integer is an index array too: it decides where the block of axes goes
+    fancy = any(_is_array(i) for i in items)
+    starts, steps, lengths, drop, insert, arrays, moving = [], [], [], [], [], {}, {}
     place = axis = 0
     for item in items:
         if item is None:
@@ -395,11 +398,15 @@ def parse(x: Node, key: Any) -> Key:
         if isinstance(item, slice):
             start, step, length, dynamic = _slice(x, axis, item, n)
             if dynamic is not None:
-                arrays[place] = dynamic
+                moving[place] = dynamic
             place += 1
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             start, length = _integer(x, axis, int(item), n), 1
-            drop.append(axis)
+            if fancy:
+                arrays[place] = as_node(0)
+                place += 1
+            else:
+                drop.append(axis)
         else:
             node = as_node(item)
             if node.dtype.is_bool:
@@ -416,8 +423,14 @@ def parse(x: Node, key: Any) -> Key:
         lengths.append(length)
         axis += 1
     return Key(
-        tuple(starts), tuple(steps), tuple(lengths), tuple(drop), tuple(insert), arrays, None
+        tuple(starts), tuple(steps), tuple(lengths), tuple(drop), tuple(insert), arrays, moving, None
     )
+
+
+def _is_array(item: Any) -> bool:
+    if item is None or item is Ellipsis or isinstance(item, (slice, int, np.integer)):
+        return False
+    return as_node(item).ndim > 0
 
 
 def _is_mask(item: Any) -> bool:
@@ -539,35 +552,44 @@ def _basic(x: Node, key: Key) -> Node:
     return o.expand_dims(value, key.insert) if key.insert else value
 
 
-def _order(key: Key, ndim: int) -> tuple[list[int], int]:
-    """Return the axes order that brings indexed axes to the front, and where the block belongs."""
-    axes = sorted(key.arrays)
-    order = axes + [k for k in range(ndim) if k not in key.arrays]
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    return order, axes[0] if adjacent else 0
+def _layout(key: Key, ndim: int) -> tuple[list[int], list[Node], list[int]]:
+    """Return how a gather realises the key on the basic result of `ndim` axes.
+
+    The order that brings indexed axes to the front; the index arrays, shaped so that moving slices are
+    orthogonal to the block of the others; the order of the gather's axes that NumPy's result has.
+    """
+    fancy, moving = sorted(key.arrays), sorted(key.moving)
+    rest = [k for k in range(ndim) if k not in key.arrays and k not in key.moving]
+    m = len(moving)
+    block = len(broadcast_shapes_of(*key.arrays.values())) if fancy else 0
+    indices = [_trailing(key.arrays[k], m) for k in fancy]
+    indices += [_trailing(key.moving[k], m - 1 - j) for j, k in enumerate(moving)]
+    source = {k: block + j for j, k in enumerate([*moving, *rest])}
+    back = [source[k] for k in sorted([*moving, *rest])]
+    adjacent = bool(fancy) and fancy == list(range(fancy[0], fancy[0] + len(fancy)))
+    place = fancy[0] if adjacent else 0
+    back[place:place] = range(block)
+    return [*fancy, *moving, *rest], indices, back
+
+
+def _trailing(node: Node, n: int) -> Node:
+    """Return the node with `n` axes of length 1 behind its own."""
+    return o.expand_dims(node, tuple(range(node.ndim, node.ndim + n))) if n else node
 
 
 def _gathered(value: Node, key: Key) -> Node:
-    if not key.arrays:
+    if not (key.arrays or key.moving):
         return value
-    order, place = _order(key, value.ndim)
-    indices = [key.arrays[a] for a in sorted(key.arrays)]
-    taken = Gather.instance(o.permute_dims(value, order), *indices)
-    block = len(broadcast_shapes_of(*indices))
-    back = [*range(block, block + place), *range(block), *range(block + place, taken.ndim)]
-    return o.permute_dims(taken, back)
+    order, indices, back = _layout(key, value.ndim)
+    return o.permute_dims(Gather.instance(o.permute_dims(value, order), *indices), back)
 
 
 def _scattered(x: Node, key: Key, y: Node, mode: str) -> Node:
     """Return x with y set / added at key (x has passed the basic part already)."""
-    order, place = _order(key, x.ndim)
-    indices = [key.arrays[a] for a in sorted(key.arrays)]
-    block = len(broadcast_shapes_of(*indices))
-    ndim = x.ndim - len(indices) + block
-    front = [*range(place, place + block), *range(place), *range(place + block, ndim)]
-    moved = o.permute_dims(x, order)
-    new = Scatter.instance(moved, o.permute_dims(y, front), *indices, mode=mode)
-    return o.permute_dims(new, np.argsort(order).tolist())
+    order, indices, back = _layout(key, x.ndim)
+    moved, values = o.permute_dims(x, order), o.permute_dims(y, inverse(back))
+    new = Scatter.instance(moved, values, *indices, mode=mode)
+    return o.permute_dims(new, inverse(order))
 
 
 def _write(indexed: Any, value: Any, mode: str) -> Node:
@@ -580,7 +602,7 @@ def _write(indexed: Any, value: Any, mode: str) -> Node:
         )
     x, key = _indexed[indexed]
     y = o.broadcast_to(cast_to(as_node(value, (x.dtype,)), x.dtype), indexed.type.shape)
-    if key.arrays:
+    if key.arrays or key.moving:
         inner = _basic(x, key)
         if inner.op is Slice.instance and inner.type.shape == x.type.shape and not key.drop:
             inner = x if all(s == 1 for s in key.steps) else inner

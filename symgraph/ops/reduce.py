@@ -101,21 +101,29 @@ class Prod(Reduction):
 
     @staticmethod
     def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
-        """Exact with zeros: d prod = sum_i dx_i * prod_{j != i} x_j.
+        """d prod = sum_i dx_i * (product before i) * (product after i), exact with zeros in any order."""
+        x = cast_to(node.inputs[0], node.dtype)
+        flat, d = (_joined_last(o, v, node.params.axes) for v in (x, tangents[0]))
+        before = _exclusive(o, flat)
+        after = o.flip(_exclusive(o, o.flip(flat, -1)), -1)
+        return o.sum(cast_to(d, node.dtype) * before * after, -1, node.dtype)
 
-        Products of the others come from prod over the non-zero factors and the count of zeros.
-        """
-        x, axes = node.inputs[0], node.params.axes
-        zero = o.eq(x, 0)
-        filled = o.where(zero, o.ones_like(x), x)
-        product = expand(o, Prod.instance(filled, axes=axes, dtype=node.dtype), axes)
-        zeros = expand(o, o.sum(zero, axes), axes)
-        others = o.where(
-            o.eq(zeros, 0),
-            product / filled,
-            o.where(o.logical_and(o.eq(zeros, 1), zero), product, o.zeros_like(x)),
-        )
-        return o.sum(tangents[0] * others, axes)
+
+def _joined_last(o: Any, x: Node, axes: tuple[int, ...]) -> Node:
+    """Return x with `axes` joined to one last axis."""
+    kept = [k for k in range(x.ndim) if k not in axes]
+    length: Any = 1
+    for a in axes:
+        length = length * x.type.shape[a]
+    shape = (*(x.type.shape[k] for k in kept), length)
+    return o.reshape(o.permute_dims(x, [*kept, *axes]), shape)
+
+
+def _exclusive(o: Any, x: Node) -> Node:
+    """Return the product of all elements before each one along the last axis."""
+    n = x.type.shape[-1]
+    one = o.ones((*x.type.shape[:-1], 1), x.dtype)
+    return o.cumprod(o.slice_axis(o.concatenate([one, x], -1), -1, 0, n), -1)
 
 
 def _extremum_vjp(o: Any, node: Node, g: Node) -> tuple[Node]:

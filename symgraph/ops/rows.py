@@ -176,12 +176,105 @@ def one_hot(labels: Any, n: Any, axis: int = -1, dtype: Any = None) -> Node:
     return cast_to(hit, floatx()) if dtype is None else o.cast(hit, dtype)
 
 
+@register
+class Label(Op):
+    name = "label"
+    doc = "Class numbers in [0, n); negative ones count from the end, others are an IndexError."
+    params = ("n",)
+    not_differentiable = "the result is an index"
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield (rng.integers(-5, 5, (7,)),), {"n": 5}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return inputs[0].type
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        y, n = arrays[0], node.params.n
+        if y.size and (y.min() < -n or y.max() >= n):
+            raise IndexError(f"a label is out of bounds for {n} classes: {y.min()} to {y.max()}")
+        return y if y.dtype.kind == "u" else np.where(y < 0, y + y.dtype.type(n), y)
+
+    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
+        y = read(0, index)
+        if node.dtype.kind == "u":
+            return y
+        return s.select(y < 0, y + s.as_value(node.params.n, node.dtype), y)
+
+    def checks(self, low: Any, node: Node) -> None:
+        low.check_range(node, node.inputs[0], node.params.n)
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        return self(inputs[0], n=node.params.n), axes[0]
+
+
+def _hits(o: Any, x: Node, y: Node) -> Node:
+    """Return where the label of each row stands among the classes (the last axis)."""
+    n = x.type.shape[-1]
+    shape = (1,) * (x.ndim - 1) + (n,)
+    return o.eq(o.expand_dims(Label.instance(y, n=n), x.ndim - 1), o.iota(shape, x.ndim - 1, y.dtype))
+
+
+@register
+class CrossEntropy(Op):
+    name = "cross_entropy_rows"
+    doc = "-log softmax(x)[label] over the last axis: logsumexp(x) - x[label]."
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield ((7, 5), rng.integers(-5, 5, (7,))), {}
+        yield ((2, 3, 40), rng.integers(0, 40, (2, 3))), {}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return inputs[0].type.with_shape(inputs[0].type.shape[:-1])
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        x, y = arrays[0].astype(np.float64), arrays[1]
+        if y.size and (y.min() < -x.shape[-1] or y.max() >= x.shape[-1]):
+            raise IndexError(f"a label is out of bounds for {x.shape[-1]} classes")
+        with np.errstate(all="ignore"):
+            m = _finite_max(x, (-1,))
+            total = np.log(np.exp(x - m).sum(-1)) + m[..., 0]
+            picked = np.take_along_axis(x, y[..., None].astype(np.int64), -1)[..., 0]
+            return (total - picked).astype(node.dtype.numpy)
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        """One pass structure per row; the label is picked by comparison, so that it fuses."""
+        x, y = node.inputs
+        picked = o.sum(o.where(_hits(o, x, y), x, o.zeros((), x.dtype)), -1, x.dtype)
+        return o.logsumexp(x, -1) - picked
+
+    @staticmethod
+    def vjp(o: Any, node: Node, g: Node) -> tuple[Any, ...]:
+        x, y = node.inputs
+        p = Softmax.instance(x, axes=(x.ndim - 1,))
+        one, zero = o.ones((), x.dtype), o.zeros((), x.dtype)
+        return (p - o.where(_hits(o, x, y), one, zero)) * o.expand_dims(g, x.ndim - 1), None
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        x, y = node.inputs
+        p = Softmax.instance(x, axes=(x.ndim - 1,))
+        one, zero = o.ones((), x.dtype), o.zeros((), x.dtype)
+        return o.sum((p - o.where(_hits(o, x, y), one, zero)) * tangents[0], -1)
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        n = next(v.type.shape[a] for v, a in zip(inputs, axes, strict=True) if a is not None)
+        full = [
+            o.broadcast_to(v, (n, *v.type.shape)) if a is None else o.moveaxis(v, a, 0)
+            for v, a in zip(inputs, axes, strict=True)
+        ]
+        return self(*full), 0
+
+
 @function
 def cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Node:
     """Return -log softmax(logits)[label], one value per row; `labels` are integers.
 
     Logits of shape (..., classes) and labels of shape (...) give shape (...). No probability is
-    formed, so logits of +-1e4 are fine.
+    formed, so logits of +-1e4 are fine. A label outside [-classes, classes) is an IndexError.
     """
     x, y = as_float(logits), as_node(labels)
     axis = normal_axis(axis, x.ndim)
@@ -192,8 +285,7 @@ def cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Node:
             f"cross_entropy: logits `{describe(x)}` {x.type} need labels with {x.ndim - 1} axes, "
             f"got `{describe(y)}` {y.type}"
         )
-    picked = o.take_along_axis(x, o.expand_dims(y, axis), axis)
-    return o.logsumexp(x, axis) - o.squeeze(picked, axis)
+    return CrossEntropy.instance(o.moveaxis(x, axis, -1), y)
 
 
 @function
