@@ -43,14 +43,22 @@ from symgraph.core.errors import (
     UnusedInputError,
     VerifyError,
 )
+from symgraph.core.lazy import lazy as _lazy
 from symgraph.core.node import Node as Variable
 from symgraph.core.op import o as _o
 from symgraph.core.walk import substitute as _substitute
-from symgraph.cpu.runtime import set_threads
 from symgraph.debug.printing import dprint
 from symgraph.tensor import as_tensor, constructors, tensor
 
 __version__ = "0.1.0"
+
+_runtime = _lazy("symgraph.cpu.runtime")
+
+
+def set_threads(count: int) -> None:
+    """Let compiled functions run on `count` threads; results are bitwise the same for any number."""
+    _runtime.set_threads(count)
+
 
 
 def clone_replace(outputs: object, replace: dict[Variable, Variable]) -> object:

@@ -6,17 +6,14 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symgraph.compile import pipeline
 from symgraph.compile.arguments import In, Out, Parameter, bind, parameters
-from symgraph.compile.debug_mode import check_version
 from symgraph.compile.eager import evaluate
 from symgraph.compile.shared import SharedVariable
 from symgraph.compile.specialise import size_symbols, used_symbols
-from symgraph.compile.version import Version, build_version
 from symgraph.core.config import config
 from symgraph.core.errors import (
     DTypeError,
@@ -25,9 +22,18 @@ from symgraph.core.errors import (
     UnusedInputError,
     VerifyError,
 )
+from symgraph.core.lazy import lazy
 from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
 from symgraph.core.walk import substitute, toposort
-from symgraph.cpu.call import make_callable_class
+
+if TYPE_CHECKING:
+    from symgraph.compile.version import Version
+
+# The back end is loaded by the first function, so that building graphs stays quick to import.
+pipeline: Any = lazy("symgraph.compile.pipeline")
+version_module: Any = lazy("symgraph.compile.version")
+debug_mode: Any = lazy("symgraph.compile.debug_mode")
+call: Any = lazy("symgraph.cpu.call")
 
 MAX_EXACT_VERSIONS = 4
 Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
@@ -252,7 +258,7 @@ class Compiled:
             "__doc__": f"Compiled function {self.name}.",
         }
         self._user_entry = entry
-        cls = make_callable_class(self.name, entry, attributes)
+        cls = call.make_callable_class(self.name, entry, attributes)
         instance = cls()
         self._instance_class = cls
         if self.mode == "native" and self.shapes != "generic" and self._is_static():
@@ -354,7 +360,7 @@ class Compiled:
         result = version.entry.function(*arrays)
         got = [] if d.none else ([result] if d.single else list(result))
         got += [p.data.cell.get() for p, _ in d.updates]
-        check_version(d.values, self.values, version, before, got, self.numerics)
+        debug_mode.check_version(d.values, self.values, version, before, got, self.numerics)
         return result
 
     # -- versions ------------------------------------------------------------------------------------
@@ -368,7 +374,7 @@ class Compiled:
             generic = self.shapes == "generic" or (
                 self.shapes == "auto" and exact >= MAX_EXACT_VERSIONS
             )
-            version = build_version(self, arrays, shared, generic)
+            version = version_module.build_version(self, arrays, shared, generic)
             self._install(version)
             return version
 

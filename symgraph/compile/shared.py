@@ -6,20 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.config import config
 from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import SHARED, Node, describe, fresh_uid, make, weak_dtype
-from symgraph.core.config import config
 from symgraph.core.types import TensorType
-from symgraph.cpu.cells import SharedCell
 from symgraph.dims.dim import symbol
+
+cells: Any = lazy("symgraph.cpu.cells")
 
 
 class Container:
     """The value of a shared variable (a C-contiguous array in a cell that native code reads)."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.cell = SharedCell(array)
+        self.cell = cells.SharedCell(array)
         self.default_update: Node | None = None
 
 

@@ -121,7 +121,7 @@ def build_version(
     symbols = [c.terms[0][0][0] for c in dict.fromkeys(classes.values()) if isinstance(c, Dim)]
     outputs = pipeline.prepare(special, compiled.numerics)
     outputs = pipeline.expand_composed(outputs)
-    outputs = pipeline.prepare(outputs, compiled.numerics)
+
     front = time.perf_counter() - start
     count = len(d.outputs)
     args = [new.get(p.node, p.node) for p in d.params]

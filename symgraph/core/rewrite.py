@@ -46,12 +46,13 @@ class Table:
         self._functions: dict[str, Match] = {}
         self._by_root: dict[Op, list[tuple[Rule, frozenset[Op]]]] = {}
         self.candidates: dict[tuple[Any, ...], tuple[tuple[Rule, Match], ...]] = {}
+        # key of a node -> which phases of a list that starts with this one have rules for it
+        self.hits: dict[tuple[Table, ...], dict[tuple[Any, ...], tuple[int, ...]]] = {}
         for r in self.rules:
             roots, children = heads(r)
             child_ops = frozenset(_ops_of(children))
             for op in _ops_of(roots):
                 self._by_root.setdefault(op, []).append((r, child_ops))
-        self.roots = frozenset(self._by_root)
 
     def find(self, node: Node) -> tuple[tuple[Rule, Match], ...]:
         """Return the rules that may match the node, in the order in which they were defined."""
@@ -109,71 +110,108 @@ def rewrite(
     replacement has another type, or when rules go on for ever.
     """
     outputs = list(outputs)
-    order = toposort(outputs)
-    settled: dict[str, set[Node]] = {}
-    last = len(phases) * ROUNDS
-    unchanged = 0
-    for turn in range(last + 1):
+    plan = _Plan(outputs, phases)
+    settled: dict[str, set[Node]] = {t.phase: set() for t in phases}
+    unchanged, fired = 0, ""
+    for turn in range(len(phases) * ROUNDS):
         if unchanged == len(phases):
             return outputs
-        table = phases[turn % len(phases)]
-        run = _Run(table, settled.setdefault(table.phase, set()), report)
-        if run.visit(order):
-            outputs = [run.changed.get(n, n) for n in outputs]
-            order = toposort(outputs)
-            unchanged = 1 if not table.uses else 0
-        else:
-            unchanged += 1
+        at = turn % len(phases)
+        table = phases[at]
+        unchanged += 1
+        if plan.places[at]:
+            run = _Run(table, settled[table.phase], report, plan)
+            if run.visit(plan.places[at]):
+                outputs = [run.changed.get(n, n) for n in outputs]
+                plan = _Plan(outputs, phases)
+                fired = run.fired
+                # a phase that counts users may find something new in its own result
+                unchanged = 0 if table.uses else 1
+    if unchanged == len(phases):
+        return outputs
     raise VerifyError(
-        f"the phases {[t.phase for t in phases]} undo each other; last rule fired: {run.fired}"
+        f"the phases {[t.phase for t in phases]} undo each other; last rule fired: {fired}"
     )
+
+
+class _Plan:
+    """The nodes in topological order, and for each phase the places of nodes it has rules for."""
+
+    def __init__(self, outputs: Sequence[Node], phases: Sequence[Table]) -> None:
+        self.order = order = toposort(outputs)
+        self.position = {n: k for k, n in enumerate(order)}
+        self.places: list[list[int]] = [[] for _ in phases]
+        known = phases[0].hits.setdefault(tuple(phases), {})
+        for k, node in enumerate(order):
+            inputs = node.inputs
+            if len(inputs) == 2:
+                key: Any = (node.op, inputs[0].op, inputs[1].op)
+            elif not inputs and node.op.is_leaf:
+                continue
+            else:
+                key = (node.op, *[i.op for i in inputs[:3]])
+            hits = known.get(key)
+            if hits is None:
+                hits = tuple(p for p, t in enumerate(phases) if t.find(node))
+                known[key] = hits
+            for p in hits:
+                self.places[p].append(k)
 
 
 class _Run:
     """One pass of one phase."""
 
-    def __init__(self, table: Table, settled: set[Node], report: Report | None) -> None:
-        self.table, self.report = table, report
+    def __init__(
+        self, table: Table, settled: set[Node], report: Report | None, plan: _Plan
+    ) -> None:
+        self.table, self.report, self.plan = table, report, plan
         # how often a node is used may change between rounds, so such a phase looks again
         self.settled: set[Node] = set() if table.uses else settled
         self.changed: dict[Node, Node] = {}
         self.counts: dict[Node, int] = {}
         self.fires = 0
         self.fired = ""
+        self.now = 0  # nodes before this place of the order are final
 
-    def visit(self, order: Sequence[Node]) -> bool:
-        """Bring every node of the order to normal form; tell whether anything changed."""
-        table, settled, changed = self.table, self.settled, self.changed
-        if not any(n.op in table.roots for n in order):
-            return False
-        if table.uses:
+    def visit(self, places: Sequence[int]) -> bool:
+        """Bring every node to normal form; tell whether anything changed.
+
+        `places` are the nodes that rules may match. From the first change on, the nodes that use
+        what has changed are visited too.
+        """
+        order, settled, changed = self.plan.order, self.settled, self.changed
+        if self.table.uses:
             self._count(order)
-        candidates, find = table.candidates.get, table.find
-        for node in order:
-            if node in settled:
-                continue
-            inputs = node.inputs
-            if changed:
-                for i in inputs:
-                    if i in changed:
-                        self.fires = 0
-                        self._normalise(node)
-                        break
-                else:
-                    if candidates((node.op, *[i.op for i in inputs[:3]])) != ():
-                        self.fires = 0
-                        self._normalise(node)
-                    else:
-                        settled.add(node)
-                continue
-            if node.op.is_leaf or not (
-                candidates((node.op, *[i.op for i in inputs[:3]])) or find(node)
-            ):
-                settled.add(node)
+        for k in places:
+            node = order[k]
+            if node not in settled:
+                self._settle(k, node)
+                if changed:
+                    break
+        else:
+            return False
+        mine = set(places)
+        for k in range(k + 1, len(order)):
+            node = order[k]
+            for i in node.inputs:
+                if i in changed:
+                    self._settle(k, node)
+                    break
             else:
-                self.fires = 0
-                self._normalise(node)
-        return bool(changed)
+                if k in mine and node not in settled:
+                    self._settle(k, node)
+        return True
+
+    def _settle(self, k: int, node: Node) -> None:
+        """Try the one frequent case, a node that no rule changes, before the general one."""
+        self.now, self.fires = k, 0
+        if node in self.changed:
+            return
+        new = self._step(node)
+        if new is None:
+            self.settled.add(node)
+        else:
+            self._normalise(node, new)
 
     def _count(self, order: Sequence[Node]) -> None:
         counts = self.counts
@@ -185,30 +223,36 @@ class _Run:
         """Return how many inputs of other nodes the node is (1 for nodes made in this phase)."""
         return self.counts.get(node, 1)
 
-    def _normalise(self, root: Node) -> None:
-        """Settle `root`, and every node that rules make on the way (no recursion)."""
-        settled, changed = self.settled, self.changed
-        waiting: dict[Node, Node] = {}
-        stack = [root]
+    def _final(self, node: Node) -> bool:
+        """Tell whether a node is in normal form, or known to be replaced."""
+        if node in self.settled or node in self.changed:
+            return True
+        return self.plan.position.get(node, self.now) < self.now
+
+    def _normalise(self, root: Node, first: Node) -> None:
+        """Settle `root`, which `first` replaces, and all that rules make on the way (no recursion)."""
+        changed, final = self.changed, self._final
+        waiting: dict[Node, Node] = {root: first}
+        stack = [root] if final(first) else [root, first]
         while stack:
             node = stack[-1]
-            if node in settled or node in changed:
+            if final(node):
                 stack.pop()
                 continue
             new = waiting.get(node)
             if new is None:
-                open_inputs = [i for i in node.inputs if i not in settled and i not in changed]
+                open_inputs = [i for i in node.inputs if not final(i)]
                 if open_inputs:
                     stack.extend(open_inputs)
                     continue
                 new = self._step(node)
                 if new is None:
-                    settled.add(node)
+                    self.settled.add(node)
                     stack.pop()
                     continue
                 if new in waiting:
                     raise VerifyError(f"rewrite rule {self.fired} goes in a circle at {new!r}")
-            if new in settled or new in changed:
+            if final(new):
                 changed[node] = changed.get(new, new)
                 stack.pop()
             else:
@@ -278,7 +322,7 @@ class _Run:
 
 def _known(run: _Run, node: Node) -> bool:
     """Tell whether the node was there before: it keeps its own name then."""
-    return node.op.is_leaf or node in run.settled or node in run.changed
+    return node.op.is_leaf or node in run.plan.position or node in run.settled
 
 
 def with_equal_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:

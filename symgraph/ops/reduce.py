@@ -178,6 +178,7 @@ class Min(Extremum):
 class Any_(Reduction):
     name, kind, doc = "any", "any", "True where any element is not zero."
     numpy_function = staticmethod(np.any)
+    dtypes = "bool"
     not_differentiable = "the result is bool"
 
 
@@ -185,6 +186,7 @@ class Any_(Reduction):
 class All(Reduction):
     name, kind, doc = "all", "all", "True where all elements are not zero."
     numpy_function = staticmethod(np.all)
+    dtypes = "bool"
     not_differentiable = "the result is bool"
 
 

@@ -220,6 +220,7 @@ def _hits(o: Any, x: Node, y: Node) -> Node:
 class CrossEntropy(Op):
     name = "cross_entropy_rows"
     doc = "-log softmax(x)[label] over the last axis: logsumexp(x) - x[label]."
+    dtypes = "float"
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:

@@ -257,6 +257,13 @@ def _random_bits(p: dict[str, Any], draw: np.ndarray) -> np.ndarray:
     return _from_index(p["shape"], np.uint32, word)
 
 
+def _cross_entropy(p: dict[str, Any], x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    total = _reduced(_logsumexp)({"axes": (x.ndim - 1,)}, x)
+    for at in np.ndindex(*labels.shape):
+        total[at] -= x[(*at, int(labels[at]))].item()
+    return total
+
+
 # -- convolution and pooling ----------------------------------------------------------------------
 def _taps(p: dict[str, Any], size: Any, kernel: Any, out: Any, dilation: Any) -> Any:
     """Yield (window, element of the kernel, pixel) for all pixels inside of the image."""
@@ -384,6 +391,8 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "grad_clip": _identity,
     "iota": _iota,
     "dim_value": lambda p: p["dim"],
+    "cross_entropy_rows": _cross_entropy,
+    "label": lambda p, y: np.array([int(v) % p["n"] for v in y.ravel()]).reshape(y.shape),
     "random_bits": _random_bits,
     "conv2d": _conv,
     "conv2d_input": _conv_input,
