@@ -22,8 +22,10 @@ SYMBOLS = {"a": A, "b": B, "c": C}
 # A tree: a symbol, a number, (operation, tree, tree), or a division by a positive number.
 trees = st.recursive(
     st.sampled_from("abc") | st.integers(-5, 9),
-    lambda t: st.tuples(st.sampled_from(sorted(OPERATIONS)), t, t)
-    | st.tuples(st.sampled_from(["//", "%"]), t, st.integers(1, 7)),
+    lambda t: (
+        st.tuples(st.sampled_from(sorted(OPERATIONS)), t, t)
+        | st.tuples(st.sampled_from(["//", "%"]), t, st.integers(1, 7))
+    ),
     max_leaves=8,
 )
 

@@ -100,7 +100,24 @@ def test_description_and_pickling() -> None:
 def test_operators() -> None:
     x = new_input("int64", (2, 3))
     y = new_input("int64", (2, 3))
-    for name in ("+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "<<", ">>", "<", "<=", ">", ">="):
+    for name in (
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "**",
+        "&",
+        "|",
+        "^",
+        "<<",
+        ">>",
+        "<",
+        "<=",
+        ">",
+        ">=",
+    ):
         forward = eval(f"x {name} y")  # noqa: S307
         reverse = eval(f"2 {name} y")  # noqa: S307
         assert forward.type.shape == reverse.type.shape == (2, 3)
@@ -109,7 +126,7 @@ def test_operators() -> None:
     assert divmod(x, y)[0] is x // y
 
 
-# -- promotion ------------------------------------------------------------------------------------
+# -- promotion -----------------------------------------------------------------------------------
 def expected_common(a: dt.DType, b: dt.DType) -> dt.DType | None:
     """The rule of the manual, written down a second time; None is an error."""
     kinds = {"b": 0, "u": 1, "i": 1, "f": 2}

@@ -25,7 +25,7 @@ def evaluate(
     for leaf in found:
         if leaf not in arrays:
             raise MissingInputError(f"no value for `{describe(leaf)}`, made at {leaf.source}")
-    sizes = bind_sizes(found, arrays)
+    sizes = bind_sizes(arrays, arrays)  # also inputs of which only the shape is used
     new_outputs, new = specialise(outputs, sizes.get)
     values = {new[leaf]: np.asarray(arrays[leaf]) for leaf in found}
     return run(new_outputs, values, watch)

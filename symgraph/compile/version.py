@@ -14,6 +14,7 @@ from symgraph.compile import pipeline
 from symgraph.compile.explain import report_stage, report_version
 from symgraph.compile.pipeline import Stages
 from symgraph.compile.specialise import bind_sizes, size_symbols, specialise
+from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, describe
 from symgraph.cpu import blas, jit, runtime
@@ -181,7 +182,7 @@ def _load(
     """Compile (or fetch) the machine code and connect it to Python."""
     began = time.perf_counter()
     text = module.text + emit_entry(spec)
-    loaded = jit.build(text, entry_names(spec))
+    loaded = jit.build(text, entry_names(spec), verify=config.verify)
     stages.seconds["native code"] = time.perf_counter() - began
     keep: list[Any] = []
     user = [blas.address(name) for name in LIBRARY] if module.needs_library else [0, 0]

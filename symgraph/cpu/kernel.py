@@ -29,7 +29,7 @@ from symgraph.cpu.text import (
     vector_type,
 )
 from symgraph.cpu.vecmath import EXPANSIONS
-from symgraph.dims.dim import Dim
+from symgraph.dims.dim import Dim, provably_le
 from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, Nest, Size, Store, walk
 from symgraph.loops.schedule import Schedule, element_bytes, fit_lanes, stride
 
@@ -52,10 +52,11 @@ class Vector:
 class Scope:
     """A loop body under construction: text, known values, the axes bound here and around."""
 
-    __slots__ = ("bits", "env", "label", "lines", "parent", "positions", "vector")
+    __slots__ = ("bits", "entry", "env", "label", "lines", "parent", "positions", "vector")
 
     def __init__(self, parent: Scope | None, label: str, bits: int, vector: Vector | None) -> None:
         self.parent, self.label, self.bits, self.vector = parent, label, bits, vector
+        self.entry = label
         self.lines: list[str] = []
         self.env: dict[Any, str] = {}
         self.positions: dict[Axis, str] = {} if parent is None else dict(parent.positions)
@@ -206,6 +207,7 @@ class KernelEmitter:
             return initial
         inner = Scope(scope, scope.label, scope.bits | axis.bit, vector or scope.vector)
         if static and int(end) - int(begin) <= step:
+            inner.label = inner.entry = self._label("once")
             inner.positions[axis] = begin
             return self._append(scope, inner, body(inner, initial))
         head, exit_ = self._label("loop"), self._label("done")
@@ -248,7 +250,12 @@ class KernelEmitter:
         return results
 
     def _append(self, scope: Scope, inner: Scope, values: list[str]) -> list[str]:
-        """Put straight code of an inner scope behind the outer one."""
+        """Put straight code of an inner scope behind the outer one, as a block of its own.
+
+        Work that was hoisted out of it may have added loops to the outer scope meanwhile.
+        """
+        scope.lines.append(f"  br label %{inner.entry}")
+        scope.lines.append(f"{inner.entry}:")
         scope.lines.extend(inner.lines)
         scope.label = inner.label
         return values
@@ -310,6 +317,7 @@ class KernelEmitter:
         inner = Scope(scope, scope.label, scope.bits | axis.bit, vector)
         inner.positions[axis] = first
         if count > 0:
+            inner.label = inner.entry = self._label("rest")
             return self._append(scope, inner, body(inner, values))
         inner.label = head = self._label("tail")
         exit_ = self._label("done")
@@ -706,10 +714,26 @@ class KernelEmitter:
             if target == "uint32":
                 value = self._cast(scope, source, INT64, lanes, value)
                 return self._cast(scope, INT64, target, lanes, value)
+        if target == "float16" and source == "float64":
+            value = self._cast(scope, FLOAT64, FLOAT32, lanes, self._odd(scope, lanes, value))
+            return self._cast(scope, FLOAT32, target, lanes, value)
         if target == "float16" and source.is_integer:
             value = self._cast(scope, source, FLOAT32, lanes, value)
             return self._cast(scope, FLOAT32, target, lanes, value)
         return self._new(scope, f"{cast_instruction(source, target)} {t} {value} to {to}")
+
+    def _odd(self, scope: Scope, lanes: int, value: str) -> str:
+        """Round a float64 to odd at float32's precision, so that a second rounding cannot go wrong."""
+        wide, whole, c = (vector_type(t, lanes) for t in ("double", "i64", "i1"))
+        bits = self._new(scope, f"bitcast {wide} {value} to {whole}")
+        cut = splat("i64", str((1 << 29) - 1), lanes)
+        low = self._new(scope, f"and {whole} {bits}, {cut}")
+        high = self._new(scope, f"xor {whole} {bits}, {low}")
+        inexact = self._new(scope, f"icmp ne {whole} {low}, {splat('i64', '0', lanes)}")
+        last = splat("i64", str(1 << 29), lanes)
+        odd = self._new(scope, f"select {c} {inexact}, {whole} {last}, {whole} {splat('i64', '0', lanes)}")
+        result = self._new(scope, f"or {whole} {high}, {odd}")
+        return self._new(scope, f"bitcast {whole} {result} to {wide}")
 
     # -- addresses and loads --------------------------------------------------------------------------
     def _index(self, e: Expr, scope: Scope, lanes: int) -> str:
@@ -729,7 +753,7 @@ class KernelEmitter:
             size = splat("i64", self._size(e.data), lanes)
             if not isinstance(e.data, int) and lanes > 1:
                 size = self._broadcast(scope, "i64", self._size(e.data), lanes)
-            return self._new(scope, f"{'udiv' if e.op == 'ifloordiv' else 'urem'} {t} {x}, {size}")
+            return self._divided(e, scope, t, x, size, lanes)
         total: str | None = None
         coefficients, constant = e.data
         for atom, c in zip(e.args, coefficients, strict=True):
@@ -743,6 +767,23 @@ class KernelEmitter:
         if isinstance(constant, int) and constant == 0:
             return total
         return self._new(scope, f"add {t} {total}, {self._wide_size(constant, scope, lanes)}")
+
+    def _divided(self, e: Expr, scope: Scope, t: str, x: str, size: str, lanes: int) -> str:
+        """Floor division and its remainder; plain unsigned ones where the index is never negative."""
+        low, _ = self.builder.bounds(e.args[0])
+        if low is not None and provably_le(0, low):
+            return self._new(scope, f"{'udiv' if e.op == 'ifloordiv' else 'urem'} {t} {x}, {size}")
+        quotient = self._new(scope, f"sdiv {t} {x}, {size}")
+        whole = self._new(scope, f"mul {t} {quotient}, {size}")
+        rest = self._new(scope, f"sub {t} {x}, {whole}")
+        zero = splat("i64", "0", lanes)
+        negative = self._new(scope, f"icmp slt {t} {rest}, {zero}")
+        c = vector_type("i1", lanes)
+        if e.op == "ifloordiv":
+            down = self._new(scope, f"sub {t} {quotient}, {splat('i64', '1', lanes)}")
+            return self._new(scope, f"select {c} {negative}, {t} {down}, {t} {quotient}")
+        up = self._new(scope, f"add {t} {rest}, {size}")
+        return self._new(scope, f"select {c} {negative}, {t} {up}, {t} {rest}")
 
     def _wide_size(self, n: Size, scope: Scope, lanes: int) -> str:
         text = self._size(n)

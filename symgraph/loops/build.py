@@ -110,7 +110,7 @@ class Lowering:
                 self._memo.clear()
                 self._emit_root(node)
         for node, buffer in self.outputs:
-            if self.buffers[node] is not buffer:
+            if self.buffers.get(node) is not buffer:
                 self._store_value(node, buffer)
         self.program.buffers = list(dict.fromkeys(self._all_buffers()))
         return self.program

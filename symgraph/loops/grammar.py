@@ -274,7 +274,7 @@ class Builder:
         return self.iadd(a, self.imul(b, -1))
 
     def ifloordiv(self, a: Index, c: Size) -> Expr:
-        """a // c for a index that is never negative; splits off what `c` divides."""
+        """Floor of a / c, with what `c` divides split off."""
         divided, rest = self._split(self.index(a), c)
         low, high = self.bounds(rest)
         if low is not None and high is not None and _le(0, low) and _le(high, c - 1):
@@ -283,7 +283,7 @@ class Builder:
         return self.iadd(divided, atom)
 
     def imod(self, a: Index, c: Size) -> Expr:
-        """a % c for an index that is never negative."""
+        """a - c * floor(a / c)."""
         _, rest = self._split(self.index(a), c)
         low, high = self.bounds(rest)
         if low is not None and high is not None and _le(0, low) and _le(high, c - 1):
@@ -297,8 +297,11 @@ class Builder:
         if a.op == "imod":
             return 0, a.data - 1
         if a.op == "ifloordiv":
-            _, high = self.bounds(a.args[0])
-            return 0, None if high is None else high // a.data
+            low, high = self.bounds(a.args[0])
+            return (
+                None if low is None else low // a.data,
+                None if high is None else high // a.data,
+            )
         if a.op != "affine":
             return None, None
         low: Size | None = a.data[1]

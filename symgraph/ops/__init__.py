@@ -15,6 +15,7 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     index,
     pool,
     random,
+    rearrange,
     reduce,
     rows,
     shape,

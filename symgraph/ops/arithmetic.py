@@ -153,7 +153,7 @@ def _d_power(o: Any, n: Node) -> tuple[Any, Any]:
         if exponent in (0, 1, 2):
             return {0: None, 1: 1, 2: 2 * x}[exponent], dy
         return exponent * o.power(x, constant(y.data - 1, y.dtype)), dy
-    # an exponent of 0 must not become -1: 0 * (1 / x) is NaN at 0, in the next derivative at the latest
+    # an exponent of 0 must not become -1: 0 * (1 / x) is NaN at 0, in the next derivative at least
     flat = o.eq(y, 0)
     dx = y * o.power(x, o.where(flat, o.ones_like(y), y - 1))
     return o.where(flat, o.zeros_like(dx), dx), dy
@@ -442,6 +442,19 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Node:
     if low is not None:
         result = o.maximum(result, low)
     return result if high is None else o.minimum(result, high)
+
+
+@function
+def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Node:
+    """Return `x` with NaN and infinities replaced; infinities by the largest finite numbers."""
+    node = as_node(x)
+    if not node.dtype.is_float:
+        return node
+    largest = float(np.finfo(node.dtype.numpy).max)
+    above, below = largest if posinf is None else posinf, -largest if neginf is None else neginf
+    result = o.where(o.isnan(node), nan, node)
+    result = o.where(o.eq(node, float("inf")), above, result)
+    return o.where(o.eq(node, float("-inf")), below, result)
 
 
 @function

@@ -32,19 +32,34 @@ def extent(n: Size, k: Size, stride: int, pad: tuple[Size, Size], dilation: int 
     return (n + pad[0] + pad[1] - dilation * (k - 1) - 1) // stride + 1
 
 
-def positions(s: Any, i: Any, p: Any, stride: int, dilation: int, pad: Size) -> Any:
+Steps = tuple[int, int, Size]  # along one axis: stride, dilation, padding in front
+
+
+def positions(s: Any, i: Any, p: Any, steps: Steps) -> Any:
     """Return the index in the unpadded axis of element `p` of window `i`."""
+    stride, dilation, pad = steps
     return s.iadd(s.iadd(s.imul(i, stride), s.imul(p, dilation)), -pad)
 
 
-def window_of(s: Any, a: Any, p: Any, stride: int, dilation: int, pad: Size, n: Size) -> Any:
+def window_of(s: Any, a: Any, p: Any, steps: Steps, n: Size) -> Any:
     """Return the window i < n whose element `p` is at `a`, and the condition that there is one."""
+    stride, dilation, pad = steps
     distance = s.isub(s.iadd(a, pad), s.imul(p, dilation))
     guard = s.inside(distance, (n - 1) * stride + 1)
     if stride == 1:
         return distance, guard
+    low, _ = s.bounds(s.index(distance))
+    # division and remainder of an index are for numbers that are never negative
+    turns = max(0, -(low // stride)) if isinstance(low, int) else 0
+    distance = s.iadd(distance, turns * stride)
     whole = s.eq(s.imod(distance, stride), s.index(0))
-    return s.ifloordiv(distance, stride), whole if guard is None else guard & whole
+    return s.iadd(s.ifloordiv(distance, stride), -turns), both(guard, whole)
+
+
+def axis_steps(p: Any) -> tuple[Steps, Steps]:
+    """Return the steps along the vertical and the horizontal axis."""
+    first, second = zip(p.stride, p.dilation, (pad[0] for pad in p.padding), strict=True)
+    return first, second
 
 
 def both(a: Any, b: Any) -> Any:
@@ -101,7 +116,7 @@ def _spread(g: np.ndarray, w: np.ndarray, p: Any) -> np.ndarray:
     return out[..., t : t + h, left : left + wd].reshape(n, -1, h, wd)
 
 
-# -- the ops --------------------------------------------------------------------------------------
+# -- the ops -------------------------------------------------------------------------------------
 class Convolution(Op):
     """Base of the three: checks, and the batch rule that folds a batch into the groups."""
 
@@ -115,7 +130,8 @@ class Convolution(Op):
         if axes[1] is None and not self.result_is_filter:
             x = o.moveaxis(inputs[0], axes[0], 0)
             lead = x.type.shape[:2]
-            merged = self(o.reshape(x, (lead[0] * lead[1], *x.type.shape[2:])), inputs[1], **p._asdict())
+            flat = o.reshape(x, (lead[0] * lead[1], *x.type.shape[2:]))
+            merged = self(flat, inputs[1], **p._asdict())
             return o.reshape(merged, (*lead, *merged.type.shape[1:])), 0
         n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
         full = [
@@ -165,8 +181,8 @@ def check_channels(name: str, x: Node, w: Node, groups: int) -> None:
     c, per_group, out = x.type.shape[1], w.type.shape[1], w.type.shape[0]
     if _differ(c, per_group * groups):
         raise ShapeError(
-            f"{name}: `{describe(x)}` has {c} channels, `{describe(w)}` takes {per_group} in each of "
-            f"{groups} groups.\n  input:  {describe(x)}  {x.type}, made at {x.source}\n"
+            f"{name}: `{describe(x)}` has {c} channels, `{describe(w)}` takes {per_group} in each "
+            f"of {groups} groups.\n  input:  {describe(x)}  {x.type}, made at {x.source}\n"
             f"  input:  {describe(w)}  {w.type}, made at {w.source}\n"
             "  mend:   filters are (out, channels / groups, height, width)"
         )
@@ -236,8 +252,8 @@ class Conv2d(Convolution):
         n, out, i, j = index
         loops = s.new_axes(w.type.shape[1:], index)
         c, u, v = map(s.at, loops)
-        a = positions(s, i, u, p.stride[0], p.dilation[0], p.padding[0][0])
-        b = positions(s, j, v, p.stride[1], p.dilation[1], p.padding[1][0])
+        rows, columns = axis_steps(p)
+        a, b = positions(s, i, u, rows), positions(s, j, v, columns)
         guard = both(s.inside(a, x.type.shape[2]), s.inside(b, x.type.shape[3]))
         channel = _channel(s, out, c, w, p.groups)
         image = guarded(s, read, 0, (n, channel, a, b), guard)
@@ -296,11 +312,9 @@ class Conv2dInput(Convolution):
         if not (isinstance(p.groups, int) and p.groups == 1):
             out = s.iadd(s.imul(s.ifloordiv(channel, w.type.shape[1]), per_group), k)
             c = s.imod(channel, w.type.shape[1])
-        args = zip((a, b), (u, v), p.stride, p.dilation, p.padding, g.type.shape[2:], strict=True)
-        (i, row), (j, column) = (
-            window_of(s, at, q, stride, dilation, pad[0], size)
-            for at, q, stride, dilation, pad, size in args
-        )
+        rows, columns = axis_steps(p)
+        i, row = window_of(s, a, u, rows, g.type.shape[2])
+        j, column = window_of(s, b, v, columns, g.type.shape[3])
         gradient = guarded(s, read, 0, (n, out, i, j), both(row, column))
         return _contraction(s, node, loops, gradient, read(1, (out, c, u, v)))
 
@@ -320,7 +334,9 @@ def geometry(params: Any) -> dict[str, Any]:
 def check_windows(name: str, g: Node, size: Any, kernel: Any, params: Any) -> None:
     """Raise ShapeError where `g` has not one element per window over an image of `size`."""
     for k in (0, 1):
-        expected = extent(size[k], kernel[k], params.stride[k], params.padding[k], params.dilation[k])
+        expected = extent(
+            size[k], kernel[k], params.stride[k], params.padding[k], params.dilation[k]
+        )
         if _differ(expected, g.type.shape[-2 + k]):
             raise ShapeError(
                 f"{name}: an axis of length {size[k]} has {expected} windows of {kernel[k]}, "
@@ -362,8 +378,8 @@ class Conv2dFilter(Convolution):
         out, c, u, v = index
         loops = s.new_axes((g.type.shape[0], *g.type.shape[2:]), index)
         n, i, j = map(s.at, loops)
-        a = positions(s, i, u, p.stride[0], p.dilation[0], p.padding[0][0])
-        b = positions(s, j, v, p.stride[1], p.dilation[1], p.padding[1][0])
+        rows, columns = axis_steps(p)
+        a, b = positions(s, i, u, rows), positions(s, j, v, columns)
         guard = both(s.inside(a, x.type.shape[2]), s.inside(b, x.type.shape[3]))
         channel = _channel(s, out, c, node, p.groups)
         image = guarded(s, read, 0, (n, channel, a, b), guard)
@@ -377,7 +393,7 @@ class Conv2dFilter(Convolution):
         return Conv2d.instance(x, g, **p)
 
 
-# -- public function --------------------------------------------------------------------------------
+# -- public function -----------------------------------------------------------------------------
 def pair(value: Any, what: str, low: int = 1) -> Pair:
     """Return one number or two as (vertical, horizontal); raises ValueError below `low`."""
     items = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
@@ -417,6 +433,7 @@ def conv2d(
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
+    *,
     groups: int = 1,
     flip: bool = False,
 ) -> Node:
@@ -424,8 +441,8 @@ def conv2d(
 
     `x` is (n, c, h, w), `w` is (o, c / groups, kh, kw), the result (n, o, h', w') with
     h' = (h + top + bottom - dilation * (kh - 1) - 1) // stride + 1. `padding` is a number, one per
-    axis, ((top, bottom), (left, right)), or "valid", "same" (h' = ceil(h / stride)), "half" (as much
-    on both sides as half of the filter) or "full". Raises `ShapeError`.
+    axis, ((top, bottom), (left, right)), or "valid", "same" (h' = ceil(h / stride)), "half" (as
+    much on both sides as half of the filter) or "full". Raises `ShapeError`.
     """
     images, filters = as_nodes((x, w))
     _require_rank("conv2d", (images, filters))

@@ -178,3 +178,20 @@ def trace(x: Any) -> Node:
     return o.sum(diagonal(x), -1)
 
 
+@function
+def meshgrid(*axes: Any, indexing: str = "xy") -> list[Node]:
+    """Return the coordinates of a grid from one vector per axis; "xy" swaps the first two axes."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"indexing must be xy or ij, got {indexing!r}")
+    vectors = [o.ravel(as_node(a)) for a in axes]
+    places = list(range(len(vectors)))
+    if indexing == "xy" and len(vectors) > 1:
+        places[:2] = [1, 0]
+    shape: list[Size] = [1] * len(vectors)
+    for k, v in zip(places, vectors, strict=True):
+        shape[k] = v.type.shape[0]
+    others = [tuple(j for j in range(len(vectors)) if j != k) for k in places]
+    return [
+        o.broadcast_to(o.expand_dims(v, rest), shape)
+        for v, rest in zip(vectors, others, strict=True)
+    ]

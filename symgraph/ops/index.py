@@ -11,7 +11,7 @@ import numpy as np
 from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.errors import ShapeError, SymbolicValueError
 from symgraph.core.node import CONSTANT, Node, as_node, describe
-from symgraph.core.op import Op, function, normal_axes, normal_axis, o, register
+from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum, provably_le
 from symgraph.ops.base import Size, batch_front, cast_to
@@ -626,69 +626,3 @@ def set_subtensor(indexed: Any, value: Any) -> Node:
 def inc_subtensor(indexed: Any, value: Any) -> Node:
     """Return the array behind `x[index]` with `value` added there; duplicate indices add up."""
     return _write(indexed, value, "add")
-
-
-# -- functions made of these --------------------------------------------------------------------
-@function
-def take(x: Any, indices: Any, axis: int | None = None) -> Node:
-    """Return the elements of `x` at integer `indices` along `axis` (flattened when None)."""
-    node = as_node(x)
-    if axis is None:
-        node, axis = o.ravel(node), 0
-    axis = normal_axis(axis, node.ndim)
-    return getitem(node, (slice(None),) * axis + (as_node(indices),))
-
-
-@function
-def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
-    """Return x[..., indices, ...] matched elementwise along the other axes."""
-    node, i = as_node(x), as_node(indices)
-    axis = normal_axis(axis, node.ndim)
-    shape = i.type.shape
-    key = tuple(
-        i if k == axis else o.iota(tuple(n if j == k else 1 for j, n in enumerate(shape)), k)
-        for k in range(node.ndim)
-    )
-    return getitem(node, key)
-
-
-@function
-def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
-    """Return `x` with the order along `axis` reversed (all axes when None)."""
-    node = as_node(x)
-    axes = normal_axes(axis, node.ndim)
-    starts = tuple(n - 1 if k in axes else 0 for k, n in enumerate(node.type.shape))
-    steps = tuple(-1 if k in axes else 1 for k in range(node.ndim))
-    return Slice.instance(node, starts=starts, steps=steps, lengths=node.type.shape)
-
-
-@function
-def roll(x: Any, shift: int, axis: int | None = None) -> Node:
-    """Return `x` with elements moved by `shift` along `axis`, re-entering at the other end."""
-    node = as_node(x)
-    if axis is None:
-        return o.reshape(roll(o.ravel(node), shift, 0), node.type.shape)
-    axis = normal_axis(axis, node.ndim)
-    n = node.type.shape[axis]
-    if is_zero(n):
-        return node
-    k = shift % n
-    head = slice_axis(node, axis, n - k, k)
-    return o.concatenate([head, slice_axis(node, axis, 0, n - k)], axis)
-
-
-@function
-def pad(x: Any, pad_width: Any, value: float = 0) -> Node:
-    """Return `x` with `value` around it; `pad_width` is a number, a pair, or a pair per axis."""
-    node = as_node(x)
-    widths = np.broadcast_to(np.asarray(pad_width, int), (node.ndim, 2)).tolist()
-    if any(w < 0 for pair in widths for w in pair):
-        raise ValueError(f"pad widths must not be negative, got {pad_width}")
-    starts = tuple(a for a, _ in widths)
-    shape = tuple(n + a + b for n, (a, b) in zip(node.type.shape, widths, strict=True))
-    steps = (1,) * node.ndim
-    if value == 0:
-        return Place.instance(node, starts=starts, steps=steps, shape=shape)
-    return SetSlice.instance(o.full(shape, value, node.dtype), node, starts=starts, steps=steps)
-
-

@@ -17,6 +17,7 @@ from symgraph.ops.base import batch_front
 from symgraph.ops.conv import (
     Index,
     Pair,
+    axis_steps,
     both,
     check_windows,
     extent,
@@ -35,8 +36,10 @@ _NONE = ((0, 0), (0, 0))
 # (x shape, parameters): overlapping, padded, apart, one window
 _SAMPLES: tuple[Any, ...] = (
     ((2, 3, 4, 6), {"window": (2, 2), "stride": (2, 2), "padding": _NONE, "dilation": (1, 1)}),
-    ((2, 5, 6), {"window": (3, 2), "stride": (1, 1), "padding": ((1, 1), (1, 0)), "dilation": (1, 1)}),
-    ((1, 2, 7, 5), {"window": (2, 1), "stride": (3, 2), "padding": ((0, 1), (0, 0)), "dilation": (1, 1)}),
+    ((2, 5, 6),
+     {"window": (3, 2), "stride": (1, 1), "padding": ((1, 1), (1, 0)), "dilation": (1, 1)}),
+    ((1, 2, 7, 5),
+     {"window": (2, 1), "stride": (3, 2), "padding": ((0, 1), (0, 0)), "dilation": (1, 1)}),
     ((3, 3), {"window": (3, 3), "stride": (1, 1), "padding": _NONE, "dilation": (1, 1)}),
 )  # fmt: skip
 
@@ -60,8 +63,8 @@ def _elements(s: Any, x: Node, p: Any, index: Index) -> Any:
     """Return (loop axes, index of the element in x, guard that it is inside)."""
     loops = s.new_axes(p.window, index)
     u, v = map(s.at, loops)
-    a = positions(s, index[-2], u, p.stride[0], 1, p.padding[0][0])
-    b = positions(s, index[-1], v, p.stride[1], 1, p.padding[1][0])
+    rows, columns = axis_steps(p)
+    a, b = positions(s, index[-2], u, rows), positions(s, index[-1], v, columns)
     guard = both(s.inside(a, x.type.shape[-2]), s.inside(b, x.type.shape[-1]))
     return loops, (*index[:-2], a, b), guard
 
@@ -69,10 +72,9 @@ def _elements(s: Any, x: Node, p: Any, index: Index) -> Any:
 def _windows_over(s: Any, g: Node, p: Any, index: Index) -> Any:
     """Return (loop axes, index of a window that covers the element, guard that it is one)."""
     loops = s.new_axes(p.window, index)
-    args = zip(index[-2:], loops, p.stride, p.padding, g.type.shape[-2:], strict=True)
-    (i, row), (j, column) = (
-        window_of(s, at, s.at(loop), stride, 1, pad[0], n) for at, loop, stride, pad, n in args
-    )
+    (u, v), (rows, columns) = map(s.at, loops), axis_steps(p)
+    i, row = window_of(s, index[-2], u, rows, g.type.shape[-2])
+    j, column = window_of(s, index[-1], v, columns, g.type.shape[-1])
     return loops, (*index[:-2], i, j), both(row, column)
 
 
@@ -195,7 +197,9 @@ class Spread(Pool):
 def _sizes(x: tuple[int, ...], params: dict[str, Any]) -> tuple[int, ...]:
     return tuple(
         extent(n, k, s, p)
-        for n, k, s, p in zip(x[-2:], params["window"], params["stride"], params["padding"], strict=True)
+        for n, k, s, p in zip(
+            x[-2:], params["window"], params["stride"], params["padding"], strict=True
+        )
     )
 
 
@@ -231,7 +235,7 @@ class MaxPool2dGrad(Spread):
         return out.reshape(node.type.shape).astype(node.dtype.numpy)
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
-        """Gather form: look at every window that covers the element; no two threads write one place."""
+        """Gather form: look at each window that covers the element; every place has one writer."""
         g, p = node.inputs[1], node.params
         loops, at, guard = _windows_over(s, g, p, index)
         here = s.as_value(s.iadd(s.imul(index[-2], p.size[1]), index[-1]), INT64)
@@ -319,7 +323,8 @@ def _image(x: Any, name: str) -> Node:
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(
-            f"{name} needs (..., height, width); `{describe(node)}` is {node.type}, made at {node.source}"
+            f"{name} needs (..., height, width); `{describe(node)}` is {node.type}, "
+            f"made at {node.source}"
         )
     return node
 
@@ -328,8 +333,8 @@ def _image(x: Any, name: str) -> Node:
 def max_pool2d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
     """Return the largest element of each window of the last two axes; NaN wins.
 
-    `window`, `stride` (default: the window) and `padding` are a number or one per axis; padding never
-    wins. The derivative goes to the first maximum of the window in row-major order.
+    `window`, `stride` (default: the window) and `padding` are a number or one per axis; padding
+    never wins. The derivative goes to the first maximum of the window in row-major order.
     """
     node = _image(x, "max_pool2d")
     if node.dtype.is_bool:

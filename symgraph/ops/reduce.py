@@ -101,7 +101,7 @@ class Prod(Reduction):
 
     @staticmethod
     def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
-        """d prod = sum_i dx_i * (product before i) * (product after i), exact with zeros in any order."""
+        """d prod = sum_i dx_i * (product before i) * (product after i): exact with zeros."""
         x = cast_to(node.inputs[0], node.dtype)
         flat, d = (_joined_last(o, v, node.params.axes) for v in (x, tangents[0]))
         before = _exclusive(o, flat)
@@ -346,6 +346,12 @@ def any_(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
 def all_(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
     """Tell whether all elements over `axis` are not zero."""
     return _reduce(All.instance, cast_to(as_node(x), BOOL), axis, keepdims)
+
+
+@function
+def count_nonzero(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
+    """Return how many elements over `axis` are not zero (int64)."""
+    return sum_(cast_to(as_node(x), BOOL), axis, None, keepdims)
 
 
 def _count(node: Node, axes: tuple[int, ...], dtype: DType) -> Any:

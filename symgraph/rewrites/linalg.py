@@ -100,11 +100,11 @@ def _identity_example() -> list[Node]:
 
 
 @rewrite_rule(
-    phase="linalg", numeric="stable", roots=("matmul",), children=("cast", "eq"),
+    phase="linalg", numeric="algebraic", roots=("matmul",), children=("cast", "eq"),
     example=_identity_example,
 )  # fmt: skip
 def product_with_identity(node: Node) -> Node | None:
-    """I @ B -> B and A @ I -> A (the product would turn an infinity into NaN)."""
+    """I @ B -> B and A @ I -> A; the product would spread a NaN or an infinity."""
     a, b = node.inputs
     if is_identity(a) and b.type == node.type:
         return b

@@ -9,7 +9,7 @@ import numpy as np
 from symgraph.core.dtype import BOOL, holds
 from symgraph.core.node import Node, make, new_input
 from symgraph.core.op import o
-from symgraph.core.pattern import const_value, p, rewrite_rule, rule
+from symgraph.core.pattern import const_value, p, rewrite_rule, rule, ulp
 from symgraph.rewrites.facts import whole
 
 
@@ -121,9 +121,9 @@ def or_of_same(c: Node) -> Any:
     return p.logical_or(c, c), c
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x: x.dtype.is_float)
+@rule(phase="canonical", numeric=ulp(0), where=lambda x: x.dtype.is_float)
 def max_with_zero(x: Node) -> Any:
-    """maximum(x, 0) -> relu(x), the same by definition."""
+    """maximum(x, 0) -> relu(x), the same but for the sign of a zero."""
     return p.maximum(x, 0), p.relu(x)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from symgraph.core.node import CONSTANT, Node, new_input
 from symgraph.core.op import o
-from symgraph.core.pattern import const_array, rewrite_rule
-
-REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
+from symgraph.core.pattern import const_array, rewrite_rule, ulp
 
 
 def _x(*shape: int, dtype: str = "float32") -> Node:
@@ -31,14 +29,21 @@ def expand_sum_to(node: Node) -> Node | None:
     return expanded
 
 
-def _no_axes_example() -> list[Node]:
-    x = _x(3, 4)
-    return [o.sum(x, ()), o.max(_x(3), ())]
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("max", "min", "any", "all"),
+    example=lambda: [o.max(_x(3), ())],
+)  # fmt: skip
+def extremum_over_none(node: Node) -> Node | None:
+    """An extremum over no axes -> x (cast to the dtype of the result)."""
+    return o.cast(node.inputs[0], node.dtype) if not node.params.axes else None
 
 
-@rewrite_rule(phase="canonical", numeric="exact", roots=REDUCTIONS, example=_no_axes_example)
-def reduce_no_axes(node: Node) -> Node | None:
-    """A reduction over no axes -> x (cast to the dtype of the result)."""
+@rewrite_rule(
+    phase="canonical", numeric=ulp(0), roots=("sum", "prod"),
+    example=lambda: [o.sum(_x(3, 4), ()), o.prod(_x(3), ())],
+)  # fmt: skip
+def sum_over_none(node: Node) -> Node | None:
+    """A sum or product over no axes -> x (a sum may lose the sign of -0.0)."""
     return o.cast(node.inputs[0], node.dtype) if not node.params.axes else None
 
 

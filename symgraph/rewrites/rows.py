@@ -156,7 +156,7 @@ def logsumexp_of_shifted(node: Node) -> Node | None:
 def _picked_example() -> list[Node]:
     x = _x(3, 4)
     labels = new_input("int64", (3,), "labels")
-    return [o.getitem(o.log_softmax(x, 1), (o.iota((3,)), o.mod(labels, 4)))]
+    return [ops["gather"](o.log_softmax(x, 1), o.iota((3,)), o.mod(labels, 4))]
 
 
 @rewrite_rule(

@@ -1,7 +1,7 @@
 """Generated cases: the inputs on which every op is checked.
 
-Elementwise ops state ranges and dtypes, and get all dtypes, ranks, broadcast pairs, empty arrays and
-special values from them. All others state `samples`.
+Elementwise ops state ranges and dtypes, and get all dtypes, ranks, broadcast pairs, empty arrays
+and special values from them. All others state `samples`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,22 @@ from symgraph.ops.base import Elementwise
 
 SHAPES = ((), (5,), (2, 3), (2, 3, 4), (0,), (3, 0))
 PAIRS = (
-    ((3, 1), (4,)), ((2, 1, 4), (3, 1)), ((), (3,)), ((1,), (0,)), ((3, 4), (3, 4)), ((1, 1), (2, 3)),
-)  # fmt: skip
+    ((3, 1), (4,)),
+    ((2, 1, 4), (3, 1)),
+    ((), (3,)),
+    ((1,), (0,)),
+    ((3, 4), (3, 4)),
+    ((1, 1), (2, 3)),
+)
 TRIPLES = (((2, 1), (3,), ()), ((), (3, 1), (2,)))
-MIXED = (("int32", "float32"), ("int8", "uint8"), ("bool", "int16"), ("uint64", "uint8"),
-         ("int64", "float16"), ("float64", "float32"))  # fmt: skip
+MIXED = (
+    ("int32", "float32"),
+    ("int8", "uint8"),
+    ("bool", "int16"),
+    ("uint64", "uint8"),
+    ("int64", "float16"),
+    ("float64", "float32"),
+)
 STRUCTURED = (FLOAT64, FLOAT32, FLOAT16, INT64, UINT32, BOOL)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 
-DIGITS = 420  # 1 + 5e-324 must not be 1
+DIGITS = 360  # 1 + 5e-324 must not be 1
 
 
 class Unknown(Exception):
@@ -23,7 +23,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _softplus(x: Any) -> Any:
-    return x if x == mp.inf else mp.log1p(mp.exp(x))
+    return x if x == mp.inf else _log1p(mp.exp(x))
 
 
 def _log(x: Any) -> Any:
@@ -37,7 +37,14 @@ def _log1p(x: Any) -> Any:
         return mp.nan
     if x == -1:
         return -mp.inf
-    return mp.log1p(x)
+    # far from 1 the sum is taken by hand: an exact 1 + exp(1e300) does not fit a memory
+    if x > 1:
+        return mp.log(x + 1)
+    return x if abs(x) < mp.mpf(10) ** -DIGITS else mp.log(1 + x)
+
+
+def _expm1(x: Any) -> Any:
+    return x if abs(x) < mp.mpf(10) ** -DIGITS else mp.exp(x) - 1
 
 
 def _div(x: Any, y: Any) -> Any:
@@ -57,13 +64,13 @@ _SCALAR: dict[str, Any] = {
     "reciprocal": lambda x: _div(mp.mpf(1), x),
     "sqrt": lambda x: mp.sqrt(x) if x >= 0 else mp.nan,
     "exp": mp.exp,
-    "expm1": lambda x: mp.expm1(x) if mp.isfinite(x) else mp.exp(x) - 1,
+    "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
     "sigmoid": _sigmoid,
     "softplus": _softplus,
-    "erf": lambda x: mp.sign(x) if mp.isinf(x) else mp.erf(x),
-    "erfc": lambda x: 1 - mp.sign(x) if mp.isinf(x) else mp.erfc(x),
+    "erf": lambda x: mp.sign(x) if abs(x) > 40 else mp.erf(x),
+    "erfc": lambda x: 1 - mp.sign(x) if abs(x) > 40 else mp.erfc(x),
     "cast": lambda x: x,
 }
 

@@ -1,7 +1,8 @@
 """Run an op's `lower` rule on NumPy arrays: the loop expression at every index at once.
 
-Each loop variable becomes an array axis of its own, a load becomes a fancy index, a reduction a NumPy
-reduction over the axes of its loop variables. It tells a wrong lowering from a wrong code generator.
+Each loop variable becomes an array axis of its own, a load becomes a fancy index, a reduction a
+NumPy reduction over the axes of its loop variables. It tells a wrong lowering from a wrong code
+generator.
 """
 
 from __future__ import annotations

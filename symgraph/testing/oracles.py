@@ -1,8 +1,8 @@
 """Independent oracles: what each op means, element by element, in Python numbers.
 
 Nothing here calls the NumPy function that the op itself uses. Integers are exact Python integers
-wrapped to their width, float functions come from mpmath at 40 digits. Oracles are slow and only run on
-the small generated cases. Ops that move or combine elements are in `oracles_structured`.
+wrapped to their width, float functions come from mpmath at 40 digits. Oracles are slow and only run
+on the small generated cases. Ops that move or combine elements are in `oracles_structured`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def oracle(case: Any, node: Node) -> np.ndarray | None:
 def expected_dtype(name: str, dtypes: Sequence[DType], float_dtype: DType) -> DType | None:
     """Return the dtype of an elementwise result by the rules of the manual, None for other ops.
 
-    Kinds rank bool < integer < float and the highest kind keeps its own width; within a kind as NumPy.
+    Kinds rank bool < integer < float and the highest kind keeps its own width; within a kind as in
+    NumPy.
     """
     if name in BOOLEAN:
         return BOOL
@@ -92,9 +93,9 @@ def rounded(value: Fraction, dtype: DType) -> Any:
     return dtype.numpy.type(sign * float(whole))
 
 
-# -- arithmetic -------------------------------------------------------------------------------------
+# -- arithmetic ----------------------------------------------------------------------------------
 def _exact(f: Callable[[Any, Any], Any], special: Callable[[float, float], float]) -> Scalar:
-    """Finite floats as fractions with one rounding; others, and zeros, by IEEE double arithmetic."""
+    """Finite floats as fractions with one rounding; others, and zeros, by IEEE doubles."""
 
     def scalar(d: DType, x: Any, y: Any) -> Any:
         if d.is_bool:
@@ -260,9 +261,13 @@ _MP: dict[str, Callable[..., Any]] = {
     "log2": lambda m, x: m.log(x, 2),
     "log10": lambda m, x: m.log10(x),
     "log1p": lambda m, x: m.log1p(x),
-    **{f: lambda m, x, f=f: getattr(m, f)(x) for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{f"a{f}": lambda m, x, f=f: getattr(m, f"a{f}")(x)
-       for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{
+        f: lambda m, x, f=f: getattr(m, f)(x) for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh")
+    },
+    **{
+        f"a{f}": lambda m, x, f=f: getattr(m, f"a{f}")(x)
+        for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh")
+    },
     "atan2": lambda m, y, x: m.atan2(y, x),
     "erf": lambda m, x: m.erf(x),
     "erfc": lambda m, x: m.erfc(x),
@@ -272,7 +277,7 @@ _MP: dict[str, Callable[..., Any]] = {
     "logaddexp": lambda m, x, y: m.log(m.exp(x) + m.exp(y)),
     "hypot": lambda m, x, y: m.sqrt(x * x + y * y),
     "sqrt": lambda m, x: m.sqrt(x),
-}  # fmt: skip
+}
 MATH = set(_MP)
 
 SCALAR: dict[str, Scalar] = {
@@ -286,8 +291,9 @@ SCALAR: dict[str, Scalar] = {
     "fmod": _fmod,
     "power": _power,
     "neg": lambda d, x: -x,
-    "square": lambda d, x: bool(x) if d.is_bool else (
-        Fraction(x) ** 2 if d.is_integer or math.isfinite(x) else x * x),
+    "square": lambda d, x: (
+        bool(x) if d.is_bool else (Fraction(x) ** 2 if d.is_integer or math.isfinite(x) else x * x)
+    ),
     "reciprocal": lambda d, x: _div(d, 1.0, x),
     "abs": lambda d, x: abs(x),
     "sign": _sign,
@@ -320,7 +326,7 @@ SCALAR: dict[str, Scalar] = {
     "cast": _cast,
     "where": lambda d, c, x, y: x if c else y,
     "relu": lambda d, x: x if math.isnan(x) or x > 0 else 0,
-}  # fmt: skip
+}
 
 
 def _of(f: Callable[[float], float]) -> Callable[..., np.ndarray]:
@@ -333,7 +339,9 @@ FLOATING = MATH | {"div", "reciprocal", "copysign"}
 
 # What each function of the loop IR is in NumPy, for running lowering rules.
 NUMPY_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
-    **{n: getattr(np, n) for n in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt")},
+    **{
+        n: getattr(np, n) for n in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt")
+    },
     **{n: getattr(np, n) for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
     **{f"a{n}": getattr(np, f"arc{n}") for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
     "erf": _of(math.erf),

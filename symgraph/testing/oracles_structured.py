@@ -1,7 +1,7 @@
 """Independent oracles of the ops that move or combine elements: plain loops over indices.
 
-Each takes the parameters as a dict and the arrays, and returns an array (of Python numbers where the
-dtype is that of the op's result) or None where the case is too large.
+Each takes the parameters as a dict and the arrays, and returns an array (of Python numbers where
+the dtype is that of the op's result) or None where the case is too large.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def _reshape(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
 def _permute(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
     axes = p["axes"]
     shape = tuple(x.shape[a] for a in axes)
-    return _from_index(shape, x.dtype, lambda at: x[tuple(at[axes.index(k)] for k in range(x.ndim))])
+    return _from_index(
+        shape, x.dtype, lambda at: x[tuple(at[axes.index(k)] for k in range(x.ndim))]
+    )
 
 
 def _broadcast(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
@@ -264,7 +266,7 @@ def _cross_entropy(p: dict[str, Any], x: np.ndarray, labels: np.ndarray) -> np.n
     return total
 
 
-# -- convolution and pooling ----------------------------------------------------------------------
+# -- convolution and pooling ---------------------------------------------------------------------
 def _taps(p: dict[str, Any], size: Any, kernel: Any, out: Any, dilation: Any) -> Any:
     """Yield (window, element of the kernel, pixel) for all pixels inside of the image."""
     for at in np.ndindex(*out):
@@ -323,7 +325,9 @@ def _pool(f: Callable[[list[Any], list[int]], Any]) -> Any:
     def value(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
         sizes = [
             len(range(-pad[0], n + pad[1] - k + 1, s))
-            for n, k, s, pad in zip(x.shape[-2:], p["window"], p["stride"], p["padding"], strict=True)
+            for n, k, s, pad in zip(
+                x.shape[-2:], p["window"], p["stride"], p["padding"], strict=True
+            )
         ]
         groups: dict[Any, list[Any]] = {}
         for at, _, pixel in _taps(p, x.shape[-2:], p["window"], sizes, (1, 1)):

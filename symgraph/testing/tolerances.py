@@ -1,7 +1,7 @@
 """How close is close: the one table of tolerances, and the comparison that uses it.
 
-Elementwise results are compared in units in the last place (ulp) of their dtype, everything that adds
-up many numbers relative to the largest entry of the expected array.
+Elementwise results are compared in units in the last place (ulp) of their dtype, everything that
+adds up many numbers relative to the largest entry of the expected array.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def mismatch(
 ) -> str | None:
     """Return what differs between two arrays, or None where they agree.
 
-    Integers and bools must be equal. Floats agree within `ulp` units in the last place of `expected`,
-    or else within `relative` (default: the table) times its largest finite entry. NaN equals NaN,
-    infinities must be the same; with `zero_sign` so must the signs of zeros.
+    Integers and bools must be equal. Floats agree within `ulp` units in the last place of
+    `expected`, or else within `relative` (default: the table) times its largest finite entry. NaN
+    equals NaN, infinities must be the same; with `zero_sign` so must the signs of zeros.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape:

@@ -36,8 +36,9 @@ def vectors(*names: str) -> list[Node]:
 def test_known_gradients() -> None:
     (x,) = vectors("x")
     np.testing.assert_allclose(value(ad.grad((x**3).sum(), x), {x: A}), 3 * A**2)
-    np.testing.assert_allclose(value(ad.grad(o.exp(o.sin(x)).sum(), x), {x: A}),
-                               np.exp(np.sin(A)) * np.cos(A))
+    np.testing.assert_allclose(
+        value(ad.grad(o.exp(o.sin(x)).sum(), x), {x: A}), np.exp(np.sin(A)) * np.cos(A)
+    )
     c, g = ad.value_and_grad(o.dot(x, x), x)
     np.testing.assert_allclose(value([c, g], {x: A})[1], 2 * A)
 
@@ -54,9 +55,11 @@ def test_consider_constant() -> None:
     product = x * y
     cost = (product * x).sum()
     np.testing.assert_allclose(
-        value(ad.grad(cost, x, consider_constant=[product]), {x: A, y: B}), A * B)
+        value(ad.grad(cost, x, consider_constant=[product]), {x: A, y: B}), A * B
+    )
     np.testing.assert_allclose(
-        value(ad.grad((o.stop_gradient(product) * x).sum(), x), {x: A, y: B}), A * B)
+        value(ad.grad((o.stop_gradient(product) * x).sum(), x), {x: A, y: B}), A * B
+    )
 
 
 def test_known_grads_start_inside() -> None:
@@ -115,7 +118,8 @@ def test_hessian_and_its_products() -> None:
     x, u = vectors("x", "u")
     cost = o.logsumexp(x * x) + o.prod(x)
     full, product, gradient = value(
-        [ad.hessian(cost, x), ad.hvp(cost, x, u), ad.grad(cost, x)], {x: A, u: B})
+        [ad.hessian(cost, x), ad.hvp(cost, x, u), ad.grad(cost, x)], {x: A, u: B}
+    )
     np.testing.assert_allclose(full, full.T, atol=1e-12)
     np.testing.assert_allclose(full @ B, product, atol=1e-12)
     g = ad.grad(cost, x)
@@ -133,7 +137,9 @@ def test_gauss_newton_product() -> None:
     arrays = {x: A, u: B}
     found, jac, output = value([ad.ggnvp(cost, y, x, u), ad.jacobian(y, x), y], arrays)
     p = np.exp(output) / np.exp(output).sum()
-    np.testing.assert_allclose(found, jac.T @ ((np.diag(p) - np.outer(p, p)) @ (jac @ B)), atol=1e-12)
+    np.testing.assert_allclose(
+        found, jac.T @ ((np.diag(p) - np.outer(p, p)) @ (jac @ B)), atol=1e-12
+    )
 
 
 def test_matrix_shapes() -> None:
@@ -175,7 +181,15 @@ def test_high_orders(order: int) -> None:
 
 def test_float32_stays_float32() -> None:
     x = new_input("float32", (4,))
-    for f in (o.sin, o.softmax, o.mean, o.std, o.logsumexp, lambda v: v**3, lambda v: 1 / (v * v + 1)):
+    for f in (
+        o.sin,
+        o.softmax,
+        o.mean,
+        o.std,
+        o.logsumexp,
+        lambda v: v**3,
+        lambda v: 1 / (v * v + 1),
+    ):
         g = ad.grad(f(x).sum(), x)
         assert g.dtype == "float32"
         assert value(g, {x: A.astype("float32")}).dtype == np.float32
@@ -192,20 +206,32 @@ def test_gradient_of_a_long_chain() -> None:
     assert np.isfinite(value(ad.grad(y, x), {x: 0.5}))
 
 
-# -- random graphs ----------------------------------------------------------------------------------
+# -- random graphs -------------------------------------------------------------------------------
 STEPS: dict[str, Any] = {
-    "sin": lambda a, b: o.sin(a), "tanh": lambda a, b: o.tanh(a), "mul": lambda a, b: a * b,
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "softplus": lambda a, b: o.softplus(a),
-    "div": lambda a, b: a / (2 + o.cos(b)), "where": lambda a, b: o.where(o.gt(a, 0), a, o.expm1(a)),
-    "softmax": lambda a, b: o.softmax(a), "cumsum": lambda a, b: o.cumsum(a), "flip": lambda a, b: a[::-1],
-    "matmul": lambda a, b: o.matmul(W.T, o.matmul(W, a)) / 8, "norm": lambda a, b: a / (1 + o.dot(b, b)),
-    "outer": lambda a, b: (o.outer(a, b)).mean(0), "take": lambda a, b: a[np.array([0, 3, 3, 1])],
-    "set": lambda a, b: a[1:3].set(b[:2]), "inc": lambda a, b: a[::2].inc(b[1::2]),
-    "power": lambda a, b: o.power(1 + o.square(a), 0.5), "logsumexp": lambda a, b: a * o.logsumexp(b),
-}  # fmt: skip
+    "sin": lambda a, b: o.sin(a),
+    "tanh": lambda a, b: o.tanh(a),
+    "mul": lambda a, b: a * b,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "softplus": lambda a, b: o.softplus(a),
+    "div": lambda a, b: a / (2 + o.cos(b)),
+    "where": lambda a, b: o.where(o.gt(a, 0), a, o.expm1(a)),
+    "softmax": lambda a, b: o.softmax(a),
+    "cumsum": lambda a, b: o.cumsum(a),
+    "flip": lambda a, b: a[::-1],
+    "matmul": lambda a, b: o.matmul(W.T, o.matmul(W, a)) / 8,
+    "norm": lambda a, b: a / (1 + o.dot(b, b)),
+    "outer": lambda a, b: (o.outer(a, b)).mean(0),
+    "take": lambda a, b: a[np.array([0, 3, 3, 1])],
+    "set": lambda a, b: a[1:3].set(b[:2]),
+    "inc": lambda a, b: a[::2].inc(b[1::2]),
+    "power": lambda a, b: o.power(1 + o.square(a), 0.5),
+    "logsumexp": lambda a, b: a * o.logsumexp(b),
+}
 programs = st.lists(
     st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 9), st.integers(0, 9)),
-    min_size=1, max_size=7,
+    min_size=1,
+    max_size=7,
 )
 
 

@@ -109,7 +109,7 @@ def test_errors(x: Any, w: Any, options: Any, error: type[Exception], text: str)
         o.conv2d(new_input("bool", (1, 1, 2, 2)), new_input("bool", (1, 1, 1, 1)))
 
 
-# -- pooling ----------------------------------------------------------------------------------------
+# -- pooling -------------------------------------------------------------------------------------
 def pooled(x: np.ndarray, f: Any, *args: Any, **options: Any) -> np.ndarray:
     a = new_input(x.dtype, x.shape)
     return eager.evaluate([f(a, *args, **options)], {a: x})[0]
@@ -131,17 +131,20 @@ def test_max_pool() -> None:
 
 def test_average_pool() -> None:
     blocks = X[:, :, :6].reshape(2, 4, 3, 2, 3, 2)
-    np.testing.assert_allclose(pooled(X[:, :, :6], o.avg_pool2d, 2), blocks.mean((3, 5)), atol=1e-15)
+    np.testing.assert_allclose(
+        pooled(X[:, :, :6], o.avg_pool2d, 2), blocks.mean((3, 5)), atol=1e-15
+    )
     ones = np.ones((1, 1, 4, 4))
     padded = pooled(ones, o.avg_pool2d, 2, padding=1)
     assert padded[0, 0, 0, 0] == 0.25 and padded[0, 0, 1, 1] == 1
     assert np.array_equal(
-        pooled(ones, o.avg_pool2d, 2, padding=1, include_pad=False), np.ones((1, 1, 3, 3)))
+        pooled(ones, o.avg_pool2d, 2, padding=1, include_pad=False), np.ones((1, 1, 3, 3))
+    )
     assert pooled(np.ones((2, 2), int), o.avg_pool2d, 2).dtype == np.dtype(config.floatX)
 
 
 def test_first_maximum_takes_the_derivative() -> None:
-    """At ties the derivative goes to the first maximum in row-major order, and so does the tangent."""
+    """At ties derivative and tangent belong to the first maximum in row-major order."""
     x = new_input("float64", (3, 4))
     a = np.array([[1.0, 2, 2, 0], [2, 1, 2, 0], [2, 2, 2, 2]])
     y = o.max_pool2d(x, 2, 1)

@@ -12,6 +12,7 @@ import symgraph.ops  # noqa: F401
 from symgraph.autodiff.grad import grad
 from symgraph.compile import eager
 from symgraph.core.config import config
+from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o
 from symgraph.dims.dim import symbol
@@ -96,6 +97,20 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
     "pad": (lambda x: o.pad(x, ((1, 2), (0, 3))), lambda x: np.pad(x, ((1, 2), (0, 3))), (M,)),
     "pad with a value": (
         lambda x: o.pad(x, 1, value=2.5), lambda x: np.pad(x, 1, constant_values=2.5), (M,)),
+    **{
+        f"pad by {mode}": (
+            lambda x, mode=mode: o.pad(x, ((3, 1), (0, 9)), mode=mode),
+            lambda x, mode=mode: np.pad(x, ((3, 1), (0, 9)), mode=mode), (M,))
+        for mode in ("edge", "reflect", "symmetric", "wrap")
+    },
+    "reflect one element": (
+        lambda x: o.pad(x, 2, mode="reflect"), lambda x: np.pad(x, 2, mode="reflect"), (V[:1],)),
+    "meshgrid": (o.meshgrid, np.meshgrid, (V, V[:3])),
+    "meshgrid of three": (
+        lambda x, y: o.meshgrid(x, y, x, indexing="ij"),
+        lambda x, y: np.meshgrid(x, y, x, indexing="ij"), (V[:2], V[:3])),
+    "nan_to_num": (o.nan_to_num, np.nan_to_num, (np.array([1.0, np.nan, np.inf, -np.inf]),)),
+    "count of ints": (lambda x: o.count_nonzero(x, 0), lambda x: np.count_nonzero(x, 0), (I,)),
     "round": (lambda x: o.round(x, 2), lambda x: np.round(x, 2), (M,)),
     "round half to even": (o.round, np.round, (np.array([0.5, 1.5, 2.5, -0.5, -1.5]),)),
     "dimshuffle": (lambda x: o.dimshuffle(x, 1, "x", 0), lambda x: x.T[:, None, :], (M,)),
@@ -122,7 +137,7 @@ def test_against_numpy(name: str) -> None:
 
 
 def _smooth_pairs() -> list[str]:
-    flat = ("arg", "round", "power of ints", "of ints", "take", "outer", "divmod")
+    flat = ("nan_to_num", "arg", "round", "power of ints", "of ints", "take", "outer", "divmod")
     return [n for n in sorted(PAIRS) if not any(f in n for f in flat)]
 
 
@@ -132,7 +147,7 @@ def test_derivative_of_function(name: str) -> None:
     ours, numpys, arrays = PAIRS[name]
     xs = [new_input("float64", np.shape(a)) for a in arrays]
     results = ours(*xs)
-    results = results if isinstance(results, list) else [results]
+    results = list(results) if isinstance(results, (list, tuple)) else [results]
     rng = np.random.default_rng(1)
     weights = [rng.normal(size=r.type.shape) for r in results]
     cost = sum((r * w).sum() for r, w in zip(results, weights, strict=True))
@@ -142,7 +157,7 @@ def test_derivative_of_function(name: str) -> None:
 
     def total(h: float) -> float:
         moved = numpys(*(a + h * d for a, d in zip(map(np.asarray, arrays), steps, strict=True)))
-        moved = moved if isinstance(moved, list) else [moved]
+        moved = list(moved) if isinstance(moved, (list, tuple)) else [moved]
         return sum(float((m * w).sum()) for m, w in zip(moved, weights, strict=True))
 
     expected = (total(1e-6) - total(-1e-6)) / 2e-6
@@ -150,7 +165,24 @@ def test_derivative_of_function(name: str) -> None:
     assert abs(found - expected) < 1e-6 * (1 + abs(expected))
 
 
-# -- ranges and dtypes ------------------------------------------------------------------------------
+def test_pad_of_a_symbolic_length() -> None:
+    for mode in ("edge", "reflect", "wrap"):
+        value = run(lambda x, mode=mode: o.pad(x, (2, 3), mode=mode), V, symbolic=True)
+        assert np.array_equal(value, np.pad(V, (2, 3), mode=mode))
+    with pytest.raises(ShapeError, match="no elements"):
+        o.pad(new_input("float64", (0,)), 1, mode="edge")
+    with pytest.raises(ValueError, match="mode"):
+        o.pad(new_input("float64", (2,)), 1, mode="mirror")
+
+
+def test_finite_numbers_pass_the_derivative() -> None:
+    x = new_input("float64", (3,))
+    g = grad((o.nan_to_num(x, posinf=5.0) * 2).sum(), x)
+    (value,) = eager.evaluate([g], {x: np.array([1.0, np.nan, np.inf])})
+    assert np.array_equal(value, [2, 0, 0])
+
+
+# -- ranges and dtypes ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "bounds", [(5,), (2, 7), (0, 10, 3), (10, 0, -3), (5, 5), (7, 2), (0.0, 1.0, 0.25)]
 )
@@ -167,7 +199,9 @@ def test_arange_of_a_symbolic_size() -> None:
     assert np.array_equal(value, np.arange(5, 10, 2))
 
 
-@pytest.mark.parametrize(("num", "endpoint"), [(5, True), (5, False), (1, True), (1, False), (0, True)])
+@pytest.mark.parametrize(
+    ("num", "endpoint"), [(5, True), (5, False), (1, True), (1, False), (0, True)]
+)
 def test_linspace(num: int, endpoint: bool) -> None:
     value = run(lambda: o.linspace(-0.3, 1.7, num, endpoint, dtype="float64"))
     np.testing.assert_allclose(value, np.linspace(-0.3, 1.7, num, endpoint), rtol=1e-15, atol=1e-16)
@@ -199,7 +233,7 @@ def test_sum_of_zero_elements() -> None:
     assert run(o.all, a.astype(bool)) and not run(o.any, a.astype(bool))
 
 
-# -- derivatives at awkward points ------------------------------------------------------------------
+# -- derivatives at awkward points ---------------------------------------------------------------
 def slope(f: Callable[[Node], Node], at: float, order: int = 1) -> float:
     x = new_input("float64", ())
     y = f(x)

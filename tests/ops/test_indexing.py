@@ -38,7 +38,11 @@ def keys(draw: Any, advanced: bool = True) -> tuple[tuple[int, ...], tuple[Any, 
     items: list[Any] = []
     skip = draw(st.integers(0, used))
     has_ellipsis = used < len(shape) and draw(st.booleans())
-    axes = [*range(skip), *range(len(shape) - used + skip, len(shape))] if has_ellipsis else range(used)
+    axes = (
+        [*range(skip), *range(len(shape) - used + skip, len(shape))]
+        if has_ellipsis
+        else range(used)
+    )
     for axis in axes:
         n = shape[axis]
         kind = draw(st.sampled_from(["int", "slice", "array"] if advanced else ["int", "slice"]))
@@ -111,9 +115,7 @@ def test_derivatives_of_indexing(case: Any, increment: bool) -> None:
     x, y = new_input("float64", shape), new_input("float64", target.shape)
     node = x[key].inc(y) if increment else x[key].set(y)
     weights = np.random.default_rng(0).normal(size=shape)
-    dx, dy = eager.evaluate(
-        grad((node * weights).sum(), [x, y]), {x: a, y: np.zeros(target.shape)}
-    )
+    dx, dy = eager.evaluate(grad((node * weights).sum(), [x, y]), {x: a, y: np.zeros(target.shape)})
 
     def written(x: np.ndarray, y: np.ndarray) -> float:
         out = x.copy()
@@ -155,7 +157,11 @@ def test_moving_window() -> None:
 
 
 def test_moving_windows_are_orthogonal() -> None:
-    x, i, j = new_input("float64", (4, 7, 6)), new_input("int64", (), "i"), new_input("int64", (), "j")
+    x, i, j = (
+        new_input("float64", (4, 7, 6)),
+        new_input("int64", (), "i"),
+        new_input("int64", (), "j"),
+    )
     a, k = counted((4, 7, 6)), np.array([3, 0, 1])
     arrays = {x: a, i: np.int64(2), j: np.int64(1)}
     assert np.array_equal(value(x[:, i : i + 3, j : j + 2], arrays), a[:, 2:5, 1:3])
@@ -191,7 +197,7 @@ def test_bad_keys(key: Any, error: type[Exception]) -> None:
         new_input("float64", (3, 2))[key]
 
 
-# -- reshape and broadcasting -----------------------------------------------------------------------
+# -- reshape and broadcasting --------------------------------------------------------------------
 @given(SHAPES, st.data())
 @settings(max_examples=100, deadline=None)
 def test_reshape(shape: tuple[int, ...], data: Any) -> None:

@@ -23,7 +23,7 @@ def test_op(name: str) -> None:
     assert not found, f"{len(found)} failures, the first ones:\n" + "\n".join(found[:5])
 
 
-# -- the suite itself: ops that are wrong on purpose ------------------------------------------------
+# -- the suite itself: ops that are wrong on purpose ---------------------------------------------
 def _wrong(base: str, **rules: Any) -> Op:
     """Return an unregistered copy of an op, under its name, with some rules replaced."""
     good = ops[base]
@@ -40,28 +40,51 @@ def _wrong(base: str, **rules: Any) -> Op:
 STATIC = {"partials", "transpose", "jvp", "vjp", "types", "reference", "scalar"}
 FAULTS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "derivative of an elementwise op": (
-        "tanh", {"partials": lambda o, n: (1 - n,)}, suite.check_gradient),
+        "tanh",
+        {"partials": lambda o, n: (1 - n,)},
+        suite.check_gradient,
+    ),
     "sign of a derivative": (
-        "cos", {"partials": lambda o, n: (o.sin(n.inputs[0]),)}, suite.check_gradient),
-    "a missing partial": ("mul", {"partials": lambda o, n: (n.inputs[1], None)}, suite.check_gradient),
+        "cos",
+        {"partials": lambda o, n: (o.sin(n.inputs[0]),)},
+        suite.check_gradient,
+    ),
+    "a missing partial": (
+        "mul",
+        {"partials": lambda o, n: (n.inputs[1], None)},
+        suite.check_gradient,
+    ),
     "transpose that is not the transpose": (
-        "cumsum", {"transpose": lambda o, n, k, g: o.cumsum(g, n.params.axis)}, suite.check_gradient),
+        "cumsum",
+        {"transpose": lambda o, n, k, g: o.cumsum(g, n.params.axis)},
+        suite.check_gradient,
+    ),
     "reverse rule only": ("softmax", {"vjp": lambda o, n, g: (n * g,)}, suite.check_gradient),
     "forward rule only": ("softmax", {"jvp": lambda o, n, t: n * t[0]}, suite.check_gradient),
     "first derivative right, second wrong": (
         "square",
         {"partials": lambda o, n: (2 * o.stop_gradient(n.inputs[0]),)},
-        suite.check_second),
+        suite.check_second,
+    ),
     "inferred dtype": (
-        "exp", {"infer": lambda self, i, p: i[0].type.with_dtype(FLOAT32)}, suite.check_type),
+        "exp",
+        {"infer": lambda self, i, p: i[0].type.with_dtype(FLOAT32)},
+        suite.check_type,
+    ),
     "inferred shape": ("sum", {"infer": lambda self, i, p: i[0].type}, suite.check_type),
     "lowering": ("sub", {"scalar": lambda s, x, y: y - x}, suite.check_lowering),
     "lowering of a special value": (
-        "maximum", {"scalar": lambda s, x, y: s.select(x > y, x, y)}, suite.check_lowering),
+        "maximum",
+        {"scalar": lambda s, x, y: s.select(x > y, x, y)},
+        suite.check_lowering,
+    ),
     "batch rule": (
-        "sum", {"batch": lambda self, o, n, x, a: (self(x[0], **n.params._asdict()), 0)}, suite.check_batch),
+        "sum",
+        {"batch": lambda self, o, n, x, a: (self(x[0], **n.params._asdict()), 0)},
+        suite.check_batch,
+    ),
     "reference": ("conv2d", {"numpy": lambda self, n, *x: np.zeros(n.type.shape)}, None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))

@@ -1,0 +1,1 @@
+"""Layers: small objects that hold named shared variables; calling one builds graph."""
