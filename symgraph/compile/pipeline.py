@@ -69,6 +69,9 @@ def expand_composed(outputs: Sequence[Node]) -> list[Node]:
     for node in toposort(work):
         inputs = tuple(new[i] for i in node.inputs)
         result = node if inputs == node.inputs else inherit(node.op.rebuild(node, inputs), node)
+        if not result.op.is_leaf and result.op.specialise is not None:
+            with made_from(node.source):
+                result = result.op.specialise(o, result)
         if not result.op.is_leaf and result.op.expand is not None and result.op.lower is None:
             with made_from(node.source):
                 expanded = result.op.expand(o, result)

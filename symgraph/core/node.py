@@ -165,7 +165,8 @@ class _LeafOp:
 
     is_leaf = True
     view = opaque = commutative = False
-    lower = statements = expand = None
+    loops = False
+    lower = statements = expand = specialise = None
     not_differentiable = ""
     name: str
 

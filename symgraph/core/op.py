@@ -38,6 +38,7 @@ class Op:
     not_differentiable: str = ""
     samples: Callable[..., Any] | None = None  # samples(rng, dtype) -> iterable of (arrays, kwargs)
     commutative = False
+    loops = False  # its lowering is a reduction loop per element
     view = False  # only moves the index; never stored for its own sake
     opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
 
@@ -60,6 +61,7 @@ class Op:
     expand: Any = None  # expand(o, node) -> Node
     lower: Any = None  # lower(s, node, index, read) -> Expr
     statements: Any = None  # statements(low, node, out): lowered as statements of its own
+    specialise: Any = None  # specialise(o, node) -> Node: a cheaper form once sizes are known
     batch: Any = None  # batch(o, node, inputs, axes) -> (Node, axis); used by vmap
 
     # -- behaviour shared by all -----------------------------------------------------------------

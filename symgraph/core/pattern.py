@@ -21,19 +21,20 @@ from symgraph.core.node import CONSTANT, Node, constant, make
 from symgraph.core.op import o, ops
 
 Match = Callable[..., "Node | None"]
-Const = Node  # annotation of a pattern variable that matches constants only
-Params = Any  # annotation of a pattern variable that matches the parameters of an op
+Var = Any  # annotation of a pattern variable that matches every node
+Const = Any  # ... that matches constants only
+Params = Any  # ... that matches the parameters of an op
 ANY = "*"  # a root: every op
 ELEMENTWISE = "elementwise"  # a root: every elementwise op
 NUMERIC = ("exact", "reorder", "stable", "algebraic")
 
 
 def ulp(n: int) -> str:
-    """Return the numeric class of rules whose result differs by at most n units in the last place."""
+    """Return the class of rules whose result differs by at most n units in the last place."""
     return f"ulp({n})"
 
 
-# -- terms ------------------------------------------------------------------------------------------
+# -- terms ----------------------------------------------------------------------------------------
 class Term:
     """A recorded application of an op to terms, variables and numbers."""
 
@@ -95,14 +96,15 @@ class PatternNamespace:
 p = PatternNamespace()
 
 
-# -- rules ------------------------------------------------------------------------------------------
+# -- rules ----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rewrite rule.
 
-    `numeric` is exact (same bits, NaN and infinities included), ulp(n), reorder (the same operations
-    in another order), stable (never further from the real value, finite where the left side
-    overflows, NaN in gives NaN out) or algebraic (may hide a NaN, or lose accuracy without a bound).
+    `numeric` is exact (same bits, NaN and infinities included), ulp(n), reorder (the same
+    operations in another order), stable (never further from the real value, finite where the left
+    side overflows, NaN in gives NaN out) or algebraic (may hide a NaN, or lose accuracy without a
+    bound).
     `where` and `harmless` are predicates on the bindings, by name; `node` is the root.
     """
 
@@ -178,7 +180,7 @@ def rewrite_rule(
     return enter
 
 
-# -- constants --------------------------------------------------------------------------------------
+# -- constants ------------------------------------------------------------------------------------
 def const_array(node: Node) -> np.ndarray | None:
     """Return the array of a constant, seen through a broadcast; None for anything else."""
     if node.op is not CONSTANT:
@@ -223,12 +225,13 @@ def _fitted(node: Node, new: Node) -> Node:
     return o.broadcast_to(new, node.type.shape)
 
 
-# -- compilation ------------------------------------------------------------------------------------
+# -- compilation ----------------------------------------------------------------------------------
 def sides(r: Rule) -> tuple[Any, Any, list[Variable]]:
     """Return the left term, the right term and the variables of a declarative rule."""
     names = inspect.signature(r.function).parameters
     kinds = r.function.__annotations__
-    variables = [Variable(n, str(kinds.get(n, ""))) for n in names]
+    special = ("Const", "Params")
+    variables = [Variable(n, kinds[n] if kinds.get(n) in special else "") for n in names]
     left, right = r.function(*variables)
     return left, right, variables
 
@@ -277,7 +280,8 @@ def source_of(r: Rule, guard: Callable[..., bool] | None = None) -> tuple[str, d
             lines.append(f"{pad}{v.name} = {bound[v.name]}")
         for k, g in enumerate(guards):
             scope[f"guard{k}"] = g
-            given = ", ".join(inspect.signature(g).parameters)
+            named = inspect.signature(g).parameters.values()
+            given = ", ".join(q.name for q in named if q.default is q.empty)
             lines.append(f"{pad}if guard{k}({given}):")
             pad += "    "
         lines.append(f"{pad}return fitted(node, {_built(right, scope, root=True)})")

@@ -17,7 +17,6 @@ from symgraph.core.pattern import ANY, ELEMENTWISE, Match, Rule, heads, matcher
 
 # Pushed by hand: a context manager for each visited node would cost more than its matching.
 from symgraph.core.source import _override as source_stack
-from symgraph.core.walk import toposort
 
 BUDGET = 400  # fires while one node of the graph is brought to normal form
 ROUNDS = 12  # passes over all phases until nothing changes
@@ -138,12 +137,25 @@ class _Plan:
     """The nodes in topological order, and for each phase the places of nodes it has rules for."""
 
     def __init__(self, outputs: Sequence[Node], phases: Sequence[Table]) -> None:
-        self.order = order = toposort(outputs)
-        self.position = {n: k for k, n in enumerate(order)}
+        self.order: list[Node] = []
+        self.position: dict[Node, int] = {}
         self.places: list[list[int]] = [[] for _ in phases]
+        order, position = self.order, self.position
         known = phases[0].hits.setdefault(tuple(phases), {})
-        for k, node in enumerate(order):
+        stack = list(outputs)
+        while stack:
+            node = stack[-1]
+            if node in position:
+                stack.pop()
+                continue
             inputs = node.inputs
+            below = [i for i in inputs if i not in position]
+            if below:
+                stack.extend(below)
+                continue
+            stack.pop()
+            k = position[node] = len(order)
+            order.append(node)
             if len(inputs) == 2:
                 key: Any = (node.op, inputs[0].op, inputs[1].op)
             elif not inputs and node.op.is_leaf:
@@ -182,16 +194,15 @@ class _Run:
         order, settled, changed = self.plan.order, self.settled, self.changed
         if self.table.uses:
             self._count(order)
+        first = len(order)
         for k in places:
-            node = order[k]
-            if node not in settled:
-                self._settle(k, node)
+            if order[k] not in settled:
+                self._settle(k, order[k])
                 if changed:
+                    first = k + 1
                     break
-        else:
-            return False
-        mine = set(places)
-        for k in range(k + 1, len(order)):
+        mine = set(places) if changed else set()
+        for k in range(first, len(order)):
             node = order[k]
             for i in node.inputs:
                 if i in changed:
@@ -200,7 +211,7 @@ class _Run:
             else:
                 if k in mine and node not in settled:
                     self._settle(k, node)
-        return True
+        return bool(changed)
 
     def _settle(self, k: int, node: Node) -> None:
         """Try the one frequent case, a node that no rule changes, before the general one."""
@@ -230,7 +241,7 @@ class _Run:
         return self.plan.position.get(node, self.now) < self.now
 
     def _normalise(self, root: Node, first: Node) -> None:
-        """Settle `root`, which `first` replaces, and all that rules make on the way (no recursion)."""
+        """Settle `root`, which `first` replaces, and all that rules make on the way."""
         changed, final = self.changed, self._final
         waiting: dict[Node, Node] = {root: first}
         stack = [root] if final(first) else [root, first]
@@ -303,7 +314,7 @@ class _Run:
         old, got = node.type, new.type
         if got is not old and (got.dtype is not old.dtype or got.shape != old.shape):
             raise VerifyError(
-                f"rewrite rule {r.name} changed the type of `{describe(node)}` from {old} to {got}\n"
+                f"rewrite rule {r.name} changed the type of `{describe(node)}`: {old} to {got}\n"
                 f"  result: {describe(new)}\n  made at {node.source}"
             )
         self.fired = r.name

@@ -31,7 +31,13 @@ from symgraph.cpu.text import (
 from symgraph.cpu.vecmath import EXPANSIONS
 from symgraph.dims.dim import Dim, provably_le
 from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, Nest, Size, Store, walk
-from symgraph.loops.schedule import Schedule, element_bytes, fit_lanes, stride
+from symgraph.loops.schedule import (
+    SHUFFLE_STRIDE,
+    Schedule,
+    element_bytes,
+    fit_lanes,
+    stride,
+)
 
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
@@ -861,6 +867,8 @@ class KernelEmitter:
             value = self._load_contiguous(scope, buffer, address, guard, guarded)
         elif step == -1 and guard is None and vector.mask is None:
             value = self._load_reversed(scope, buffer, address)
+        elif step is not None and 1 < step <= SHUFFLE_STRIDE and not guarded and not vector.mask:
+            value = self._load_strided(scope, buffer, address, guard, step)
         else:
             value = self._load_lanes(scope, buffer, address, guard, guarded, moves)
         return self._bits(scope, buffer, value, vector.lanes)
@@ -904,6 +912,24 @@ class KernelEmitter:
             scope,
             f"call {kind} {name}(ptr {pointer}, i32 {buffer.dtype.itemsize}, "
             f"<{lanes} x i1> {mask}, {kind} zeroinitializer)",
+        )
+
+    def _load_strided(
+        self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None, step: int
+    ) -> str:
+        """Load the whole span of a small stride (nothing behind the last element) and pick lanes."""
+        assert scope.vector is not None
+        lanes = scope.vector.lanes
+        span = (lanes - 1) * step + 1
+        pointer = self.pointer(buffer, address, scope)
+        if guard is not None:
+            test = self.value(guard, scope)
+            pointer = self._new(scope, f"select i1 {test}, ptr {pointer}, ptr {ZEROS}")
+        value = self._new(scope, self._load_text(buffer, pointer, span))
+        order = ", ".join(f"i32 {k * step}" for k in range(lanes))
+        kind = vector_type(memory_type(buffer.dtype), span)
+        return self._new(
+            scope, f"shufflevector {kind} {value}, {kind} poison, <{lanes} x i32> <{order}>"
         )
 
     def _load_reversed(self, scope: Scope, buffer: Buffer, address: Expr) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from symgraph.core.dtype import FLOAT32, INT64
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
+from symgraph.dims.dim import provably_le
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
@@ -142,9 +143,7 @@ class Lowering:
 
     def _loops(self, node: Node) -> bool:
         """Tell whether the value is a reduction loop per element."""
-        return getattr(node.op, "kind", "") != "" or (
-            node.op.lower is not None and node.op.name in _CONTRACTIONS
-        )
+        return node.op.loops and not self._statement(node)
 
     def _statement(self, node: Node) -> bool:
         op = node.op
@@ -219,7 +218,9 @@ class Lowering:
             return True
         prefix = all(_prefix(c) for c in contexts)
         if self._loops(node):
-            return len(contexts) > 1 or not prefix
+            return len(contexts) > 1 or not prefix or _repeats(contexts[0], node)
+        if node.op.name == "place" and any(_repeats(c, node) for c in contexts):
+            return True  # padding is stored once rather than tested in every window
         if node.op.view:
             return False
         if node.op.lower is None:
@@ -494,7 +495,6 @@ class Lowering:
         return buffer, (0, tuple(full[:-2]), full[-2], full[-1])
 
 
-_CONTRACTIONS = {"matmul", "conv2d", "conv2d_input", "conv2d_filter", "max_pool2d", "avg_pool2d"}
 _SCALAR_COST = dict.fromkeys(
     ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "tanh", "erf"), 14
 ) | dict.fromkeys(
@@ -531,6 +531,19 @@ def _prefix(context: Context) -> bool:
         elif inside:
             return False
     return True
+
+
+def _repeats(context: Context, node: Node) -> bool:
+    """Tell whether the loops that the index depends on have more points than the node has elements."""
+    bits = _bits(context.index)
+    points: Size = 1
+    for axis in context.loops:
+        if axis.bit & bits:
+            points = points * axis.extent
+    size: Size = 1
+    for n in node.type.shape:
+        size = size * n
+    return not provably_le(points, size)
 
 
 def _indirect(index: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ equal expressions are one object (each `Builder` interns what it makes).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,7 +201,22 @@ class Builder:
     def binary(self, op: str, x: Any, y: Any) -> Expr:
         x, y = self._pair(x, y)
         dtype = BOOL if op in COMPARE else x.dtype
+        folded = self._folded(op, x, y)
+        if folded is not None:
+            return folded
         return self._make(op, (x, y), None, dtype, x.free | y.free)
+
+    def _folded(self, op: str, x: Expr, y: Expr) -> Expr | None:
+        """Decide comparisons of known indices, and logic with a known side."""
+        if op in _DECIDE and x.op == "affine" and y.op == "affine":
+            a, b = self.isub(x, y), 0
+            if not a.args and isinstance(a.data[1], int):
+                return self.const(_DECIDE[op](a.data[1], b), BOOL)
+        if op in ("and", "or") and x.dtype is BOOL:
+            for known, other in ((x, y), (y, x)):
+                if known.op == "const":
+                    return other if known.data == (op == "and") else known
+        return None
 
     def eq(self, x: Any, y: Any) -> Expr:
         return self.binary("eq", x, y)
@@ -218,6 +234,8 @@ class Builder:
         x, y = self._pair(x, y)
         if x is y:
             return x
+        if condition.op == "const":
+            return x if condition.data else y
         free = condition.free | x.free | y.free
         return self._make("select", (condition, x, y), None, x.dtype, free)
 
@@ -369,7 +387,13 @@ class Builder:
         if e.op == "imod":
             return self.imod(args[0], e.data)
         if e.op == "load":
+            if len(args) > 1 and args[1].op == "const":
+                return self.load(e.data, args[0]) if args[1].data else self.const(0, e.dtype)
             return self.load(e.data, *args)
+        if e.op in COMPARE or e.op in ("and", "or"):
+            return self.binary(e.op, *args)
+        if e.op == "select":
+            return self.select(*args)
         if e.op == "affine":
             new = self.index(e.data[1])
             for atom, c in zip(args, e.data[0], strict=True):
@@ -450,6 +474,14 @@ class Builder:
         return self._affine(divided, 0), self._affine(rest, k)
 
 
+_DECIDE = {
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+}
 _COST = {"const": 0, "axis": 0, "affine": 0, "load": 1, "cast": 1, "div": 4, "sqrt": 4, "rem": 8}
 _COST |= dict.fromkeys(MATH, 12) | dict.fromkeys(MATH2, 24) | {"ifloordiv": 12, "imod": 12}
 

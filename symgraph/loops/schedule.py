@@ -14,6 +14,7 @@ INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outs
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 TRANSPOSE_TILE = 8  # rows stored together when loads run across them
+SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 GRAIN_WORK = 250_000  # operations that one chunk should have at least
 
@@ -128,7 +129,7 @@ def _vector_axis(
             c = stride(address, axis)
             if c == 1 or c == -1:
                 score += 2 * weight
-            elif c != 0:
+            elif c != 0 and not (c is not None and 1 < c <= SHUFFLE_STRIDE):
                 score -= weight if weight == 1 else 3 * weight
         if isinstance(axis.extent, int) and axis.extent < 4:
             score -= 4

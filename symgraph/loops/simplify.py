@@ -4,12 +4,107 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from symgraph.core.dtype import BOOL
 from symgraph.loops.grammar import Axis, Builder, Check, Expr, Nest, Size, Statement, Store, walk
+
+
+SMALL_POINTS = 9  # reductions of so few points become straight code: a pooling window
+SMALL_COST = 400
+SMALL_DIVISOR = 4  # an index divided by so little is split: pooling by 2, 3 or 4
+
+
+def unroll_small(s: Builder, nest: Nest) -> Nest:
+    """Replace reductions over a few points by straight code, so that outer axes can be vectors."""
+    if nest.scan:
+        return nest
+    stores = []
+    for t in nest.stores:
+        memo: dict[Expr, Expr] = {}
+        for e in walk([t.value]):
+            args = tuple(memo[a] for a in e.args)
+            new = e if args == e.args else s.rebuild(e, args)
+            if new.op == "reduce":
+                new = _unrolled(s, new)
+            memo[e] = new
+        stores.append(Store(t.buffer, t.address, memo[t.value], t.guard, t.accumulate))
+    return Nest(nest.axes, tuple(stores), nest.serial, nest.scan, nest.origin)
+
+
+def _unrolled(s: Builder, e: Expr) -> Expr:
+    kind, axes = e.data
+    points = 1
+    for a in axes:
+        if not isinstance(a.extent, int):
+            return e
+        points *= a.extent
+    value = e.args[0]
+    contraction = value.op == "mul"
+    if not 1 <= points <= (2 if contraction else SMALL_POINTS) or value.cost * points > SMALL_COST:
+        return e
+    terms = [value]
+    for a in axes:
+        terms = [s.replace(v, {a: k}, {}) for v in terms for k in range(a.extent)]
+    total = terms[0]
+    for term in terms[1:]:
+        total = _combined(s, kind, total, term)
+    return total
+
+
+_COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+
+
+def _combined(s: Builder, kind: str, x: Expr, y: Expr) -> Expr:
+    op = _COMBINE.get(kind, kind)
+    if x.dtype is BOOL:
+        op = {"add": "or", "mul": "and", "max": "or", "min": "and"}.get(op, op)
+    if not x.dtype.is_float and op in ("max", "min"):
+        return s.select(s.binary("gt" if op == "max" else "lt", x, y), x, y)
+    if kind == "sum" and y.op == "const" and y.data == 0:
+        return x
+    if kind == "sum" and x.op == "const" and x.data == 0:
+        return y
+    return s.binary(op, x, y)
+
+
+def split_divided(s: Builder, nest: Nest) -> Nest:
+    """Split an axis that is divided by a small number: each remainder becomes a store of its own.
+
+    The division then disappears: (2 b + u) // 2 is b.
+    """
+    if nest.scan or nest.serial or len(nest.stores) != 1:
+        return nest
+    for axis in reversed(nest.axes):
+        divisor = _small_divisor(nest, axis)
+        if divisor is None or not isinstance(axis.extent, int) or axis.extent % divisor:
+            continue
+        block = s.axis(f"{axis.name}d", axis.extent // divisor)
+        stores = []
+        for u in range(divisor):
+            at, memo = s.iadd(s.imul(s.at(block), divisor), u), {}
+            for t in nest.stores:
+                address = s.replace(t.address, {axis: at}, memo)
+                stores.append(Store(t.buffer, address, s.replace(t.value, {axis: at}, memo)))
+        axes = tuple(block if a is axis else a for a in nest.axes)
+        return Nest(axes, tuple(stores), nest.serial, nest.scan, nest.origin)
+    return nest
+
+
+def _small_divisor(nest: Nest, axis: Axis) -> int | None:
+    found = {
+        e.data
+        for e in walk([nest.stores[0].value])
+        if e.op in ("ifloordiv", "imod") and e.free & axis.bit
+    }
+    if len(found) != 1:
+        return None
+    (divisor,) = found
+    return divisor if isinstance(divisor, int) and divisor <= SMALL_DIVISOR else None
 
 
 def collapse(s: Builder, statement: Statement) -> Statement:
     """Return the statement with every pair of joinable loops joined, reductions included."""
     if isinstance(statement, Nest) and not statement.scan:
+        statement = split_divided(s, unroll_small(s, statement))
         stores = tuple(
             Store(t.buffer, t.address, _reductions(s, t.value), t.guard, t.accumulate)
             for t in statement.stores

@@ -19,6 +19,7 @@ from symgraph.ops.base import as_nodes, batch_front
 @register
 class Matmul(Op):
     name = "matmul"
+    loops = True
     doc = "Matrix product over the last two axes; leading axes broadcast."
     linear = (0, 1)
 

@@ -117,11 +117,19 @@ def _spread(g: np.ndarray, w: np.ndarray, p: Any) -> np.ndarray:
 
 
 # -- the ops -------------------------------------------------------------------------------------
+NO_PADDING = ((0, 0), (0, 0))
+
+
+def _positive(padding: Any) -> bool:
+    return all(isinstance(v, int) and v >= 0 for pair_ in padding for v in pair_)
+
+
 class Convolution(Op):
     """Base of the three: checks, and the batch rule that folds a batch into the groups."""
 
     dtypes = "int float"
     linear = (0, 1)
+    loops = True
     result_is_filter = False
 
     def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
@@ -247,6 +255,15 @@ class Conv2d(Convolution):
         value = _einsum("ngcijpq,gocpq->ngoij", view, filters)
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
 
+    @staticmethod
+    def specialise(o: Any, node: Node) -> Node:
+        """Pad the images once, so that the inner loops need no guards."""
+        (x, w), p = node.inputs, node.params._asdict()
+        if p["padding"] == NO_PADDING or not _positive(p["padding"]):
+            return node
+        image = o.pad(x, (NO_PADDING[0], NO_PADDING[0], *p["padding"]))
+        return Conv2d.instance(image, w, **{**p, "padding": NO_PADDING})
+
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         (x, w), p = node.inputs, node.params
         n, out, i, j = index
@@ -301,6 +318,23 @@ class Conv2dInput(Convolution):
         g = g.reshape(g.shape[0], groups, -1, *g.shape[2:])
         value = _spread(g, w.reshape(groups, -1, *w.shape[1:]), node.params)
         return value.astype(node.dtype.numpy)
+
+    @staticmethod
+    def specialise(o: Any, node: Node) -> Node:
+        """With stride 1 it is a convolution of the padded g with the filters turned round."""
+        (g, w), p = node.inputs, node.params
+        if p.stride != (1, 1) or p.dilation != (1, 1) or p.groups != 1:
+            return node
+        around = tuple(
+            (k - 1 - a, k - 1 - b) for k, (a, b) in zip(w.type.shape[2:], p.padding, strict=True)
+        )
+        if not _positive(around):
+            return node
+        turned = o.flip(o.permute_dims(w, (1, 0, 2, 3)), (2, 3))
+        whole = Conv2d.instance(
+            g, turned, stride=(1, 1), padding=around, dilation=(1, 1), groups=1
+        )
+        return Conv2d.specialise(o, whole) if whole.type == node.type else node
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         (g, w), p = node.inputs, node.params
@@ -372,6 +406,15 @@ class Conv2dFilter(Convolution):
         g = g.reshape(g.shape[0], p.groups, -1, *g.shape[2:])
         value = _einsum("ngcijpq,ngoij->gocpq", view, g)
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
+
+    @staticmethod
+    def specialise(o: Any, node: Node) -> Node:
+        """Pad the images once, so that the inner loops need no guards."""
+        (x, g), p = node.inputs, node.params._asdict()
+        if p["padding"] == NO_PADDING or not _positive(p["padding"]):
+            return node
+        image = o.pad(x, (NO_PADDING[0], NO_PADDING[0], *p["padding"]))
+        return Conv2dFilter.instance(image, g, **{**p, "padding": NO_PADDING})
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         (x, g), p = node.inputs, node.params

@@ -82,6 +82,7 @@ class Pool(Op):
     """Base: x of shape (..., h, w) to one value per window, (..., h', w')."""
 
     params = WINDOWS
+    loops = True
     dtypes = "bool int float"
 
     @staticmethod

@@ -41,6 +41,7 @@ def samples(rng: Any, dtype: Any) -> Any:
 class Reduction(Op):
     """Combine elements over `axes`; the axes are dropped (keepdims is a view put on top)."""
 
+    loops = True
     params = ("axes", "dtype")
     numpy_function: Any
     kind = ""
@@ -193,6 +194,7 @@ class All(Reduction):
 class ArgExtremum(Op):
     """Index of the first extremum along one axis; NaN counts as the extremum."""
 
+    loops = True
     params = ("axis",)
     not_differentiable = "the result is an index"
     kind = ""

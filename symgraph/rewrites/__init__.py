@@ -1,13 +1,13 @@
 """Graph rewriting: the rules, the order of their phases, and `optimise`, which runs them all.
 
-No numbers and no tags: `PHASES` is the order, and inside a phase rules are tried in the order in which
-their files are imported here and stand in them.
+No numbers and no tags: `PHASES` is the order, and inside a phase rules are tried in the order in
+which their files are imported here and stand in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import symgraph.ops  # noqa: F401 - rules name ops
 from symgraph.core.config import config
@@ -15,20 +15,20 @@ from symgraph.core.node import Node
 from symgraph.core.pattern import RULES, Rule
 from symgraph.core.rewrite import Report, Table, rewrite
 from symgraph.rewrites import (  # noqa: F401 - imported for their rules
-    constants,
+    algebra,
     arithmetic,
-    logic,
-    views,
     broadcasts,
+    constants,
+    contract,
     indexing,
+    late,
+    linalg,
+    logic,
     reductions,
-    stable,
     rows,
     shapes,
-    algebra,
-    linalg,
-    contract,
-    late,
+    stable,
+    views,
 )
 
 PHASES = ("canonical", "stable", "shape", "algebra", "linalg", "contract", "late")
@@ -42,7 +42,7 @@ def tables() -> dict[str, list[Rule]]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def phase_tables(numerics: str, phases: tuple[str, ...] = PHASES) -> tuple[Table, ...]:
     """Return the indexed tables of the given phases; patterns are compiled at first need."""
     rules = tables()

@@ -47,7 +47,7 @@ def _uniform_example() -> list[Node]:
 def shrink_uniform_constant(node: Node) -> Node | None:
     """An operand that is an array of one repeated number -> that number, broadcast."""
     for k, i in enumerate(node.inputs):
-        if i.op is CONSTANT and i.data.size > 1 and not node.op.name == "broadcast_to":
+        if i.op is CONSTANT and i.data.size > 1 and node.op.name != "broadcast_to":
             first = i.data.flat[0]
             if i.data.nbytes <= FOLDED_BYTES and i.data.tobytes() == first.tobytes() * i.data.size:
                 new = o.broadcast_to(constant(first, i.dtype), i.type.shape)

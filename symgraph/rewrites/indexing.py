@@ -24,7 +24,7 @@ def _slice_example() -> list[Node]:
     x = _x(7, 9)
     return [
         o.getitem(x, (slice(None), slice(None))),
-        o.getitem(o.getitem(x, (slice(1, 6), slice(None, None, 2))), (slice(1, 4), slice(3, 0, -1))),
+        o.getitem(o.getitem(x, (slice(1, 6), slice(0, 9, 2))), (slice(1, 4), slice(3, 0, -1))),
     ]
 
 
@@ -127,7 +127,9 @@ def _concatenate_example() -> list[Node]:
     return [one, pieces, o.concatenate([o.concatenate([x, y]), x])]
 
 
-@rewrite_rule(phase="canonical", numeric="exact", roots=("concatenate",), example=_concatenate_example)
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("concatenate",), example=_concatenate_example
+)
 def concatenate_parts(node: Node) -> Node | None:
     """Joining one array -> it; joining neighbouring slices of x -> one slice; nested -> flat."""
     axis = node.params.axis

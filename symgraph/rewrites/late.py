@@ -7,7 +7,7 @@ from typing import Any
 
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o
-from symgraph.core.pattern import Const, const_value, p, rewrite_rule, rule, ulp
+from symgraph.core.pattern import Const, Var, const_value, p, rewrite_rule, rule, ulp
 
 LARGEST_POWER = 16
 
@@ -35,7 +35,7 @@ def _power_of_two(c: Node) -> bool:
 
 
 @rule(phase="late", numeric="exact", where=lambda x, c: _power_of_two(c))
-def div_by_power_of_two(x: Node, c: Const) -> Any:
+def div_by_power_of_two(x: Var, c: Const) -> Any:
     """x / c -> x * (1 / c) where 1 / c has no rounding."""
     return x / c, x * p.reciprocal(c)
 

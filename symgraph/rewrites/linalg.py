@@ -117,7 +117,7 @@ def _outer_example() -> list[Node]:
 
 @rewrite_rule(phase="linalg", numeric="reorder", roots=("matmul",), example=_outer_example)
 def outer_product(node: Node) -> Node | None:
-    """A @ B with one column in A -> A * B, which fuses with its users (batch of one in training)."""
+    """A @ B with one column in A -> A * B, which fuses with its users (a batch of one)."""
     a, b = node.inputs
     n, m = a.type.shape[-1], b.type.shape[-2]
     if not (isinstance(n, int) and isinstance(m, int) and n == m == 1):
@@ -169,7 +169,7 @@ def _weights_example() -> list[Node]:
     example=_weights_example,
 )  # fmt: skip
 def sum_of_products(node: Node, uses: Uses) -> Node | None:
-    """sum over the stack of X.T @ G -> one product over all rows: the gradient of shared weights."""
+    """sum over the stack of X.T @ G -> one product over all rows: gradients of shared weights."""
     y = node.inputs[0]
     lead = y.ndim - 2
     if not lead or node.params.axes != tuple(range(lead)) or uses(y) > 1:

@@ -9,144 +9,144 @@ import numpy as np
 from symgraph.core.dtype import BOOL, holds
 from symgraph.core.node import Node, make, new_input
 from symgraph.core.op import o
-from symgraph.core.pattern import const_value, p, rewrite_rule, rule, ulp
+from symgraph.core.pattern import Var, const_value, p, rewrite_rule, rule, ulp
 from symgraph.rewrites.facts import whole
 
 
 @rule(phase="canonical", numeric="exact")
-def where_same(c: Node, x: Node) -> Any:
+def where_same(c: Var, x: Var) -> Any:
     """where(c, x, x) -> x."""
     return p.where(c, x, x), x
 
 
 @rule(phase="canonical", numeric="exact")
-def where_true(x: Node, y: Node) -> Any:
+def where_true(x: Var, y: Var) -> Any:
     """where(True, x, y) -> x."""
     return p.where(True, x, y), x
 
 
 @rule(phase="canonical", numeric="exact")
-def where_false(x: Node, y: Node) -> Any:
+def where_false(x: Var, y: Var) -> Any:
     """where(False, x, y) -> y."""
     return p.where(False, x, y), y
 
 
 @rule(phase="canonical", numeric="exact")
-def where_not(c: Node, x: Node, y: Node) -> Any:
+def where_not(c: Var, x: Var, y: Var) -> Any:
     """where(not c, x, y) -> where(c, y, x)."""
     return p.where(p.logical_not(c), x, y), p.where(c, y, x)
 
 
 @rule(phase="canonical", numeric="exact")
-def where_repeated_then(c: Node, x: Node, y: Node, z: Node) -> Any:
+def where_repeated_then(c: Var, x: Var, y: Var, z: Var) -> Any:
     """where(c, where(c, x, y), z) -> where(c, x, z)."""
     return p.where(c, p.where(c, x, y), z), p.where(c, x, z)
 
 
 @rule(phase="canonical", numeric="exact")
-def where_repeated_else(c: Node, x: Node, y: Node, z: Node) -> Any:
+def where_repeated_else(c: Var, x: Var, y: Var, z: Var) -> Any:
     """where(c, x, where(c, y, z)) -> where(c, x, z)."""
     return p.where(c, x, p.where(c, y, z)), p.where(c, x, z)
 
 
 @rule(phase="canonical", numeric="exact", where=lambda c: c.dtype is BOOL)
-def not_of_not(c: Node) -> Any:
+def not_of_not(c: Var) -> Any:
     """not not c -> c for truth values."""
     return p.logical_not(p.logical_not(c)), c
 
 
 @rule(phase="canonical", numeric="exact")
-def complement_of_complement(x: Node) -> Any:
+def complement_of_complement(x: Var) -> Any:
     """~~x -> x."""
     return p.bitwise_not(p.bitwise_not(x)), x
 
 
 @rule(phase="canonical", numeric="exact")
-def not_equal(x: Node, y: Node) -> Any:
+def not_equal(x: Var, y: Var) -> Any:
     """not (x == y) -> x != y, for NaN too."""
     return p.logical_not(p.eq(x, y)), p.ne(x, y)
 
 
 @rule(phase="canonical", numeric="exact")
-def not_unequal(x: Node, y: Node) -> Any:
+def not_unequal(x: Var, y: Var) -> Any:
     """not (x != y) -> x == y, for NaN too."""
     return p.logical_not(p.ne(x, y)), p.eq(x, y)
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x: whole(x))
-def not_less(x: Node, y: Node) -> Any:
+@rule(phase="canonical", numeric="exact", where=whole)
+def not_less(x: Var, y: Var) -> Any:
     """not (x < y) -> x >= y for integers (not for NaN)."""
     return p.logical_not(p.lt(x, y)), p.ge(x, y)
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x: whole(x))
-def not_greater(x: Node, y: Node) -> Any:
+@rule(phase="canonical", numeric="exact", where=whole)
+def not_greater(x: Var, y: Var) -> Any:
     """not (x > y) -> x <= y for integers."""
     return p.logical_not(p.gt(x, y)), p.le(x, y)
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x: whole(x))
-def not_less_equal(x: Node, y: Node) -> Any:
+@rule(phase="canonical", numeric="exact", where=whole)
+def not_less_equal(x: Var, y: Var) -> Any:
     """not (x <= y) -> x > y for integers."""
     return p.logical_not(p.le(x, y)), p.gt(x, y)
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x: whole(x))
-def not_greater_equal(x: Node, y: Node) -> Any:
+@rule(phase="canonical", numeric="exact", where=whole)
+def not_greater_equal(x: Var, y: Var) -> Any:
     """not (x >= y) -> x < y for integers."""
     return p.logical_not(p.ge(x, y)), p.lt(x, y)
 
 
 @rule(phase="canonical", numeric="exact")
-def max_of_same(x: Node) -> Any:
+def max_of_same(x: Var) -> Any:
     """maximum(x, x) -> x."""
     return p.maximum(x, x), x
 
 
 @rule(phase="canonical", numeric="exact")
-def min_of_same(x: Node) -> Any:
+def min_of_same(x: Var) -> Any:
     """minimum(x, x) -> x."""
     return p.minimum(x, x), x
 
 
 @rule(phase="canonical", numeric="exact", where=lambda c: c.dtype is BOOL)
-def and_of_same(c: Node) -> Any:
+def and_of_same(c: Var) -> Any:
     """c and c -> c."""
     return p.logical_and(c, c), c
 
 
 @rule(phase="canonical", numeric="exact", where=lambda c: c.dtype is BOOL)
-def or_of_same(c: Node) -> Any:
+def or_of_same(c: Var) -> Any:
     """c or c -> c."""
     return p.logical_or(c, c), c
 
 
 @rule(phase="canonical", numeric=ulp(0), where=lambda x: x.dtype.is_float)
-def max_with_zero(x: Node) -> Any:
+def max_with_zero(x: Var) -> Any:
     """maximum(x, 0) -> relu(x), the same but for the sign of a zero."""
     return p.maximum(x, 0), p.relu(x)
 
 
 @rule(phase="canonical", numeric="exact")
-def relu_of_relu(x: Node) -> Any:
+def relu_of_relu(x: Var) -> Any:
     """relu(relu(x)) -> relu(x)."""
     return p.relu(p.relu(x)), p.relu(x)
 
 
-@rule(phase="algebra", numeric="algebraic", harmless=lambda x: whole(x))
-def where_positive(x: Node) -> Any:
+@rule(phase="algebra", numeric="algebraic", harmless=whole)
+def where_positive(x: Var) -> Any:
     """where(x > 0, x, 0) -> relu(x); they differ at NaN."""
     return p.where(p.gt(x, 0), x, 0), p.relu(x)
 
 
-@rule(phase="algebra", numeric="algebraic", harmless=lambda x: whole(x))
-def where_larger(x: Node, y: Node) -> Any:
+@rule(phase="algebra", numeric="algebraic", harmless=whole)
+def where_larger(x: Var, y: Var) -> Any:
     """where(x > y, x, y) -> maximum(x, y); they differ at NaN in x."""
     return p.where(p.gt(x, y), x, y), p.maximum(x, y)
 
 
-@rule(phase="algebra", numeric="algebraic", harmless=lambda x: whole(x))
-def where_smaller(x: Node, y: Node) -> Any:
+@rule(phase="algebra", numeric="algebraic", harmless=whole)
+def where_smaller(x: Var, y: Var) -> Any:
     """where(x < y, x, y) -> minimum(x, y); they differ at NaN in x."""
     return p.where(p.lt(x, y), x, y), p.minimum(x, y)
 

@@ -61,7 +61,9 @@ def _single_sum_example() -> list[Node]:
     return [o.sum(_x(3, 1), 1), o.sum(_x(1, 3, 4), (0, 2)), o.prod(_x(1, 3), 0)]
 
 
-@rewrite_rule(phase="canonical", numeric="reorder", roots=("sum", "prod"), example=_single_sum_example)
+@rewrite_rule(
+    phase="canonical", numeric="reorder", roots=("sum", "prod"), example=_single_sum_example
+)
 def sum_over_one(node: Node) -> Node | None:
     """A sum or product over axes of length 1 -> a view of x (a sum may lose the sign of -0.0)."""
     return _over_single(node)

@@ -6,7 +6,7 @@ from typing import Any
 
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o, ops
-from symgraph.core.pattern import Params, p, rewrite_rule, rule
+from symgraph.core.pattern import Params, Var, p, rewrite_rule, rule
 
 
 def _x(*shape: Any) -> Node:
@@ -14,13 +14,13 @@ def _x(*shape: Any) -> Node:
 
 
 @rule(phase="stable", numeric="stable")
-def log_of_softmax(x: Node, a: Params) -> Any:
+def log_of_softmax(x: Var, a: Params) -> Any:
     """log(softmax(x)) -> log_softmax(x): finite where a probability underflows."""
     return p.log(p.softmax(x, a)), p.log_softmax(x, a)
 
 
 @rule(phase="stable", numeric="stable")
-def exp_of_log_softmax(x: Node, a: Params) -> Any:
+def exp_of_log_softmax(x: Var, a: Params) -> Any:
     """exp(log_softmax(x)) -> softmax(x)."""
     return p.exp(p.log_softmax(x, a)), p.softmax(x, a)
 
@@ -71,9 +71,10 @@ def _softmax_example() -> list[Node]:
 def exp_over_sum_of_exp(node: Node) -> Node | None:
     """exp(x) / sum(exp(x)) -> softmax(x), with keepdims or over all axes; also * reciprocal."""
     pairs = (node.inputs, node.inputs[::-1]) if node.op.name == "mul" else (node.inputs,)
-    for e, other in pairs:
+    for e, divisor in pairs:
         if e.op.name != "exp":
             continue
+        other = divisor
         axes: tuple[int, ...] = ()
         if other.op.name == "expand_dims":
             axes, other = other.params.axes, other.inputs[0]
@@ -147,9 +148,9 @@ def logsumexp_of_shifted(node: Node) -> Node | None:
         if value.op.name != "logsumexp" or value.inputs[0].op.name != "sub":
             continue
         x, shift = value.inputs[0].inputs
-        if m.op.name == "max" and reduced(shift, "max") == (x, value.params.axes):
-            if shift.inputs[0] is m:
-                return value.op(x, axes=value.params.axes)
+        found = reduced(shift, "max") == (x, value.params.axes) and shift.inputs[0] is m
+        if found:
+            return value.op(x, axes=value.params.axes)
     return None
 
 

@@ -112,7 +112,9 @@ def _broadcast_example() -> list[Node]:
     ]
 
 
-@rewrite_rule(phase="canonical", numeric="exact", roots=("broadcast_to",), example=_broadcast_example)
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("broadcast_to",), example=_broadcast_example
+)
 def broadcast_of_broadcast(node: Node) -> Node | None:
     """broadcast(broadcast(x)) -> one; to the same shape -> x; of new leading axes -> of x."""
     x = node.inputs[0]

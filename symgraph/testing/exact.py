@@ -1,4 +1,4 @@
-"""The real value of a graph: every op in arithmetic of so many digits that rounding does not count."""
+"""The real value of a graph: every op in arithmetic of so many digits that none is rounded away."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _softplus(x: Any) -> Any:
 
 
 def _log(x: Any) -> Any:
-    if x < 0 or x != x:
+    if x < 0 or mp.isnan(x):
         return mp.nan
     return mp.log(x) if x else -mp.inf
 
 
 def _log1p(x: Any) -> Any:
-    if x < -1 or x != x:
+    if x < -1 or mp.isnan(x):
         return mp.nan
     if x == -1:
         return -mp.inf
@@ -75,6 +75,10 @@ _SCALAR: dict[str, Any] = {
 }
 
 
+def _is_nan(v: Any) -> bool:
+    return isinstance(v, mp.mpf) and bool(mp.isnan(v))
+
+
 def _rows(name: str, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     e = _each(mp.exp, x)
     total = np.sum(e, axis=axes, keepdims=True)
@@ -91,7 +95,7 @@ def _each(f: Any, *arrays: np.ndarray) -> np.ndarray:
     out = np.empty(shape, object)
     for at in np.ndindex(shape):
         args = [a[at] for a in full]
-        out[at] = mp.nan if any(v != v for v in args) else f(*args)
+        out[at] = mp.nan if any(map(_is_nan, args)) else f(*args)
     return out
 
 
@@ -106,7 +110,7 @@ def exact_values(node: Node, arrays: Mapping[Node, np.ndarray]) -> np.ndarray:
             values = [done[i] for i in n.inputs]
             name = n.op.name
             if n in arrays or n.op is CONSTANT:
-                done[n] = _numbers(arrays[n] if n in arrays else n.data)
+                done[n] = _numbers(np.asarray(arrays.get(n, n.data)))
             elif not n.dtype.is_float or all(not i.dtype.is_float for i in n.inputs):
                 done[n] = _plain(n, values)
             elif name in _SCALAR:

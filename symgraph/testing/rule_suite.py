@@ -1,8 +1,8 @@
 """The checks that every rewrite rule passes on its own left side.
 
-A rule fires where it says, in both orders of commutative operands; both sides agree within its numeric
-class on ordinary and special values; their derivatives agree; the result is a fixed point. A check
-returns the failures as text, so that a suite over all rules can list them.
+A rule fires where it says, in both orders of commutative operands; both sides agree within its
+numeric class on ordinary and special values; their derivatives agree; the result is a fixed point.
+A check returns the failures as text, so that a suite over all rules can list them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+import mpmath as mp
 import numpy as np
 
 from symgraph.autodiff.grad import grad
@@ -55,7 +56,7 @@ class Firing:
         return f"{self.rule.name}: {self.left.type.dtype} {self.left!r} -> {self.right!r}"
 
 
-# -- where a rule fires -----------------------------------------------------------------------------
+# -- where a rule fires ---------------------------------------------------------------------------
 def firings(r: Rule) -> list[Firing]:
     """Return the rule applied to all its left sides that it fires on."""
     found = []
@@ -81,7 +82,8 @@ def left_sides(r: Rule) -> Iterator[Node]:
         return
     left, _, variables = sides(r)
     dresses = DRESSES if r.where or r.harmless else DRESSES[:1]
-    for dtype, dress, flip in itertools.product(DTYPES, dresses, (False, True)):
+    dtypes = DTYPES[:2] if r.numeric == "stable" else DTYPES
+    for dtype, dress, flip in itertools.product(dtypes, dresses, (False, True)):
         try:
             bindings = {v.name: _bound(v, dtype, dress, k, left) for k, v in enumerate(variables)}
             node = instantiate(_flipped(left) if flip else left, bindings)
@@ -129,7 +131,7 @@ def with_dtype(node: Node, old: DType, new: DType) -> Node:
     return done[node]
 
 
-# -- values -----------------------------------------------------------------------------------------
+# -- values ---------------------------------------------------------------------------------------
 Arrays = Mapping[Node, np.ndarray]
 
 
@@ -159,7 +161,8 @@ def special(inputs: Sequence[Node], rng: np.random.Generator, stable: bool) -> A
         pool = specials(x.dtype)
         if stable and x.dtype.is_float:
             more = [1e-3, 1e-9, 1e-20, 10, 30, 60, 88.6, 100, 500, 709, 720, 750]
-            pool = np.concatenate([pool, np.array([s * v for v in more for s in (1, -1)], pool.dtype)])
+            signed = np.array([s * v for v in more for s in (1, -1)], pool.dtype)
+            pool = np.concatenate([pool, signed])
             pool = pool[~(np.isfinite(pool) & (np.abs(pool) > 1e3))]
             pool = pool if x.ndim < 2 else pool[~np.isinf(pool)]
         values[x] = rng.choice(pool, x.type.shape)
@@ -224,7 +227,7 @@ def _differs(
     with np.errstate(all="ignore"):
         bad = np.abs(left - right) > REORDER * eps * (1 + np.abs(size) + np.abs(left))
     bad |= np.isnan(left) != np.isnan(right)
-    return "the sides differ by more than another order of operations explains" if bad.any() else None
+    return "the sides differ by more than another order explains" if bad.any() else None
 
 
 def _less_stable(f: Firing, left: np.ndarray, right: np.ndarray, arrays: Arrays) -> str | None:
@@ -243,14 +246,15 @@ def _less_stable(f: Firing, left: np.ndarray, right: np.ndarray, arrays: Arrays)
         return f"no exact value: {missing}"
     worst = np.finfo(left.dtype)
     # a logarithm of a sum over a row is a difference of numbers of size 1 or more
-    floor = 0.0 if f.right.op.name not in LOGARITHMS else float(worst.eps)
+    rows = any(x.ndim > 1 for x in arrays)
+    floor = float(worst.eps) if rows and f.right.op.name in LOGARITHMS else 0.0
     # taking the maximum m out of exp(x) rounds x - m: |x - m| units in the last place of the result
     limit = STABLE_ULP
-    if any(x.ndim > 1 for x in arrays):
+    if rows:
         limit += 2 * max(float(np.nan_to_num(np.abs(a)).max(initial=0)) for a in arrays.values())
     for at in np.ndindex(exact.shape):
         value, lhs, rhs = exact[at], left[at], right[at]
-        if value != value:
+        if mp.isnan(value):
             continue
         target = _as_float(value)
         near = min(abs(target), float(worst.max) / 2)
@@ -269,8 +273,8 @@ def _as_float(value: Any) -> float:
 
 
 def _error(got: Any, target: Any, unit: float, largest: float) -> float:
-    """Return the error in units in the last place; an overflow of a real value above all is none."""
-    if got != got:
+    """Return the error in units in the last place; the overflow of a huge real value is none."""
+    if np.isnan(got):
         return float("inf")
     if abs(target) > largest:
         return 0.0 if abs(got) == np.inf and (got > 0) == (target > 0) else float("inf")
@@ -279,7 +283,7 @@ def _error(got: Any, target: Any, unit: float, largest: float) -> float:
     return abs(float(got) - float(target)) / unit
 
 
-# -- derivatives and normal forms -------------------------------------------------------------------
+# -- derivatives and normal forms -----------------------------------------------------------------
 def _check_derivative(f: Firing, rng: np.random.Generator) -> str | None:
     """The derivatives of both sides agree at ordinary points (float64)."""
     inputs = f.inputs()
@@ -314,7 +318,7 @@ def _check_normal(f: Firing) -> str | None:
             if optimise(best, numerics)[0] is not best[0]:
                 return f"optimise changes its own result {best[0]!r}"
             if len(toposort(best)) > len(toposort([f.left])) + GROWTH:
-                return f"the graph grows from {len(toposort([f.left]))} to {len(toposort(best))} nodes"
+                return f"the graph grows to {len(toposort(best))} nodes"
     except SymgraphError as error:
         return str(error)
     return None

@@ -34,11 +34,15 @@ def torch_version() -> str | None:
 
 
 def compare(
-    task: Task, data: nn.data.Dataset, batch: int, lr: float, steps: int, threads: int
+    task: Task, data: nn.data.Dataset, batch: int, lr: float, steps: int
 ) -> Comparison:
-    """Train both from the same start on the same batches, taking turns; Adam on both sides."""
+    """Train both from the same start on the same batches, taking turns; Adam on both sides.
+
+    One thread each: two pools that take turns on few cores disturb each other.
+    """
     torch: Any = _torch()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    sg.set_threads(1)
     task.reset(0)
     params = task.model.params()
     twin = Twin(torch, task.model)
@@ -123,7 +127,7 @@ class Twin:
             return self._activated(step, lambda x: f.linear(x, w, b))
         if isinstance(step, nn.Conv2D):
             w, b = self._param(step.W.get_value()), self._param(step.b.get_value())
-            return self._activated(step, lambda x: f.conv2d(x, w, b, padding=step.options["padding"]))
+            return self._activated(step, lambda x: f.conv2d(x, w, b, **step.options))
         if isinstance(step, nn.MaxPool2D):
             return lambda x: f.max_pool2d(x, step.window)
         if isinstance(step, nn.Flatten):

@@ -27,6 +27,7 @@ def learning_curves(runs: dict[str, list[History]], source: str, path: Path) -> 
             label = f"{title} ({len(values)} seed{'s' if len(values) > 1 else ''})"
             ax.plot(epochs, np.median(values, axis=0), color=colour, lw=2, label=label)
     axes[0].set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
+    # The first epochs are far below: the scale begins where the slower net is after the second.
     low = min(100 * np.median([h.metrics[min(1, len(h.metrics) - 1)] for h in r]) for r in runs.values())
     axes[1].set(title="Test accuracy", xlabel="epoch", ylabel="right answers (%)")
     axes[1].set_ylim(max(0, min(low - 2, 94)), 100)

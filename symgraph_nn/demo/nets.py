@@ -26,11 +26,10 @@ def mlp(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
 
 
 def convnet(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
-    """Return two convolutions of 3 x 3, each with ReLU and pooling, and a dense layer."""
+    """Return two convolutions of 3 x 3 with ReLU, the second in steps of 2, pooling, a dense layer."""
     return nn.Sequential(
-        nn.Conv2D(1, 16, 3, sg.relu, padding="same", rng=rng, dtype=dtype),
-        nn.MaxPool2D(2),
-        nn.Conv2D(16, 32, 3, sg.relu, padding="same", rng=rng, dtype=dtype),
+        nn.Conv2D(1, 16, 3, sg.relu, padding=1, rng=rng, dtype=dtype),
+        nn.Conv2D(16, 32, 3, sg.relu, padding=1, stride=2, rng=rng, dtype=dtype),
         nn.MaxPool2D(2),
         nn.Flatten(),
         nn.Dense(128, 10, rng=rng, dtype=dtype),

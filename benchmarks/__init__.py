@@ -1,0 +1,1 @@
+"""Benchmarks of symgraph beside other libraries: `python -m benchmarks --help`."""

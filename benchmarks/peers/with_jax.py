@@ -1,0 +1,121 @@
+"""The rows in JAX, each one jitted function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.program import STEPS, Program
+from benchmarks.rows import RATE, Data, Row
+
+
+def start(threads: int) -> None:
+    """Do nothing: XLA takes its thread count from the cores this process may use."""
+
+
+def versions() -> dict[str, str]:
+    """Return what was measured."""
+    return {"jax": jax.__version__}
+
+
+def chain(x: Any, y: Any) -> Any:
+    t = jnp.tanh(x * y + 1)
+    return jnp.log1p(jnp.exp(-(t * t))) * x - y * 0.5
+
+
+def layernorm(x: Any, g: Any, b: Any) -> Any:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / jnp.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * g + b
+
+
+EXPRESSIONS = {
+    "add1": lambda x: x + 1,
+    "chain": chain,
+    "softmax": lambda x: jax.nn.softmax(x, -1),
+    "layernorm": layernorm,
+    "logsumexp": lambda x: jax.nn.logsumexp(x, -1),
+    "sum_all": lambda x: x.sum(),
+    "sum_ax0": lambda x: x.sum(0),
+    "sum_ax1": lambda x: x.sum(1),
+    "max_ax1": lambda x: x.max(1),
+    "argmax_ax1": lambda x: x.argmax(1),
+    "var_ax1": lambda x: x.var(1),
+    "outer_add": lambda x, y: x[:, None] + y,
+    "transpose": lambda x: x.T,
+    "matmul": lambda x, y: x @ y,
+    "bias_relu": lambda x, w, b: jax.nn.relu(x @ w + b),
+    "tanh_sum": lambda x, y: jnp.tanh(x * y + 1).sum(),
+    "second_sum": lambda x, y: jnp.tanh(x - y * 2).sum(),
+}
+
+
+def _pool(x: Any, size: Any) -> Any:
+    window = (1, 1, size, size)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+
+
+def forward(row: Row, params: Any, x: Any, activation: Any) -> Any:
+    """Return the logits of the network of a row."""
+    rest = iter(params)
+    for layer in row.net:
+        if layer[0] == "pool":
+            x = _pool(x, layer[1])
+            continue
+        w, b = next(rest), next(rest)
+        if layer[0] == "conv":
+            pads = [(layer[3], layer[3])] * 2
+            y = jax.lax.conv_general_dilated(x, w, (1, 1), pads)
+            x = activation(y + b[:, None, None])
+        else:
+            x = (x.reshape(row.batch, -1) if x.ndim > 2 else x) @ w + b
+            x = x if layer is row.net[-1] else activation(x)
+    return x
+
+
+def cost(row: Row, params: Any, x: Any, t: Any, activation: Any) -> Any:
+    """Return the mean cross-entropy."""
+    logp = jax.nn.log_softmax(forward(row, params, x, activation))
+    return -jnp.take_along_axis(logp, t[:, None], 1).mean()
+
+
+def train(row: Row, data: Data) -> Program:
+    """One step of gradient descent, the old parameters given to XLA for reuse."""
+    x, t = jnp.asarray(data.inputs[0]), jnp.asarray(data.labels)
+
+    def update(params: Any, x: Any, t: Any) -> Any:
+        loss, grads = jax.value_and_grad(lambda p: cost(row, p, x, t, jax.nn.relu))(params)
+        return loss, [p - RATE * g for p, g in zip(params, grads, strict=True)]
+
+    compiled = jax.jit(update, donate_argnums=0)
+    state = {"params": [jnp.array(p) for p in data.params]}
+
+    def step() -> Any:
+        loss, state["params"] = compiled(state["params"], x, t)
+        return loss.block_until_ready()
+
+    return Program("step()", {"step": step}, lambda: [step() for _ in range(STEPS)])
+
+
+def hvp(row: Row, data: Data) -> Program:
+    """The Hessian of the loss times a direction, forward over reverse."""
+    x, t = jnp.asarray(data.inputs[0]), jnp.asarray(data.labels)
+
+    def product(params: Any, direction: Any, x: Any, t: Any) -> Any:
+        gradient = jax.grad(lambda p: cost(row, p, x, t, jnp.tanh))
+        return jax.jvp(gradient, (params,), (direction,))[1]
+
+    values = ([jnp.array(p) for p in data.params], [jnp.array(v) for v in data.direction], x, t)
+    f = jax.jit(product)
+    names = {"f": f, "a": values, "wait": jax.block_until_ready}
+    return Program("wait(f(*a))", names, lambda: f(*values))
+
+
+def build(row: Row, data: Data) -> Program | None:
+    """Return the program of a row."""
+    if row.net:
+        return {"train": train, "hvp": hvp}[row.kind](row, data)
+    f, values = jax.jit(EXPRESSIONS[row.kind]), [jnp.array(a) for a in data.inputs]
+    names = {"f": f, "a": values}
+    return Program("f(*a).block_until_ready()", names, lambda: [f(*values)])

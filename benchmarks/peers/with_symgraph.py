@@ -1,0 +1,103 @@
+"""The rows in symgraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import symgraph as sg
+from benchmarks.program import STEPS, Program
+from benchmarks.rows import RATE, Data, Row
+
+MAKERS = (sg.scalar, sg.vector, sg.matrix, sg.tensor3, sg.tensor4)
+
+
+def start(threads: int) -> None:
+    """Let functions run on `threads` threads."""
+    sg.set_threads(threads)
+
+
+def versions() -> dict[str, str]:
+    """Return what was measured."""
+    return {"symgraph": sg.__version__}
+
+
+def chain(x: Any, y: Any) -> Any:
+    t = sg.tanh(x * y + 1)
+    return sg.log1p(sg.exp(-(t * t))) * x - y * 0.5
+
+
+def layernorm(x: Any, g: Any, b: Any) -> Any:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / sg.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * g + b
+
+
+EXPRESSIONS = {
+    "add1": lambda x: x + 1,
+    "chain": chain,
+    "softmax": lambda x: sg.softmax(x, -1),
+    "layernorm": layernorm,
+    "logsumexp": lambda x: sg.logsumexp(x, -1),
+    "sum_all": lambda x: x.sum(),
+    "sum_ax0": lambda x: x.sum(0),
+    "sum_ax1": lambda x: x.sum(1),
+    "max_ax1": lambda x: x.max(1),
+    "argmax_ax1": lambda x: x.argmax(1),
+    "var_ax1": lambda x: x.var(1),
+    "outer_add": lambda x, y: x[:, None] + y,
+    "transpose": lambda x: x.T,
+    "matmul": lambda x, y: x @ y,
+    "bias_relu": lambda x, w, b: sg.relu(x @ w + b),
+    "tanh_sum": lambda x, y: sg.tanh(x * y + 1).sum(),
+    "second_sum": lambda x, y: sg.tanh(x - y * 2).sum(),
+}
+
+
+def forward(row: Row, params: list[Any], x: Any, activation: Any) -> Any:
+    """Return the logits of the network of a row."""
+    rest = iter(params)
+    for layer in row.net:
+        if layer[0] == "pool":
+            x = sg.max_pool2d(x, layer[1])
+            continue
+        w, b = next(rest), next(rest)
+        if layer[0] == "conv":
+            x = activation(sg.conv2d(x, w, padding=layer[3]) + b[:, None, None])
+        else:
+            x = (x.reshape((row.batch, -1)) if x.ndim > 2 else x) @ w + b
+            x = x if layer is row.net[-1] else activation(x)
+    return x
+
+
+def train(row: Row, data: Data) -> Program:
+    """One step of gradient descent; parameters live in shared variables."""
+    x, t = MAKERS[data.inputs[0].ndim]("x"), sg.lvector("t")
+    params = [sg.shared(p, f"p{i}") for i, p in enumerate(data.params)]
+    loss = sg.cross_entropy(forward(row, params, x, sg.relu), t).mean()
+    steps = zip(params, sg.grad(loss, params), strict=True)
+    f = sg.function([x, t], loss, updates={p: p - RATE * g for p, g in steps})
+    values = (data.inputs[0], data.labels)
+    names = {"f": f, "x": values[0], "t": values[1]}
+    return Program("f(x, t)", names, lambda: [np.array(f(*values)) for _ in range(STEPS)])
+
+
+def hvp(row: Row, data: Data) -> Program:
+    """The Hessian of the loss times a direction."""
+    x, t = MAKERS[data.inputs[0].ndim]("x"), sg.lvector("t")
+    params = [sg.shared(p, f"p{i}") for i, p in enumerate(data.params)]
+    direction = [sg.shared(v, f"v{i}") for i, v in enumerate(data.direction)]
+    loss = sg.cross_entropy(forward(row, params, x, sg.tanh), t).mean()
+    f = sg.function([x, t], sg.hvp(loss, params, direction))
+    values = (data.inputs[0], data.labels)
+    return Program("f(x, t)", {"f": f, "x": values[0], "t": values[1]}, lambda: f(*values))
+
+
+def build(row: Row, data: Data) -> Program | None:
+    """Return the program of a row."""
+    if row.net:
+        return {"train": train, "hvp": hvp}[row.kind](row, data)
+    inputs = [MAKERS[a.ndim](f"x{i}") for i, a in enumerate(data.inputs)]
+    f = sg.function(inputs, EXPRESSIONS[row.kind](*inputs))
+    names = {f"x{i}": a for i, a in enumerate(data.inputs)}
+    return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: [f(*data.inputs)])

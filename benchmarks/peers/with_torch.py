@@ -1,0 +1,108 @@
+"""The rows in torch, eager; `forward` and `EXPRESSIONS` serve torch.compile too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+
+from benchmarks.program import STEPS, Program
+from benchmarks.rows import RATE, Data, Row
+
+
+def start(threads: int) -> None:
+    """Let operations run on `threads` threads."""
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+
+
+def versions() -> dict[str, str]:
+    """Return what was measured."""
+    return {"torch": torch.__version__}
+
+
+def chain(x: Any, y: Any) -> Any:
+    t = torch.tanh(x * y + 1)
+    return torch.log1p(torch.exp(-(t * t))) * x - y * 0.5
+
+
+EXPRESSIONS = {
+    "add1": lambda x: x + 1,
+    "chain": chain,
+    "softmax": lambda x: torch.softmax(x, -1),
+    "layernorm": lambda x, g, b: nnf.layer_norm(x, (x.shape[-1],), g, b, 1e-5),
+    "logsumexp": lambda x: torch.logsumexp(x, -1),
+    "sum_all": lambda x: x.sum(),
+    "sum_ax0": lambda x: x.sum(0),
+    "sum_ax1": lambda x: x.sum(1),
+    "max_ax1": lambda x: torch.amax(x, 1),
+    "argmax_ax1": lambda x: x.argmax(1),
+    "var_ax1": lambda x: x.var(1, correction=0),
+    "outer_add": lambda x, y: x[:, None] + y,
+    "transpose": lambda x: x.T.contiguous(),
+    "matmul": lambda x, y: x @ y,
+    "bias_relu": lambda x, w, b: torch.addmm(b, x, w).relu_(),
+    "tanh_sum": lambda x, y: torch.tanh(x * y + 1).sum(),
+    "second_sum": lambda x, y: torch.tanh(x - y * 2).sum(),
+}
+
+
+def forward(row: Row, params: Any, x: Any, activation: Any) -> Any:
+    """Return the logits of the network of a row."""
+    rest = iter(params)
+    for layer in row.net:
+        if layer[0] == "pool":
+            x = nnf.max_pool2d(x, layer[1])
+            continue
+        w, b = next(rest), next(rest)
+        if layer[0] == "conv":
+            x = activation(nnf.conv2d(x, w, b, padding=layer[3]))
+        else:
+            x = torch.addmm(b, x.reshape(row.batch, -1) if x.ndim > 2 else x, w)
+            x = x if layer is row.net[-1] else activation(x)
+    return x
+
+
+def tensors(arrays: Any) -> list[Any]:
+    """Return copies of arrays as tensors."""
+    return [torch.tensor(a) for a in arrays]
+
+
+def train(row: Row, data: Data) -> Program:
+    """One step of gradient descent, the update as one call over all parameters."""
+    x, t = torch.tensor(data.inputs[0]), torch.tensor(data.labels)
+    params = [p.requires_grad_() for p in tensors(data.params)]
+
+    def step() -> Any:
+        loss = nnf.cross_entropy(forward(row, params, x, torch.relu), t)
+        grads = torch.autograd.grad(loss, params)
+        with torch.no_grad():
+            torch._foreach_add_(params, grads, alpha=-RATE)
+        return loss
+
+    return Program("step()", {"step": step}, lambda: [step().detach() for _ in range(STEPS)])
+
+
+def hvp(row: Row, data: Data) -> Program:
+    """The Hessian of the loss times a direction, by a second backward pass."""
+    x, t = torch.tensor(data.inputs[0]), torch.tensor(data.labels)
+    params = [p.requires_grad_() for p in tensors(data.params)]
+    direction = tensors(data.direction)
+
+    def product() -> Any:
+        loss = nnf.cross_entropy(forward(row, params, x, torch.tanh), t)
+        grads = torch.autograd.grad(loss, params, create_graph=True)
+        return torch.autograd.grad(grads, params, direction)
+
+    return Program("f()", {"f": product}, product)
+
+
+def build(row: Row, data: Data) -> Program | None:
+    """Return the program of a row, or None where eager torch has nothing to start."""
+    if row.start:
+        return None
+    if row.net:
+        return {"train": train, "hvp": hvp}[row.kind](row, data)
+    function, values = EXPRESSIONS[row.kind], tensors(data.inputs)
+    return Program("f(*a)", {"f": function, "a": values}, lambda: [function(*values)])

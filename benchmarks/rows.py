@@ -1,0 +1,231 @@
+"""The rows of the benchmark: what is computed, on which arrays. How, is said by each peer.
+
+A row is data. Its `kind` names one builder in each module of `benchmarks.peers`; a peer without a
+builder of that kind has no cell in the row. Arrays come from a seed, so all peers get the same.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Layer = tuple[str | int, ...]  # ("fc", width) | ("conv", channels, kernel, padding) | ("pool", size)
+RATE = 0.01  # step size of SGD
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    shapes: of the float32 inputs (expressions). net, batch, image: the network, the rows of a
+    batch and the shape of one example (kinds "train" and "hvp"). start: "cold" or "warm" for rows
+    that time the start in a fresh process. after: a row whose function is compiled first.
+    """
+
+    name: str
+    kind: str
+    text: str
+    shapes: tuple[tuple[int, ...], ...] = ()
+    net: tuple[Layer, ...] = ()
+    batch: int = 0
+    image: tuple[int, ...] = ()
+    start: str = ""
+    after: str = ""
+
+    @property
+    def group(self) -> str:
+        """Return the part of the name before the first dot."""
+        return self.name.split(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Arrays of a row: float32 inputs, int64 labels, parameters and a direction like them."""
+
+    inputs: list[np.ndarray]
+    labels: np.ndarray
+    params: list[np.ndarray]
+    direction: list[np.ndarray]
+
+
+def dense(*widths: int) -> tuple[Layer, ...]:
+    """Return the layers of a multi-layer perceptron with these widths after the input."""
+    return tuple(("fc", w) for w in widths)
+
+
+LENET = (("conv", 6, 5, 2), ("pool", 2), ("conv", 16, 5, 0), ("pool", 2), *dense(120, 84, 10))
+DIGITS = (("conv", 16, 3, 1), ("pool", 2), ("conv", 32, 3, 1), ("pool", 2), *dense(10))
+SQUARE = (4096, 4096)
+TALL = (4096, 1024)
+CHAIN = "log1p(exp(-tanh(x*y + 1)**2))*x - y*0.5"
+
+
+def _same(kind: str, text: str, **variants: tuple[tuple[int, ...], ...]) -> list[Row]:
+    return [Row(f"{name.replace('__', '.')}", kind, text, shapes) for name, shapes in variants.items()]
+
+
+def _starts() -> list[Row]:
+    pair = ((256, 256), (256, 256))
+    found = []
+    for start in ("cold", "warm"):
+        note = "empty cache" if start == "cold" else "cache filled by an earlier process"
+        found += [
+            Row(f"compile.tanh_sum.{start}", "tanh_sum", f"tanh(x*y+1).sum(), {note}", pair, start=start),
+            Row(
+                f"compile.second.{start}",
+                "second_sum",
+                f"tanh(x-y*2).sum() after the one above, {note}",
+                pair,
+                start=start,
+                after=f"compile.tanh_sum.{start}",
+            ),
+            Row(
+                f"compile.mlp.{start}",
+                "train",
+                f"SGD step of the MLP 784-500-500-10, {note}",
+                net=dense(500, 500, 10),
+                batch=128,
+                image=(784,),
+                start=start,
+            ),
+            Row(
+                f"compile.conv.{start}",
+                "train",
+                f"SGD step of the small convolutional network, {note}",
+                net=DIGITS,
+                batch=32,
+                image=(1, 8, 8),
+                start=start,
+            ),
+        ]
+    return found
+
+
+def _nets() -> list[Row]:
+    small, large = dense(64, 64, 10), dense(500, 500, 10)
+    step, hvp = "SGD step, cross-entropy, ", "Hessian-vector product, tanh, cross-entropy, "
+    found = [
+        Row("train.mlp_small_b1", "train", step + "32-64-64-10, batch 1", (), small, 1, (32,)),
+        Row("train.mlp_small_b32", "train", step + "32-64-64-10, batch 32", (), small, 32, (32,)),
+        Row("train.mlp_b128", "train", step + "784-500-500-10, batch 128", (), large, 128, (784,)),
+        Row("train.lenet_b32", "train", step + "LeNet, 28x28, batch 32", (), LENET, 32, (1, 28, 28)),
+        Row("train.digits_b32", "train", step + "2 conv, 8x8, batch 32", (), DIGITS, 32, (1, 8, 8)),
+        Row("hvp.mlp_small_b32", "hvp", hvp + "32-64-64-10, batch 32", (), small, 32, (32,)),
+        Row("hvp.mlp_b128", "hvp", hvp + "784-500-500-10, batch 128", (), large, 128, (784,)),
+    ]
+    return found
+
+
+def _all() -> list[Row]:
+    wide = (1024, 1024)
+    return [
+        Row("call.add1_n10", "add1", "x + 1 on 10 numbers: the price of a call", ((10,),)),
+        *_same(
+            "chain",
+            f"ten operations: {CHAIN}",
+            **{f"chain.1e{k}": ((10**k,), (10**k,)) for k in (3, 5, 7)},
+        ),
+        *_same("softmax", "softmax of rows", rows__softmax_1024=(wide,), rows__softmax_4096=(TALL,)),
+        *_same(
+            "layernorm",
+            "(x - mean)/sqrt(var + 1e-5)*g + b of rows",
+            rows__layernorm_1024=(wide, (1024,), (1024,)),
+            rows__layernorm_4096=(TALL, (1024,), (1024,)),
+        ),
+        *_same(
+            "logsumexp",
+            "log-sum-exp of rows",
+            rows__logsumexp_1024=(wide,),
+            rows__logsumexp_4096=(TALL,),
+        ),
+        Row("reduce.sum_all", "sum_all", "sum of 4096x4096", (SQUARE,)),
+        Row("reduce.sum_ax0", "sum_ax0", "sum over axis 0 of 4096x4096", (SQUARE,)),
+        Row("reduce.sum_ax1", "sum_ax1", "sum over axis 1 of 4096x4096", (SQUARE,)),
+        Row("reduce.max_ax1", "max_ax1", "maximum over axis 1 of 4096x1024", (TALL,)),
+        Row("reduce.argmax_ax1", "argmax_ax1", "argmax over axis 1 of 4096x1024", (TALL,)),
+        Row("reduce.var_ax1", "var_ax1", "variance over axis 1 of 4096x1024", (TALL,)),
+        Row("move.outer_add", "outer_add", "x[:, None] + y, 4096 each", ((4096,), (4096,))),
+        Row("move.transpose", "transpose", "transpose of 4096x4096, copied", (SQUARE,)),
+        *_same(
+            "matmul",
+            "x @ y",
+            matmul__64=((64, 64), (64, 64)),
+            matmul__256=((256, 256), (256, 256)),
+            matmul__1024=(wide, wide),
+            matmul__batched_1024x16=((1024, 16, 16), (1024, 16, 16)),
+            matmul__skinny_32x784x512=((32, 784), (784, 512)),
+            matmul__gemv_1024=(wide, (1024,)),
+        ),
+        Row(
+            "matmul.bias_relu",
+            "bias_relu",
+            "relu(x @ w + b), 128x784x500",
+            ((128, 784), (784, 500), (500,)),
+        ),
+        *_nets(),
+        *_starts(),
+    ]
+
+
+ROWS: dict[str, Row] = {row.name: row for row in _all()}
+
+
+def select(patterns: Sequence[str]) -> list[Row]:
+    """Return the rows matched by names, groups or shell patterns; all rows for no pattern.
+
+    Raises KeyError with the pattern that matches nothing.
+    """
+    chosen: dict[str, Row] = {}
+    for pattern in patterns or ["*"]:
+        found = [
+            r for r in ROWS.values() if r.group == pattern or fnmatch.fnmatch(r.name, pattern)
+        ] or [r for r in ROWS.values() if r.name.startswith(pattern)]
+        if not found:
+            raise KeyError(pattern)
+        chosen.update((r.name, r) for r in found)
+    return [r for r in ROWS.values() if r.name in chosen]
+
+
+def make(row: Row) -> Data:
+    """Return the arrays of a row; equal in every process."""
+    rng = np.random.default_rng(zlib.crc32(row.name.encode()))
+
+    def normal(shape: tuple[int, ...]) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    if not row.net:
+        return Data([normal(s) for s in row.shapes], np.zeros(0, np.int64), [], [])
+    shapes = parameter_shapes(row)
+    params = [
+        normal(s) / np.float32(math.sqrt(fan)) if fan else np.zeros(s, np.float32)
+        for s, fan in shapes
+    ]
+    inputs = [normal((row.batch, *row.image))]
+    labels = rng.integers(0, int(row.net[-1][1]), row.batch)
+    return Data(inputs, labels, params, [normal(p.shape) for p in params])
+
+
+def parameter_shapes(row: Row) -> list[tuple[tuple[int, ...], int]]:
+    """Return (shape, fan-in) of weights and biases in order; the fan-in of a bias is 0.
+
+    Dense weights are (in, out), filters are (out, in, kernel, kernel).
+    """
+    shape, found = tuple(row.image), []
+    for layer in row.net:
+        size = int(layer[1])
+        if layer[0] == "conv":
+            kernel, pad = int(layer[2]), int(layer[3])
+            found += [((size, shape[0], kernel, kernel), shape[0] * kernel**2), ((size,), 0)]
+            shape = (size, *(n + 2 * pad - kernel + 1 for n in shape[1:]))
+        elif layer[0] == "pool":
+            shape = (shape[0], *(n // size for n in shape[1:]))
+        else:
+            width = math.prod(shape)
+            found += [((width, size), width), ((size,), 0)]
+            shape = (size,)
+    return found

@@ -1,0 +1,136 @@
+"""Imports go up the table of folders only, stand at the top of files, and load nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = {"symgraph", "symgraph_nn", "symgraph_rl"}
+
+# What each folder (or file) of symgraph may import, itself apart.
+BELOW: dict[str, set[str]] = {
+    "core": {"dims"},  # sizes in types
+    "dims": {"core"},
+    "ops": {"core", "dims"},
+    "autodiff": {"core", "ops"},
+    "rewrites": {"core", "dims", "ops"},
+    "loops": {"core", "dims"},
+    "cpu": {"core", "dims", "loops"},
+    "compile": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu"},
+    "tensor": {"core", "dims", "compile"},
+    "random": {"core", "compile"},
+    "debug": {"core", "compile", "cpu", "tensor"},
+}
+ANYTHING = {"testing", "__init__", "__main__"}
+# Single edges against the table: (file, module).
+EXCEPTIONS = {
+    ("compile/debug_mode.py", "symgraph.testing.tolerances"),  # the one table of tolerances
+}
+# Heavy or optional packages, imported by one loader function where they are needed.
+HEAVY = {
+    "llvmlite", "scipy_openblas32", "scipy", "networkx", "matplotlib", "safetensors", "mpmath",
+    "sklearn", "tqdm", "torch", "pycuda", "onnx",
+}  # fmt: skip
+# Imports inside functions that break a circle within one folder.
+CIRCLES = {
+    ("symgraph/core/node.py", "symgraph.core.op"),
+    ("symgraph/core/node.py", "symgraph.core.config"),
+    ("symgraph/core/node.py", "html"),
+    ("symgraph/ops/index.py", "symgraph.core.walk"),
+}
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of modules that the import statements of a tree name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module in PUBLIC:
+                yield from (f"{node.module}.{a.name}" for a in node.names)
+            else:
+                yield node.module
+
+
+def layer(path: Path) -> str:
+    parts = path.relative_to(ROOT / "symgraph").with_suffix("").parts
+    return parts[0]
+
+
+def violations(path: Path, source: str) -> list[str]:
+    """Return the imports of a file of symgraph that lead to a folder it must not know."""
+    own = layer(path)
+    if own in ANYTHING:
+        return []
+    place = path.relative_to(ROOT / "symgraph").as_posix()
+    found = []
+    for name in imported(ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] in ("symgraph_nn", "symgraph_rl"):
+            found.append(name)
+        if parts[0] != "symgraph" or len(parts) < 2 or parts[1] == own:
+            continue
+        if parts[1] not in BELOW[own] and (place, name) not in EXCEPTIONS:
+            found.append(name)
+    return found
+
+
+def inner_imports(source: str) -> list[str]:
+    """Return the modules imported inside functions."""
+    tree = ast.parse(source)
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return sorted({name for f in functions for name in imported(f)})
+
+
+@pytest.mark.parametrize("path", files("symgraph"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_go_up(path: Path) -> None:
+    assert not violations(path, path.read_text(encoding="utf-8"))
+
+
+def test_wrong_direction_is_found() -> None:
+    core = ROOT / "symgraph" / "core" / "node.py"
+    assert violations(core, "from symgraph.loops.build import lower") == ["symgraph.loops.build"]
+    assert violations(core, "import symgraph_nn") == ["symgraph_nn"]
+    assert not violations(core, "from symgraph.dims.dim import symbol")
+
+
+@pytest.mark.parametrize("package", sorted(PUBLIC))
+def test_no_import_inside_functions(package: str) -> None:
+    found = []
+    for path in files(package):
+        name = path.relative_to(ROOT).as_posix()
+        for module in inner_imports(path.read_text(encoding="utf-8")):
+            if module.split(".")[0] not in HEAVY and (name, module) not in CIRCLES:
+                found.append(f"{name}: {module}")
+    assert not found
+
+
+def test_inner_import_is_found() -> None:
+    assert inner_imports("import os\ndef f():\n    import json\n    from a.b import c") == ["a.b", "json"]
+
+
+@pytest.mark.parametrize("package", ["symgraph_nn", "symgraph_rl"])
+def test_outer_packages_use_public_names(package: str) -> None:
+    """Only `symgraph` itself and its picture drawer, which has no public name of its own."""
+    allowed = {"symgraph", "symgraph.debug.draw"}
+    used = {m for p in files(package) for m in imported(ast.parse(p.read_text(encoding="utf-8")))}
+    assert {m for m in used if m.split(".")[0] == "symgraph"} <= allowed
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = ("llvmlite", "scipy", "scipy_openblas32", "networkx", "matplotlib", "sklearn", "torch")
+    code = f"import sys, symgraph, symgraph_nn; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
