@@ -7,8 +7,8 @@
 >>> model = nn.Sequential(nn.Dense(4, 8, sg.tanh, rng=rng), nn.Dense(8, 3, rng=rng))
 >>> list(model.params())
 ['0.W', '0.b', '1.W', '1.b']
->>> model(sg.matrix("x")).type
-matrix(float32, (x.0, 3))
+>>> print(model(sg.matrix("x")).type)
+matrix float32 (x.0, 3)
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], key=lambda p: p.relative_to(ROOT).as_posix()
 )
+QUOTING = ROOT / "docs" / "internals"  # its blocks quote the source; they are no programs
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#]+)(?:#[^)]*)?\)")
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -42,7 +43,9 @@ def run_page(page: Path) -> None:
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p) and QUOTING not in p.parents], ids=lambda p: p.stem
+)
 def test_page_runs(page: Path) -> None:
     run_page(page)
 

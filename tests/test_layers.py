@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "compile": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu"},
     "tensor": {"core", "dims", "compile"},
     "random": {"core", "compile"},
-    "debug": {"core", "compile", "cpu", "tensor"},
+    "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},
 }
 ANYTHING = {"testing", "__init__", "__main__"}
 # Single edges against the table: (file, module).

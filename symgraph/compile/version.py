@@ -21,7 +21,7 @@ from symgraph.cpu import blas, jit, runtime
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
 from symgraph.cpu.program import Module
-from symgraph.dims.dim import Atom, Dim, evaluate, symbol
+from symgraph.dims.dim import Atom, Dim, evaluate, recorded, symbol
 
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled
@@ -114,9 +114,12 @@ def build_version(
     leaves = [p.node for p in d.params] + list(d.shared)
     values = dict(zip(leaves, (*arrays, *shared_arrays), strict=True))
     sizes = bind_sizes(leaves, values)
-    classes = _size_classes(sizes) if generic else sizes
+    wanted_values = [*compiled.values, *leaves]
     try:
-        special, new = specialise(compiled.values, classes.get)
+        classes = size_classes(wanted_values, sizes) if generic else sizes
+        generic = generic and classes is not sizes
+        special, new = specialise(wanted_values, classes.get)
+        special = special[: len(compiled.values)]
     except ShapeError as error:
         raise _with_arguments(error, leaves, values) from None
     symbols = [c.terms[0][0][0] for c in dict.fromkeys(classes.values()) if isinstance(c, Dim)]
@@ -226,11 +229,30 @@ def _run_time_error(stages: Stages, code: int) -> Exception:
     )
 
 
-def _size_classes(sizes: dict[Atom, int]) -> dict[Atom, int | Dim]:
-    """Keep sizes 1 (broadcasting) and 0 as facts; equal symbols stay apart and are guarded."""
-    return {
-        atom: value if value < 2 else symbol(atom.name, low=2) for atom, value in sizes.items()
-    }
+def size_classes(values: Sequence[Node], sizes: dict[Atom, int]) -> Any:
+    """Return what each size is in a generic version: 0 and 1 are facts, the others run-time sizes.
+
+    Sizes that the graph needs equal (operands of one sum, the summed axis of a product) become one
+    run-time size, which the native entry compares. Where the graph needs more than that can say,
+    `sizes` itself is returned: an exact version is always right.
+    """
+    specialise(values, sizes.get)  # sizes that clash raise here, with numbers in the message
+    group = {atom: atom for atom, n in sizes.items() if n >= 2}  # symbol -> its representative
+    while True:
+        fresh = {root: symbol(root.name, low=2) for root in dict.fromkeys(group.values())}
+        classes = {a: fresh[group[a]] if a in group else n for a, n in sizes.items()}
+        with recorded() as found:
+            specialise(values, classes.get)
+        pairs = [(a, b) for a, b in found if a is not b]
+        if not pairs:
+            return classes
+        roots = {dim: root for root, dim in fresh.items()}
+        joined = [(roots[a], roots[b]) for a, b in pairs if a in roots and b in roots]
+        if not joined or any(sizes[a] != sizes[b] for a, b in joined):
+            return sizes
+        for a, b in joined:
+            keep, drop = group[a], group[b]
+            group = {atom: keep if root is drop else root for atom, root in group.items()}
 
 
 def _spec(

@@ -6,7 +6,8 @@ no symbol is left. Dims are interned, so equal normal forms are the same object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from weakref import WeakValueDictionary
 
@@ -112,6 +113,27 @@ def maximum(a: int | Dim, b: int | Dim) -> int | Dim:
     return a if provably_le(b, a) else _call("max", a, b)
 
 
+_recorders: list[list[tuple[int | Dim, int | Dim]]] = []
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[int | Dim, int | Dim]]]:
+    """Collect the pairs of sizes that ops found they need equal but could not compare."""
+    pairs: list[tuple[int | Dim, int | Dim]] = []
+    _recorders.append(pairs)
+    try:
+        yield pairs
+    finally:
+        _recorders.remove(pairs)
+
+
+def must_equal(a: int | Dim, b: int | Dim) -> None:
+    """Note that two sizes have to be equal; known ones are compared by the op itself."""
+    if a is not b and not (isinstance(a, int) and isinstance(b, int)):
+        for pairs in _recorders:
+            pairs.append((a, b))
+
+
 def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
     """Return the size of two axes broadcast together, as NumPy does: equal, or one of them is 1.
 
@@ -124,6 +146,7 @@ def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
         return b
     if isinstance(a, int) and isinstance(b, int):
         raise ValueError(f"sizes {a} and {b} do not broadcast")
+    must_equal(a, b)
     return _call("broadcast", a, b)
 
 

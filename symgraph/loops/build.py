@@ -44,10 +44,13 @@ class LoopBuilder(Builder):
         super().__init__()
         self.created: list[Axis] = []
 
-    def new_axes(self, extents: Sequence[Size], index: Sequence[Any]) -> tuple[Axis, ...]:
+    def new_axes(
+        self, extents: Sequence[Size], index: Sequence[Any], name: str = "k"
+    ) -> tuple[Axis, ...]:
         """Return axes for a reduction that are free of the axes in `index`.
 
-        Names restart from k0, so that reductions over equal extents share axes and merge.
+        Names restart from 0, so that reductions over equal extents share axes and merge. Axes of a
+        window of fixed size are called "w": short ones become straight code.
         """
         used = 0
         for i in index:
@@ -56,10 +59,10 @@ class LoopBuilder(Builder):
         axes: list[Axis] = []
         number = 0
         for extent in extents:
-            axis = self.axis(f"k{number}", extent)
+            axis = self.axis(f"{name}{number}", extent)
             while axis.bit & used:
                 number += 1
-                axis = self.axis(f"k{number}", extent)
+                axis = self.axis(f"{name}{number}", extent)
             number += 1
             axes.append(axis)
         self.created.extend(axes)

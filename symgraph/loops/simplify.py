@@ -34,12 +34,11 @@ def _unrolled(s: Builder, e: Expr) -> Expr:
     kind, axes = e.data
     points = 1
     for a in axes:
-        if not isinstance(a.extent, int):
-            return e
+        if not isinstance(a.extent, int) or not a.name.startswith("w"):
+            return e  # the order of a sum must not depend on whether its length is known
         points *= a.extent
     value = e.args[0]
-    contraction = value.op == "mul"
-    if not 1 <= points <= (2 if contraction else SMALL_POINTS) or value.cost * points > SMALL_COST:
+    if not 1 <= points <= SMALL_POINTS or value.cost * points > SMALL_COST:
         return e
     terms = [value]
     for a in axes:

@@ -12,7 +12,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import broadcast
+from symgraph.dims.dim import broadcast, must_equal
 from symgraph.ops.base import as_nodes, batch_front
 
 
@@ -46,6 +46,7 @@ class Matmul(Op):
                 f"  input:  {describe(b)}  {b.type}, made at {b.source}\n"
                 f"  mend:   transpose one of them (x.T), or check which axis is summed"
             )
+        must_equal(k, m)
         lead_a, lead_b = a.type.shape[:-2], b.type.shape[:-2]
         ndim = max(len(lead_a), len(lead_b))
         full_a = (1,) * (ndim - len(lead_a)) + lead_a

@@ -13,7 +13,7 @@ from symgraph.core.errors import ShapeError, SymbolicValueError
 from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import maximum, minimum, provably_le
+from symgraph.dims.dim import maximum, minimum, must_equal, provably_le
 from symgraph.ops.base import Size, batch_front, cast_to
 from symgraph.ops.shape import View, as_size, broadcast_shapes_of, inverse, is_one, product
 
@@ -296,6 +296,8 @@ class Scatter(Op):
             for a, b in zip(expected, y.type.shape, strict=True)
         ):
             raise ShapeError(f"scatter into {x.type} at {expected} got values {y.type}")
+        for a, b in zip(expected, y.type.shape, strict=True):
+            must_equal(a, b)
         return x.type
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:

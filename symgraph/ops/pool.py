@@ -61,7 +61,7 @@ def _views(x: np.ndarray, p: Any, fill: Any) -> np.ndarray:
 
 def _elements(s: Any, x: Node, p: Any, index: Index) -> Any:
     """Return (loop axes, index of the element in x, guard that it is inside)."""
-    loops = s.new_axes(p.window, index)
+    loops = s.new_axes(p.window, index, "w")
     u, v = map(s.at, loops)
     rows, columns = axis_steps(p)
     a, b = positions(s, index[-2], u, rows), positions(s, index[-1], v, columns)
@@ -71,7 +71,7 @@ def _elements(s: Any, x: Node, p: Any, index: Index) -> Any:
 
 def _windows_over(s: Any, g: Node, p: Any, index: Index) -> Any:
     """Return (loop axes, index of a window that covers the element, guard that it is one)."""
-    loops = s.new_axes(p.window, index)
+    loops = s.new_axes(p.window, index, "w")
     (u, v), (rows, columns) = map(s.at, loops), axis_steps(p)
     i, row = window_of(s, index[-2], u, rows, g.type.shape[-2])
     j, column = window_of(s, index[-1], v, columns, g.type.shape[-1])

@@ -15,7 +15,7 @@ from symgraph.core.errors import ShapeError, SymbolicValueError
 from symgraph.core.node import CONSTANT, INPUT, Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import Dim, broadcast, exact_div, symbol
+from symgraph.dims.dim import Dim, broadcast, exact_div, must_equal, symbol
 from symgraph.ops.base import Size, as_nodes, batch_front, cast_to, clash
 
 Index = tuple[Any, ...]
@@ -152,6 +152,7 @@ class Reshape(View):
                 f"cannot reshape `{describe(x)}` of {old} elements {x.type.shape} to "
                 f"{params.shape} of {new}.\n  input:  {x.type}, made at {x.source}"
             )
+        must_equal(old, new)
         return x.type.with_shape(params.shape)
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
@@ -420,6 +421,8 @@ class BroadcastTo(View):
                     f"cannot broadcast `{describe(x)}` {x.type.shape} to {params.shape}: axis {k} "
                     f"has length {n}.\n  input:  {x.type}, made at {x.source}"
                 )
+            if not is_one(n):
+                must_equal(n, m)
         return x.type.with_shape(params.shape)
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
@@ -533,8 +536,9 @@ class Concatenate(Op):
                     shape[k] = shape[k] + n
                 elif isinstance(n, int) and isinstance(shape[k], int) and n != shape[k]:
                     raise clash("concatenate", inputs, k, node.ndim)
-                elif isinstance(n, int):
-                    shape[k] = n
+                else:
+                    must_equal(n, shape[k])
+                    shape[k] = n if isinstance(n, int) else shape[k]
         return inputs[0].type.with_shape(tuple(shape))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
