@@ -1,4 +1,4 @@
-"""Metadata of the three packages; the build system and the tools' settings are in pyproject.toml."""
+"""Metadata of the three packages; build system and settings of tools are in pyproject.toml."""
 
 from __future__ import annotations
 

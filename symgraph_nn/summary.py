@@ -69,7 +69,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(r[k]) for r in [head, *rows]) for k in range(len(head))]
 
     def line(row: tuple[str, ...]) -> str:
-        left = [v.ljust(w) if k < 3 else v.rjust(w) for k, (v, w) in enumerate(zip(row, widths, strict=True))]
+        left = [
+            v.ljust(w) if k < 3 else v.rjust(w)
+            for k, (v, w) in enumerate(zip(row, widths, strict=True))
+        ]
         return "  ".join(left).rstrip()
 
     rule = "  ".join("-" * w for w in widths)

@@ -29,7 +29,7 @@ class History:
 def batches(
     arrays: Sequence[np.ndarray], size: int, rng: np.random.Generator
 ) -> Iterator[list[np.ndarray]]:
-    """Yield shuffled batches of `size` rows; rows that do not fill a batch wait for the next epoch."""
+    """Yield shuffled batches of `size` rows; a rest that does not fill one is left out."""
     n = len(arrays[0])
     if any(len(a) != n for a in arrays):
         raise ValueError(f"arrays of different lengths: {[len(a) for a in arrays]}")

@@ -1,4 +1,4 @@
-"""symgraph_rl: reinforcement learning on symgraph. This version reserves the name and holds nothing."""
+"""symgraph_rl: reinforcement learning on symgraph. This version holds nothing but the name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The public names are frozen: a change of `__all__` must be meant.
 
-`python tests/test_api.py` writes the present names to tests/golden/api.json; CHANGELOG.md says what changed.
+`python tests/test_api.py` writes the present names to tests/golden/api.json; CHANGELOG.md says what
+changed.
 """
 
 from __future__ import annotations
@@ -25,15 +26,19 @@ def names(name: str) -> list[str]:
 
 
 def _is_own(name: str, value: object, module: ModuleType) -> bool:
-    return callable(value) and not name.startswith("_") and (
-        getattr(value, "__module__", None) == module.__name__
+    return (
+        callable(value)
+        and not name.startswith("_")
+        and (getattr(value, "__module__", None) == module.__name__)
     )
 
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_public_names_are_frozen(name: str) -> None:
     frozen, now = set(json.loads(GOLDEN.read_text())[name]), set(names(name))
-    assert (sorted(now - frozen), sorted(frozen - now)) == ([], []), "added, removed; see the docstring"
+    assert (sorted(now - frozen), sorted(frozen - now)) == ([], []), (
+        "added, removed; see the docstring"
+    )
 
 
 @pytest.mark.parametrize("name", PACKAGES)

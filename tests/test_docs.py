@@ -20,7 +20,8 @@ import symgraph_nn as nn
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
-    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], key=lambda p: p.relative_to(ROOT).as_posix()
+    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")],
+    key=lambda p: p.relative_to(ROOT).as_posix(),
 )
 QUOTING = ROOT / "docs" / "internals"  # its blocks quote the source; they are no programs
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

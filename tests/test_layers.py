@@ -88,7 +88,9 @@ def violations(path: Path, source: str) -> list[str]:
 def inner_imports(source: str) -> list[str]:
     """Return the modules imported inside functions."""
     tree = ast.parse(source)
-    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     return sorted({name for f in functions for name in imported(f)})
 
 
@@ -116,7 +118,10 @@ def test_no_import_inside_functions(package: str) -> None:
 
 
 def test_inner_import_is_found() -> None:
-    assert inner_imports("import os\ndef f():\n    import json\n    from a.b import c") == ["a.b", "json"]
+    assert inner_imports("import os\ndef f():\n    import json\n    from a.b import c") == [
+        "a.b",
+        "json",
+    ]
 
 
 @pytest.mark.parametrize("package", ["symgraph_nn", "symgraph_rl"])

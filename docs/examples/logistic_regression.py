@@ -1,7 +1,7 @@
 """Logistic regression by plain gradient descent, on scikit-learn's digits.
 
-Shows shared variables, updates and one compiled step. Prints the loss as it falls and a test accuracy
-of about 96 %.
+Shows shared variables, updates and one compiled step. Prints the loss as it falls and a test
+accuracy of about 96 %.
 """
 
 from __future__ import annotations

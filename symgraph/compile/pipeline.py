@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.config import config
 from symgraph.core.node import Node
 from symgraph.core.op import o
 from symgraph.core.source import made_from
@@ -20,6 +21,7 @@ from symgraph.loops.build import Lowering
 from symgraph.loops.grammar import Buffer, Check, Nest, Program, Statement, Store
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
+from symgraph.loops.verify import verify_program
 from symgraph import rewrites
 
 LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
@@ -35,6 +37,8 @@ class Stages:
     aliases: dict[Buffer, Buffer] = field(default_factory=dict)
     module: Module | None = None
     error_nodes: list[Node] = field(default_factory=list)
+    leaf_buffers: dict[Node, Buffer] = field(default_factory=dict)
+    node_buffers: dict[Node, Buffer] = field(default_factory=dict)  # stored nodes, no leaves
     constant_arrays: dict[Buffer, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -106,7 +110,13 @@ def lower(
     stages.graph = list(values)
     lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), leaves, by_loops)
     program = lowering.run()
+    if config.verify:
+        verify_program(program, "lowering")
     stages.error_nodes = lowering.error_nodes
+    stages.leaf_buffers = leaves
+    stages.node_buffers = {
+        n: b for n, b in lowering.buffers.items() if n not in leaves and not n.op.is_leaf
+    }
     stages.constant_arrays = {
         b: n.data for n, b in lowering.buffers.items() if b.kind == "constant"
     }
@@ -114,6 +124,8 @@ def lower(
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = place_updates(program, goals)
     program.statements = [collapse(program.builder, s) for s in program.statements]
+    if config.verify:
+        verify_program(program, "collapse")
     clock.lap("loops")
     stages.program = program
     return stages

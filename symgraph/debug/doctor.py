@@ -58,7 +58,9 @@ def _versions() -> str:
 
 def _machine() -> str:
     t = jit.target()
-    return f"{platform.system()} {platform.machine()}, {t.cpu}, vectors of {8 * t.vector_bytes} bits"
+    return (
+        f"{platform.system()} {platform.machine()}, {t.cpu}, vectors of {8 * t.vector_bytes} bits"
+    )
 
 
 def _threads() -> str:
@@ -138,7 +140,8 @@ def settings(as_json: bool) -> str:
     table = [("setting", "value", "source", "meaning"), *[tuple(map(str, row)) for row in rows]]
     widths = [max(len(row[k]) for row in table) for k in range(3)]
     return "\n".join(
-        "  ".join([*(v.ljust(w) for v, w in zip(row, widths, strict=False)), row[3]]) for row in table
+        "  ".join([*(v.ljust(w) for v, w in zip(row, widths, strict=False)), row[3]])
+        for row in table
     )
 
 
@@ -164,4 +167,6 @@ def cache_report(as_json: bool) -> str:
     }
     if as_json:
         return json.dumps(values, indent=2)
-    return "\n".join(f"{k:<8} {v:,}" if type(v) is int else f"{k:<8} {v}" for k, v in values.items())
+    return "\n".join(
+        f"{k:<8} {v:,}" if type(v) is int else f"{k:<8} {v}" for k, v in values.items()
+    )

@@ -136,7 +136,8 @@ def _boxes(
         lines = _lines(node)
         if node in updated:
             lines = (f"{lines[0]}  → {updated[node]}", *lines[1:])
-        boxes[node] = Box(lines, kind, f"{describe(node)}: {node.type}, made at {node.source}")
+        note = f"{describe(node)}: {node.type}, made at {node.source}"
+        boxes[node] = Box(lines, kind, note)
         edges += [(i, node) for i in node.inputs if i in boxes]
     return boxes, edges
 
@@ -159,9 +160,7 @@ def _lines(node: Node) -> tuple[str, ...]:
     return (f"{title}  [{node.name}]" if node.name else title), str(node.type)
 
 
-def _route(
-    a: Node, b: Node, boxes: dict[Node, Box], placed: Placed
-) -> list[tuple[float, float]]:
+def _route(a: Node, b: Node, boxes: dict[Node, Box], placed: Placed) -> list[tuple[float, float]]:
     """Return the points of an edge: bottom of the source, bends, top of the target."""
     (ax, ay), (bx, by) = placed.centres[a], placed.centres[b]
     start, end = (ax, ay + boxes[a].size[1] / 2), (bx, by - boxes[b].size[1] / 2)
@@ -241,7 +240,11 @@ def _plot(boxes: dict[Node, Box], placed: Placed, title: str | None, target: Pat
         codes = [path.MOVETO, *[path.CURVE4] * (len(points) - 1)]
         ax.add_patch(
             mpl.patches.FancyArrowPatch(
-                path=path(points, codes), arrowstyle="-|>", mutation_scale=8, color="#777777", lw=0.9
+                path=path(points, codes),
+                arrowstyle="-|>",
+                mutation_scale=8,
+                color="#777777",
+                lw=0.9,
             )
         )
     for node, box in boxes.items():

@@ -1,4 +1,4 @@
-"""A layered layout of an acyclic graph (Sugiyama et al. 1981): rows, order within rows, positions."""
+"""A layered layout of an acyclic graph (Sugiyama et al. 1981): rows, their order, positions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ class _Rows:
     chains: dict[tuple[Key, Key], list[Key]]
 
 
-def place(
-    sizes: dict[Key, tuple[float, float]], edges: Sequence[tuple[Key, Key]]
-) -> Placed:
+def place(sizes: dict[Key, tuple[float, float]], edges: Sequence[tuple[Key, Key]]) -> Placed:
     """Return positions for boxes of the given (width, height); every edge leads down.
 
     `sizes` lists the boxes in an order in which sources stand before targets.
@@ -103,18 +101,19 @@ def _order(rows: _Rows) -> None:
         neighbours = rows.above if down else rows.below
         order = range(1, len(rows.rows)) if down else range(len(rows.rows) - 2, -1, -1)
         for r in order:
-            other = {k: i for i, k in enumerate(rows.rows[r - 1 if down else r + 1])}
-            own = {k: i for i, k in enumerate(rows.rows[r])}
-
-            def mean(k: Key, other: dict[Key, int] = other, own: dict[Key, int] = own) -> float:
-                found = [other[n] for n in neighbours[k]]
-                return sum(found) / len(found) if found else own[k]
-
-            rows.rows[r].sort(key=mean)
+            fixed = rows.rows[r - 1 if down else r + 1]
+            rows.rows[r] = _by_mean_place(rows.rows[r], fixed, neighbours)
         count = _crossings(rows)
         if count < fewest:
             best, fewest = [list(r) for r in rows.rows], count
     rows.rows = best
+
+
+def _by_mean_place(row: list[Key], fixed: list[Key], neighbours: dict[Key, list[Key]]) -> list[Key]:
+    """Return a row sorted by the mean place of each box's neighbours in the fixed row."""
+    place_of = {k: i for i, k in enumerate(fixed)}
+    wish = {k: _mean([place_of[n] for n in neighbours[k]], i) for i, k in enumerate(row)}
+    return sorted(row, key=wish.__getitem__)
 
 
 def _crossings(rows: _Rows) -> int:
@@ -146,7 +145,7 @@ def _abscissae(rows: _Rows, extent: dict[Key, tuple[float, float]]) -> dict[Key,
     return x
 
 
-def _mean(values: list[float], default: float) -> float:
+def _mean(values: Sequence[float], default: float) -> float:
     return sum(values) / len(values) if values else default
 
 

@@ -1,1 +1,1 @@
-"""The demo: `python -m symgraph_nn.demo` trains two networks on real data and shows the compiler."""
+"""The demo: `python -m symgraph_nn.demo` trains two nets on real data and shows the compiler."""

@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.torch and against_torch.torch_version() is None:
-        print('torch is not installed: ./dev demo --torch, or pip install "symgraph[bench]"', file=sys.stderr)
+        print(
+            'torch is not installed: ./dev demo --torch, or pip install "symgraph[bench]"',
+            file=sys.stderr,
+        )
         return 2
     sg.set_threads(options.threads)
     _introduce(data, options)
@@ -43,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         ("MLP", nets.mlp, 3e-3, 30, "graph"),
         ("conv net", nets.convnet, 2e-3, 10, ""),
     ):
-        epochs = max(2, epochs // 4) if options.quick else epochs
-        task, histories = _train(title, build, lr, epochs, data, options)
+        count = max(2, epochs // 4) if options.quick else epochs
+        task, histories = _train(title, build, lr, count, data, options)
         runs[title] = histories
         good &= _judge(title, histories, options.quick)
         good &= _check_gradient(build, data)
@@ -68,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--torch", action="store_true", help="fail where torch is not installed")
     parser.add_argument("--quick", action="store_true", help="a quarter of the epochs, one seed")
     parser.add_argument("--seed", type=int, default=0, help="first of the three seeds (default 0)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all")
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder of the pictures")
     return parser
 

@@ -33,9 +33,7 @@ def torch_version() -> str | None:
     return None if module is None else str(module.__version__)
 
 
-def compare(
-    task: Task, data: nn.data.Dataset, batch: int, lr: float, steps: int
-) -> Comparison:
+def compare(task: Task, data: nn.data.Dataset, batch: int, lr: float, steps: int) -> Comparison:
     """Train both from the same start on the same batches, taking turns; Adam on both sides.
 
     One thread each: two pools that take turns on few cores disturb each other.
@@ -83,7 +81,7 @@ def _endless(data: nn.data.Dataset, batch: int, rng: np.random.Generator, steps:
 def _gradient_difference(
     torch: Any, task: Task, twin: Twin, data: nn.data.Dataset, batch: int
 ) -> float:
-    """Return the largest difference of a gradient entry, relative to the gradient's largest entry."""
+    """Return the largest difference of an entry, relative to the gradient's largest entry."""
     x, y = data.x_train[:batch], data.y_train[:batch]
     xs, ys = sg.tensor("x", x.shape), sg.tensor("y", y.shape, "int64")
     loss = nn.losses.cross_entropy(task.model(xs), ys)

@@ -28,11 +28,15 @@ def learning_curves(runs: dict[str, list[History]], source: str, path: Path) -> 
             ax.plot(epochs, np.median(values, axis=0), color=colour, lw=2, label=label)
     axes[0].set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
     # The first epochs are far below: the scale begins where the slower net is after the second.
-    low = min(100 * np.median([h.metrics[min(1, len(h.metrics) - 1)] for h in r]) for r in runs.values())
+    low = min(
+        100 * np.median([h.metrics[min(1, len(h.metrics) - 1)] for h in r]) for r in runs.values()
+    )
     axes[1].set(title="Test accuracy", xlabel="epoch", ylabel="right answers (%)")
     axes[1].set_ylim(max(0, min(low - 2, 94)), 100)
     axes[1].axhline(97, color="#777777", lw=0.8, ls="--")
-    axes[1].annotate("97 %", (1, 97), (2, 2), textcoords="offset points", color="#555555", fontsize=9)
+    axes[1].annotate(
+        "97 %", (1, 97), (2, 2), textcoords="offset points", color="#555555", fontsize=9
+    )
     for ax in axes:
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)

@@ -26,7 +26,7 @@ def mlp(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
 
 
 def convnet(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
-    """Return two convolutions of 3 x 3 with ReLU, the second in steps of 2, pooling, a dense layer."""
+    """Return two 3 x 3 convolutions with ReLU (the second of stride 2), pooling, a dense layer."""
     return nn.Sequential(
         nn.Conv2D(1, 16, 3, sg.relu, padding=1, rng=rng, dtype=dtype),
         nn.Conv2D(16, 32, 3, sg.relu, padding=1, stride=2, rng=rng, dtype=dtype),

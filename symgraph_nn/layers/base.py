@@ -21,7 +21,7 @@ class Layer:
         self._layers: dict[str, Layer] = {}
 
     def __call__(self, x: Any, train: bool = False) -> sg.Variable:
-        """Return the output for the input x; `train` tells layers that act otherwise in training."""
+        """Return the output for x; `train` is for layers that act otherwise in training."""
         raise NotImplementedError
 
     def add_param(self, name: str, value: np.ndarray) -> sg.SharedVariable:

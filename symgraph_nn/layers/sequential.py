@@ -30,5 +30,7 @@ class Sequential(Layer):
         return sg.as_tensor(x)
 
     def __repr__(self) -> str:
-        names = [repr(s) if isinstance(s, Layer) else getattr(s, "__name__", "f") for s in self.steps]
+        names = [
+            repr(s) if isinstance(s, Layer) else getattr(s, "__name__", "f") for s in self.steps
+        ]
         return f"Sequential({', '.join(names)})"

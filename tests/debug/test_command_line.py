@@ -82,7 +82,9 @@ def test_dev_has_help_everywhere(arguments: list[str]) -> None:
 
 
 def test_dev_refuses_unknown_verbs() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "dev"), "dance"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "dev"), "dance"], capture_output=True, text=True
+    )
     assert done.returncode == 2
 
 

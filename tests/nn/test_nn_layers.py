@@ -19,7 +19,9 @@ def test_dense_computes_affine_map(rng: np.random.Generator) -> None:
     layer.b.set_value(rng.standard_normal(4))
     x, a = sg.dmatrix("x"), rng.standard_normal((5, 3))
     got = sg.function([x], layer(x))(a)
-    np.testing.assert_allclose(got, np.tanh(a @ layer.W.get_value() + layer.b.get_value()), rtol=1e-12)
+    np.testing.assert_allclose(
+        got, np.tanh(a @ layer.W.get_value() + layer.b.get_value()), rtol=1e-12
+    )
 
 
 def test_dense_without_bias_has_one_parameter(rng: np.random.Generator) -> None:
@@ -90,7 +92,9 @@ def test_sequential_rejects_what_is_no_function() -> None:
 
 def test_summary_counts_parameters_and_flops(rng: np.random.Generator) -> None:
     model = nn.Sequential(
-        nn.Conv2D(1, 4, 3, sg.relu, padding="same", rng=rng), nn.Flatten(), nn.Dense(64, 10, rng=rng)
+        nn.Conv2D(1, 4, 3, sg.relu, padding="same", rng=rng),
+        nn.Flatten(),
+        nn.Dense(64, 10, rng=rng),
     )
     lines = nn.summary(model, (2, 1, 4, 4)).splitlines()
     assert lines[3].split()[-2:] == ["40", f"{2 * 2 * 4 * 16 * 9:,}"]
@@ -106,7 +110,9 @@ def test_summary_counts_parameters_and_flops(rng: np.random.Generator) -> None:
         (nn.init.he_normal, 2 / 300),
     ],
 )
-def test_initial_variance(make: nn.init.Initializer, scale: float, rng: np.random.Generator) -> None:
+def test_initial_variance(
+    make: nn.init.Initializer, scale: float, rng: np.random.Generator
+) -> None:
     values = make(rng, (300, 200), None)
     assert values.dtype == "float32"
     assert values.var() == pytest.approx(scale, rel=0.02)

@@ -115,7 +115,9 @@ def test_fit_reports_loss_and_metrics(capsys: pytest.CaptureFixture[str]) -> Non
         seen.extend(x.tolist())
         return float(len(seen))
 
-    h = nn.fit(step, (np.arange(4),), epochs=2, batch=2, evaluate=lambda: len(seen) / 8, progress=True)
+    h = nn.fit(
+        step, (np.arange(4),), epochs=2, batch=2, evaluate=lambda: len(seen) / 8, progress=True
+    )
     assert (h.loss, h.metrics, len(h.step_seconds)) == ([3.0, 7.0], [0.5, 1.0], 4)
     assert "training" in capsys.readouterr().err
 

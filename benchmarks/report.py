@@ -1,0 +1,248 @@
+"""Tables and a chart from a result file."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import MODULES, OURS
+from benchmarks.results import Change, Results
+
+TITLES = {
+    "call": "Call overhead",
+    "chain": "Fused elementwise chains",
+    "rows": "Softmax, layer norm, log-sum-exp of rows",
+    "reduce": "Reductions",
+    "move": "Data movement",
+    "matmul": "Matrix products",
+    "train": "Training steps",
+    "hvp": "Hessian-vector products",
+    "compile": "From definition to the first result, fresh process",
+}
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS = {
+    "torch": "#E69F00",
+    "torch.compile": "#D55E00",
+    "jax": "#0072B2",
+    "pytensor": "#009E73",
+    "numpy": "#999999",
+}
+Line = dict[str, Any]
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits and a unit."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{_digits(seconds / scale)} {unit}"
+    return f"{_digits(seconds * 1e9)} ns"
+
+
+def _digits(value: float) -> str:
+    places = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{places}f}"
+
+
+def best_peer(line: Line) -> tuple[str, float] | None:
+    """Return the fastest other library of a line with its median."""
+    times = {
+        p: c["median"] for p, c in line["cells"].items() if p != OURS and good(c)
+    }
+    if not times:
+        return None
+    name = min(times, key=lambda p: times[p])
+    return name, times[name]
+
+
+def good(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell holds the time of a right result."""
+    return "median" in cell and "wrong" not in cell
+
+
+def advantage(line: Line) -> float | None:
+    """Return best peer's time / our time: above 1 we are first."""
+    peer, mine = best_peer(line), line["cells"].get(OURS, {})
+    return peer[1] / mine["median"] if peer and good(mine) else None
+
+
+def columns(results: Results) -> list[str]:
+    """Return the libraries that have any cell, in the usual order."""
+    seen = {p for line in results["rows"] for p in line["cells"]}
+    return [p for p in MODULES if p in seen]
+
+
+def markdown(results: Results) -> str:
+    """Return the tables of a result file, one per group and thread count."""
+    parts = [header(results)]
+    keys = dict.fromkeys((li["row"].split(".")[0], li["threads"]) for li in results["rows"])
+    order = list(TITLES)
+    for group, threads in sorted(keys, key=lambda k: (order.index(k[0]), k[1])):
+        lines = [
+            li
+            for li in results["rows"]
+            if li["row"].split(".")[0] == group and li["threads"] == threads
+        ]
+        plural = "thread" if threads == 1 else "threads"
+        parts.append(f"## {TITLES[group]}, {threads} {plural}\n\n" + "\n".join(table(lines)))
+        if group == "compile":
+            parts.append(imports(lines))
+    parts.append(notes(results))
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def header(results: Results) -> str:
+    """Return what was measured, where and when."""
+    machine, load = results["machine"], results["load"]
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    return (
+        f"Measured {results['started']} to {results['finished']} on {machine['cpu']}, "
+        f"{machine['cores']} cores ({', '.join(machine['vectors'])}), {machine['system']}, "
+        f"source {machine['revision']}. Versions: {versions}. "
+        f"Load average {load[0]:.1f} before, {load[1]:.1f} after; "
+        f"{results['settings']['repeat']} rounds."
+    )
+
+
+def table(lines: list[Line]) -> Iterator[str]:
+    """Yield the lines of one Markdown table."""
+    peers = [p for p in MODULES if any(p in li["cells"] for li in lines)]
+    yield f"| row | {' | '.join(peers)} | best peer / symgraph |"
+    yield "|---" * (len(peers) + 2) + "|"
+    for line in lines:
+        times = [c["median"] for c in line["cells"].values() if good(c)]
+        best = min(times, default=0.0)
+        cells = [cell_text(line["cells"].get(p), best) for p in peers]
+        ratio = advantage(line)
+        peer = best_peer(line)
+        verdict = f"{ratio:.2f} ({peer[0]})" if ratio and peer else "-"
+        verdict = f"**{verdict}**" if ratio and ratio < 1 else verdict
+        yield f"| {line['row']} | {' | '.join(cells)} | {verdict} |"
+
+
+def cell_text(cell: dict[str, Any] | None, best: float) -> str:
+    """Write a cell: median and half the quartile range in per cent; ~ where mostly disturbed."""
+    if cell is None:
+        return "-"
+    if "median" not in cell:
+        return "failed"
+    spread = (cell["q3"] - cell["q1"]) / 2 / cell["median"]
+    text = duration(cell["median"])
+    text = f"**{text}**" if good(cell) and cell["median"] == best else text
+    text += f" ±{100 * spread:.0f}%" if cell["n"] > 1 else " (once)"
+    text += " ~" if cell.get("disturbed", 0) > 0.5 else ""
+    return text + (" wrong" if "wrong" in cell else "")
+
+
+def imports(lines: list[Line]) -> str:
+    """Return the imports that the start rows do not include."""
+    found: dict[str, list[float]] = {}
+    for line in lines:
+        for peer, cell in line["cells"].items():
+            if "import_s" in cell:
+                kept = found.setdefault(peer, [math.inf, math.inf])
+                found[peer] = [min(kept[0], cell["import_s"]), min(kept[1], cell["llvm_s"])]
+    texts = [
+        f"{p} {duration(v[0])}" + (f" (LLVM's own {duration(v[1])})" if p == OURS else "")
+        for p, v in found.items()
+    ]
+    return f"Imports, which are not in these figures (least of all processes): {', '.join(texts)}."
+
+
+def notes(results: Results) -> str:
+    """Return what failed or came out wrong, and where the machine was busy."""
+    found = []
+    for line in results["rows"]:
+        where = f"{line['row']}, {line['threads']} threads"
+        for peer, cell in line["cells"].items():
+            for problem in ("failed", "wrong"):
+                if problem in cell:
+                    found.append(f"- {where}, {peer}: {' '.join(str(cell[problem]).split())}")
+    busy = [
+        f"{li['row']} ({li['threads']})"
+        for li in results["rows"]
+        if any(c.get("disturbed", 0) > 0.5 for c in li["cells"].values())
+    ]
+    if busy:
+        found.append(f"- disturbed by other work (`~`): {', '.join(busy)}")
+    return "## Notes\n\n" + "\n".join(found) if found else ""
+
+
+def summary(results: Results) -> str:
+    """Return a short table: our time, the best peer, and the ratio of every row."""
+    width = max((len(li["row"]) for li in results["rows"]), default=3)
+    texts = [f"{'row':{width}}  thr  {OURS:>18}  {'best peer':>28}  ratio"]
+    for line in results["rows"]:
+        mine, peer, ratio = line["cells"].get(OURS, {}), best_peer(line), advantage(line)
+        left = cell_text(mine or None, -1.0)
+        right = f"{duration(peer[1])} {peer[0]}" if peer else "-"
+        texts.append(
+            f"{line['row']:{width}}  {line['threads']:>3}  {left:>18}  {right:>28}  "
+            + (f"{ratio:5.2f}" if ratio else "    -")
+        )
+    return "\n".join(texts)
+
+
+def changes_table(changes: list[Change]) -> str:
+    """Return the comparison of two files, the worst first."""
+    ordered = sorted(changes, key=lambda c: -c.ratio)
+    width = max((len(c.row) for c in ordered), default=3)
+    lines = [f"{'row':{width}}  thr  {'base':>9}  {'new':>9}  new/base"]
+    for c in ordered:
+        times = f"{duration(c.old):>9}  {duration(c.new):>9}"
+        lines.append(f"{c.row:{width}}  {c.threads:>3}  {times}  {c.ratio:8.2f}  {c.verdict}".rstrip())
+    return "\n".join(lines)
+
+
+def _pyplot() -> Any:
+    matplotlib = importlib.import_module("matplotlib")
+    matplotlib.use("Agg")
+    return importlib.import_module("matplotlib.pyplot")
+
+
+def chart(results: Results, path: Path) -> None:
+    """Draw, for each row, how much longer the peers take than symgraph; one panel per threads."""
+    plt = _pyplot()
+    counts = sorted({li["threads"] for li in results["rows"] if not li["row"].startswith("compile")})
+    panels = [[li for li in results["rows"] if li["threads"] == c] for c in counts]
+    if not panels:
+        panels, counts = [list(results["rows"])], [2]
+    height = 1.8 + 0.42 * max(len(p) for p in panels)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(7.5 * len(panels), height), squeeze=False, layout="constrained"
+    )
+    for axis, lines, count in zip(axes[0], panels, counts, strict=True):
+        draw_panel(axis, lines, [p for p in columns(results) if p != OURS])
+        axis.set_title(f"{count} thread{'s' if count > 1 else ''}")
+    handles, labels = axes[0][-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"Time of other libraries / time of symgraph ({results['started'][:10]})")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_panel(axis: Any, lines: list[Line], peers: list[str]) -> None:
+    """Draw grouped bars from 1, to the right where symgraph is faster."""
+    shown = [li for li in lines if good(li["cells"].get(OURS, {}))]
+    thick = 0.8 / max(1, len(peers))
+    for k, peer in enumerate(peers):
+        places, ratios = [], []
+        for row, line in enumerate(shown):
+            cell = line["cells"].get(peer, {})
+            if good(cell):
+                places.append(row + (k - (len(peers) - 1) / 2) * thick)
+                ratios.append(cell["median"] / line["cells"][OURS]["median"])
+        widths = [r - 1 for r in ratios]
+        axis.barh(places, widths, thick, left=1, color=COLOURS.get(peer, "k"), label=peer)
+    axis.set_xscale("log")
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_yticks(range(len(shown)), [li["row"] for li in shown])
+    axis.set_ylim(len(shown) - 0.5, -0.5)
+    axis.set_xlabel("left: the other is faster     1 = equal     right: symgraph is faster")
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    for row in range(1, len(shown)):
+        same = shown[row]["row"].split(".")[0] == shown[row - 1]["row"].split(".")[0]
+        axis.axhline(row - 0.5, color="black", linewidth=0.2 if same else 0.8)

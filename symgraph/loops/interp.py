@@ -1,0 +1,192 @@
+"""Run a loop program with NumPy: slow, simple, and independent of code generation.
+
+Each loop variable becomes an array axis, a load a fancy index, a reduction a NumPy reduction. What the
+native code of a program must compute is what this computes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.loops.evaluate import evaluate
+from symgraph.loops.grammar import (
+    MATH,
+    MATH2,
+    Axis,
+    Buffer,
+    Check,
+    Expr,
+    LibraryCall,
+    Nest,
+    Program,
+    Store,
+    walk,
+)
+
+COMBINE: dict[str, Any] = {
+    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
+    "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
+}  # fmt: skip
+RUNNING: dict[str, Any] = {"sum": np.cumsum, "prod": np.cumprod}
+
+
+def _vector(f: Any) -> Any:
+    wide = np.vectorize(f, otypes=[np.float64])
+    return lambda x: wide(x.astype(np.float64)) if x.size else x.astype(np.float64)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+FUNCTIONS: dict[str, Any] = {
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh, "erf": _vector(math.erf), "erfc": _vector(math.erfc),
+    "sigmoid": _sigmoid, "softplus": lambda x: np.logaddexp(x, np.zeros((), x.dtype)),
+    "pow": np.power, "atan2": np.arctan2,
+}  # fmt: skip
+
+
+class ProgramError(Exception):
+    """A check of the program failed; `code` says which."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"check {code} failed")
+        self.code = code
+
+
+def run_program(
+    program: Program, data: Mapping[Buffer, np.ndarray], aliases: Mapping[Buffer, Buffer]
+) -> dict[Buffer, np.ndarray]:
+    """Run all statements on flat arrays and return every buffer's final content.
+
+    `data` holds inputs, shared variables and constants; `aliases` are temporaries that live in
+    another buffer. Sizes must be numbers. Raises `ProgramError` where a check fails, `IndexError`
+    where a statement reads outside of a buffer.
+    """
+    memory = {b: np.array(a).ravel() for b, a in data.items()}
+    for statement in program.statements:
+        if isinstance(statement, Nest):
+            _nest(statement, memory, aliases)
+        elif isinstance(statement, Check):
+            axes = list(statement.axes) + _inner(statement.condition)
+            if _value(statement.condition, axes, memory, aliases).any():
+                raise ProgramError(statement.code)
+        else:
+            _product(statement, memory, aliases)
+    return memory
+
+
+def _inner(root: Expr) -> list[Axis]:
+    """Return the axes that reductions below `root` bind, each once."""
+    found: dict[Axis, None] = {}
+    for e in walk([root]):
+        if e.op == "reduce":
+            found.update(dict.fromkeys(e.data[1]))
+    return list(found)
+
+
+def _place(buffer: Buffer, memory: dict[Buffer, np.ndarray], aliases: Any) -> np.ndarray:
+    buffer = aliases.get(buffer, buffer)
+    if buffer not in memory:
+        size = buffer.size
+        assert isinstance(size, int)
+        memory[buffer] = np.zeros(size, buffer.dtype.numpy)
+    return memory[buffer]
+
+
+def _nest(nest: Nest, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
+    pending = []
+    for t in nest.stores:
+        axes = list(nest.axes) + [a for a in _inner(t.value) if a not in nest.axes]
+        shape = tuple(a.extent if k < len(nest.axes) else 1 for k, a in enumerate(axes))
+        value = np.broadcast_to(_value(t.value, axes, memory, aliases), shape)
+        address = np.broadcast_to(_value(t.address, axes, memory, aliases), shape)
+        if nest.scan:
+            with np.errstate(all="ignore"):
+                value = RUNNING[nest.scan](value, axis=len(nest.axes) - 1, dtype=value.dtype)
+        pending.append((t, address.ravel(), value.ravel()))
+    for t, address, value in pending:
+        _write(t, address, value, _place(t.buffer, memory, aliases))
+
+
+def _write(t: Store, address: np.ndarray, value: np.ndarray, target: np.ndarray) -> None:
+    value = value.astype(target.dtype, copy=False)
+    if t.accumulate:
+        np.add.at(target, address, value)
+    else:
+        target[address] = value
+
+
+def _value(
+    root: Expr, axes: Sequence[Axis], memory: dict[Buffer, np.ndarray], aliases: Any
+) -> np.ndarray:
+    """Return an array with one dimension per axis (length 1 where it does not depend on it)."""
+    rank = len(axes)
+    env: dict[Expr, np.ndarray] = {}
+    with np.errstate(all="ignore"):
+        for e in walk([root]):
+            env[e] = _one(e, env, axes, rank, memory, aliases)
+    value = env[root]
+    return value.reshape(value.shape or (1,) * rank)
+
+
+def _one(e: Expr, env: Any, axes: Any, rank: int, memory: Any, aliases: Any) -> np.ndarray:
+    if e.op == "axis":
+        place = list(axes).index(e.data)
+        shape = [e.data.extent if k == place else 1 for k in range(rank)]
+        return np.arange(e.data.extent, dtype=np.int64).reshape(shape)
+    if e.op == "load":
+        return _load(e, env, _place(e.data, memory, aliases))
+    if e.op == "reduce":
+        kind, bound = e.data
+        places = tuple(list(axes).index(a) for a in bound)
+        value = env[e.args[0]]
+        value = value.reshape(value.shape or (1,) * rank)
+        shape = tuple(axes[k].extent if k in places else n for k, n in enumerate(value.shape))
+        result = COMBINE[kind](np.broadcast_to(value, shape), axis=places, keepdims=True)
+        return np.asarray(result).astype(e.dtype.numpy)
+    if e.op in ("ifloordiv", "imod"):
+        f = np.floor_divide if e.op == "ifloordiv" else np.mod
+        return np.asarray(f(env[e.args[0]], e.data))
+    if e.op == "as_index":
+        return np.asarray(env[e.args[0]].astype(np.int64))
+    if e.op in MATH or e.op in MATH2:
+        f = FUNCTIONS.get(e.op) or getattr(np, e.op)
+        return np.asarray(f(*(env[a] for a in e.args))).astype(e.dtype.numpy)
+    return evaluate(e, env)
+
+
+def _load(e: Expr, env: Mapping[Expr, np.ndarray], flat: np.ndarray) -> np.ndarray:
+    address = env[e.args[0]]
+    inside = (address >= 0) & (address < flat.size)
+    wanted = env[e.args[1]] if len(e.args) > 1 else np.True_
+    if (wanted & ~inside).any():
+        raise IndexError(f"{e!r} reads outside of {flat.size} elements")
+    if not flat.size:
+        return np.zeros(np.broadcast_shapes(np.shape(wanted), address.shape), flat.dtype)
+    value = flat[np.where(inside & wanted, address, 0)]
+    return np.asarray(np.where(wanted, value, np.zeros((), flat.dtype)))
+
+
+def _product(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
+    (*batch, m, n, k), left, right = call.params
+    a, b = (
+        _strided(_place(buffer, memory, aliases), (*batch, *shape), operand)
+        for buffer, shape, operand in zip(
+            call.inputs, ((m, k), (k, n)), (left, right), strict=True
+        )
+    )
+    with np.errstate(all="ignore"):
+        _place(call.outputs[0], memory, aliases)[:] = np.matmul(a, b).ravel()
+
+
+def _strided(flat: np.ndarray, shape: tuple[Any, ...], operand: Any) -> np.ndarray:
+    offset, outer, row, column = operand
+    steps = tuple(s * flat.itemsize for s in (*outer, row, column))
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps)

@@ -1,0 +1,95 @@
+"""Check that a loop program is well formed; run after each pass where `config.verify` is set."""
+
+from __future__ import annotations
+
+from symgraph.core.dtype import BOOL
+from symgraph.core.errors import VerifyError
+from symgraph.loops.grammar import (
+    ARITHMETIC,
+    BITWISE,
+    COMPARE,
+    INDEX,
+    Check,
+    Expr,
+    LibraryCall,
+    Nest,
+    Program,
+    walk,
+)
+from symgraph.loops.storage import reads, writes
+
+_SAME = ARITHMETIC | BITWISE | COMPARE | {"fma"}
+
+
+def verify_program(program: Program, stage: str) -> None:
+    """Raise VerifyError naming the stage, the statement and what is wrong with it.
+
+    Checked: operands' dtypes, conditions that are bool, addresses that are indices, axes bound by
+    the nest or by one reduction, temporaries written before they are read, addresses inside of
+    their buffers where bounds are known.
+    """
+    written = {b for s in program.statements for b in writes(s) if b.kind != "temporary"}
+    done = set(written)
+    for k, statement in enumerate(program.statements):
+        try:
+            for buffer in reads(statement):
+                if buffer.kind == "temporary" and buffer not in done:
+                    raise VerifyError(f"reads {buffer} before anything was stored there")
+            if isinstance(statement, Nest):
+                _nest(program, statement)
+            elif isinstance(statement, Check):
+                bound = sum(a.bit for a in statement.axes)
+                _tree(statement.condition, bound)
+            elif isinstance(statement, LibraryCall):
+                _call(statement)
+        except VerifyError as error:
+            raise VerifyError(f"after {stage}, statement {k}: {error}") from None
+        done.update(writes(statement))
+
+
+def _nest(program: Program, nest: Nest) -> None:
+    bound = 0
+    for axis in nest.axes:
+        if bound & axis.bit:
+            raise VerifyError(f"loop {axis} occurs twice")
+        bound |= axis.bit
+    for t in nest.stores:
+        if t.value.dtype is not t.buffer.dtype and not nest.scan:
+            raise VerifyError(f"stores {t.value.dtype} into {t.buffer} of {t.buffer.dtype}")
+        if (t.value.free | t.address.free) & ~bound:
+            raise VerifyError(f"the value of {t.buffer} depends on loops that are not there")
+        _inside(program, t.address, t.buffer.size, f"the store to {t.buffer}")
+        _tree(t.value, bound)
+
+
+def _tree(root: Expr, bound: int) -> None:
+    for e in walk([root]):
+        if e.op in _SAME and len({a.dtype for a in e.args}) > 1:
+            raise VerifyError(f"operands of {e.op} differ in dtype: {e!r}")
+        if e.op == "select" and (e.args[0].dtype is not BOOL or e.args[1].dtype is not e.args[2].dtype):
+            raise VerifyError(f"ill-typed select: {e!r}")
+        if e.op == "load":
+            if e.args[0].dtype is not INDEX:
+                raise VerifyError(f"the address of {e!r} is no index")
+            if len(e.args) == 1:
+                _inside(None, e.args[0], e.data.size, repr(e))
+        if e.op == "reduce":
+            axes = 0
+            for axis in e.data[1]:
+                if axes & axis.bit or bound & axis.bit:
+                    raise VerifyError(f"{axis} is bound twice in {e!r}")
+                axes |= axis.bit
+
+
+def _inside(program: Program | None, address: Expr, size: object, what: str) -> None:
+    low, high = address.builder.bounds(address)
+    if isinstance(low, int) and low < 0:
+        raise VerifyError(f"{what} may reach address {low}")
+    if isinstance(high, int) and isinstance(size, int) and size and high >= size:
+        raise VerifyError(f"{what} may reach address {high} of {size}")
+
+
+def _call(call: LibraryCall) -> None:
+    dtypes = {b.dtype for b in (*call.inputs, *call.outputs)}
+    if len(dtypes) != 1:
+        raise VerifyError(f"{call.name} on different dtypes: {dtypes}")
