@@ -47,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="the rows there are")
     listing.set_defaults(action=list_rows)
-    running = verbs.add_parser("run", help="measure rows: names, groups or patterns; all by default")
+    running = verbs.add_parser("run", help="measure rows; all by default")
     add_run_options(running)
     running.set_defaults(action=run)
-    comparing = verbs.add_parser("compare", help="exit 1 where NEW is slower than BASE beyond noise")
+    comparing = verbs.add_parser("compare", help="exit 1 where NEW is slower than BASE")
     comparing.add_argument("base", type=Path, metavar="BASE")
     comparing.add_argument("new", type=Path, metavar="NEW")
     comparing.set_defaults(action=compare)
@@ -65,8 +65,10 @@ def parser() -> argparse.ArgumentParser:
 
 def add_run_options(running: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
-    running.add_argument("names", nargs="*", help="for example: call chain.1e5 'matmul.*'")
-    running.add_argument("--against", help="libraries, separated by commas; 'none' for symgraph alone")
+    running.add_argument(
+        "names", nargs="*", help="names, groups or patterns: call chain.1e5 'matmul.*'"
+    )
+    running.add_argument("--against", help="libraries, separated by commas; none: symgraph alone")
     running.add_argument("--threads", default="1,2", help="thread counts (default 1,2)")
     running.add_argument("--repeat", type=int, default=7, help="rounds (default 7)")
     running.add_argument("--quick", action="store_true", help="3 short rounds on one thread")

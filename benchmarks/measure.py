@@ -273,7 +273,7 @@ def machine() -> dict[str, Any]:
     )
     return {
         "cpu": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
         "vectors": [f for f in ("avx2", "fma", "avx512f") if f in flags],
         "system": platform.platform(terse=True),
         "revision": git.stdout.strip(),

@@ -48,9 +48,7 @@ def _digits(value: float) -> str:
 
 def best_peer(line: Line) -> tuple[str, float] | None:
     """Return the fastest other library of a line with its median."""
-    times = {
-        p: c["median"] for p, c in line["cells"].items() if p != OURS and good(c)
-    }
+    times = {p: c["median"] for p, c in line["cells"].items() if p != OURS and good(c)}
     if not times:
         return None
     name = min(times, key=lambda p: times[p])
@@ -192,7 +190,8 @@ def changes_table(changes: list[Change]) -> str:
     lines = [f"{'row':{width}}  thr  {'base':>9}  {'new':>9}  new/base"]
     for c in ordered:
         times = f"{duration(c.old):>9}  {duration(c.new):>9}"
-        lines.append(f"{c.row:{width}}  {c.threads:>3}  {times}  {c.ratio:8.2f}  {c.verdict}".rstrip())
+        text = f"{c.row:{width}}  {c.threads:>3}  {times}  {c.ratio:8.2f}  {c.verdict}"
+        lines.append(text.rstrip())
     return "\n".join(lines)
 
 
@@ -205,10 +204,8 @@ def _pyplot() -> Any:
 def chart(results: Results, path: Path) -> None:
     """Draw, for each row, how much longer the peers take than symgraph; one panel per threads."""
     plt = _pyplot()
-    counts = sorted({li["threads"] for li in results["rows"] if not li["row"].startswith("compile")})
+    counts = sorted({li["threads"] for li in results["rows"]})
     panels = [[li for li in results["rows"] if li["threads"] == c] for c in counts]
-    if not panels:
-        panels, counts = [list(results["rows"])], [2]
     height = 1.8 + 0.42 * max(len(p) for p in panels)
     figure, axes = plt.subplots(
         1, len(panels), figsize=(7.5 * len(panels), height), squeeze=False, layout="constrained"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Layer = tuple[str | int, ...]  # ("fc", width) | ("conv", channels, kernel, padding) | ("pool", size)
+# ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
+Layer = tuple[str | int, ...]
 RATE = 0.01  # step size of SGD
 
 
@@ -66,7 +67,7 @@ CHAIN = "log1p(exp(-tanh(x*y + 1)**2))*x - y*0.5"
 
 
 def _same(kind: str, text: str, **variants: tuple[tuple[int, ...], ...]) -> list[Row]:
-    return [Row(f"{name.replace('__', '.')}", kind, text, shapes) for name, shapes in variants.items()]
+    return [Row(k.replace("__", "."), kind, text, shapes) for k, shapes in variants.items()]
 
 
 def _starts() -> list[Row]:
@@ -75,7 +76,13 @@ def _starts() -> list[Row]:
     for start in ("cold", "warm"):
         note = "empty cache" if start == "cold" else "cache filled by an earlier process"
         found += [
-            Row(f"compile.tanh_sum.{start}", "tanh_sum", f"tanh(x*y+1).sum(), {note}", pair, start=start),
+            Row(
+                f"compile.tanh_sum.{start}",
+                "tanh_sum",
+                f"tanh(x*y+1).sum(), {note}",
+                pair,
+                start=start,
+            ),
             Row(
                 f"compile.second.{start}",
                 "second_sum",
@@ -109,16 +116,15 @@ def _starts() -> list[Row]:
 def _nets() -> list[Row]:
     small, large = dense(64, 64, 10), dense(500, 500, 10)
     step, hvp = "SGD step, cross-entropy, ", "Hessian-vector product, tanh, cross-entropy, "
-    found = [
+    return [
         Row("train.mlp_small_b1", "train", step + "32-64-64-10, batch 1", (), small, 1, (32,)),
         Row("train.mlp_small_b32", "train", step + "32-64-64-10, batch 32", (), small, 32, (32,)),
         Row("train.mlp_b128", "train", step + "784-500-500-10, batch 128", (), large, 128, (784,)),
-        Row("train.lenet_b32", "train", step + "LeNet, 28x28, batch 32", (), LENET, 32, (1, 28, 28)),
+        Row("train.lenet_b32", "train", step + "LeNet, batch 32", (), LENET, 32, (1, 28, 28)),
         Row("train.digits_b32", "train", step + "2 conv, 8x8, batch 32", (), DIGITS, 32, (1, 8, 8)),
         Row("hvp.mlp_small_b32", "hvp", hvp + "32-64-64-10, batch 32", (), small, 32, (32,)),
         Row("hvp.mlp_b128", "hvp", hvp + "784-500-500-10, batch 128", (), large, 128, (784,)),
     ]
-    return found
 
 
 def _all() -> list[Row]:
@@ -130,7 +136,12 @@ def _all() -> list[Row]:
             f"ten operations: {CHAIN}",
             **{f"chain.1e{k}": ((10**k,), (10**k,)) for k in (3, 5, 7)},
         ),
-        *_same("softmax", "softmax of rows", rows__softmax_1024=(wide,), rows__softmax_4096=(TALL,)),
+        *_same(
+            "softmax",
+            "softmax of rows",
+            rows__softmax_1024=(wide,),
+            rows__softmax_4096=(TALL,),
+        ),
         *_same(
             "layernorm",
             "(x - mean)/sqrt(var + 1e-5)*g + b of rows",

@@ -7,6 +7,7 @@ Between its turns a worker is stopped (SIGSTOP): threads that spin after their w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -89,7 +90,7 @@ class Worker:
 
     def __init__(self, peer: str, threads: int, python: str, caches: Path) -> None:
         self.peer = peer
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._process = subprocess.Popen(
             command(python, peer, threads),
             stdin=subprocess.PIPE,
@@ -142,10 +143,8 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
         self._log.close()
 
 

@@ -46,7 +46,7 @@ EXPRESSIONS = {
     "argmax_ax1": lambda x: x.argmax(1),
     "var_ax1": lambda x: x.var(1),
     "outer_add": lambda x, y: x[:, None] + y,
-    "matmul": lambda x, y: pt.matmul(x, y),
+    "matmul": pt.matmul,
     "bias_relu": lambda x, w, b: pt.maximum(x @ w + b, 0),
     "tanh_sum": lambda x, y: pt.tanh(x * y + 1).sum(),
     "second_sum": lambda x, y: pt.tanh(x - y * 2).sum(),
@@ -75,9 +75,7 @@ def train(row: Row, data: Data) -> Program:
     updates = [(p, p - np.float32(RATE) * g) for p, g in steps]
     f = pytensor.function([x, t], loss, updates=updates, trust_input=True)
     names = {"f": f, "x": data.inputs[0], "t": data.labels}
-    return Program(
-        "f(x, t)", names, lambda: [f(data.inputs[0], data.labels) for _ in range(STEPS)]
-    )
+    return Program("f(x, t)", names, lambda: [f(data.inputs[0], data.labels) for _ in range(STEPS)])
 
 
 def hvp(row: Row, data: Data) -> Program:
@@ -98,7 +96,8 @@ def build(row: Row, data: Data) -> Program | None:
         return {"train": train, "hvp": hvp}[row.kind](row, data) if dense else None
     if row.kind not in EXPRESSIONS:
         return None
-    inputs = [pt.TensorType("float32", (None,) * a.ndim)(f"x{i}") for i, a in enumerate(data.inputs)]
+    types = [pt.TensorType("float32", (None,) * a.ndim) for a in data.inputs]
+    inputs = [t(f"x{i}") for i, t in enumerate(types)]
     outputs = EXPRESSIONS[row.kind](*inputs)
     f = pytensor.function([In(i, borrow=True) for i in inputs], outputs, trust_input=True)
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}

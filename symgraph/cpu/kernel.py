@@ -29,6 +29,7 @@ from symgraph.cpu.text import (
     vector_type,
 )
 from symgraph.cpu.vecmath import EXPANSIONS
+from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.dims.dim import Dim, provably_le
 from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, Nest, Size, Store, walk
 from symgraph.loops.schedule import (
@@ -42,6 +43,7 @@ from symgraph.loops.schedule import (
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
 BLOCK_TURNS = 64  # turns of a float32 sum before its lanes are added to the float64 total
+BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 FULL_UNROLL = 4  # loops this short become straight code
 
@@ -649,9 +651,49 @@ class KernelEmitter:
         if op in ("affine", "axis", "ifloordiv", "imod", "as_index"):
             return self._index(e, scope, lanes)
         if (op in MATH or op in MATH2) and e.dtype.is_float:
-            return self.value(EXPANSIONS[op](e.builder, *e.args), scope)
+            expansion = EXPANSIONS[op](e.builder, *e.args)
+            if op in BRANCHED:
+                self._branch_rare(expansion, scope, lanes)
+            return self.value(expansion, scope)
         args = [self.splatted(a, scope) if lanes > 1 else self.value(a, scope) for a in e.args]
         return self._operation(e, scope, lanes, args)
+
+    def _branch_rare(self, expansion: Expr, scope: Scope, lanes: int) -> None:
+        """Compute what only huge arguments need behind a branch that is taken if any lane has one."""
+        group, rare = rare_side(expansion)
+        if not group or group[0] in scope.env:
+            return
+        inside = set(rare)
+        condition = self.value(group[0].args[0], scope)
+        near = [self._wide(e.args[1], scope, lanes) for e in group]
+        for x in dict.fromkeys(a for e in rare for a in e.args if a not in inside):
+            self._wide(x, scope, lanes)
+        if lanes > 1:
+            bits = self._new(scope, f"bitcast <{lanes} x i1> {condition} to i{lanes}")
+            usual = self._new(scope, f"icmp eq i{lanes} {bits}, -1")
+        else:
+            usual = condition
+        head, exit_ = self._label("rare"), self._label("usual")
+        inner = Scope(scope, head, scope.bits, scope.vector)
+        for e in rare:
+            args = [
+                inner.env[a] if a in inside else self._wide(a, scope, lanes) for a in e.args
+            ]
+            inner.env[e] = self._operation(e, inner, lanes, args)
+        mixed = []
+        for e, usual_value in zip(group, near, strict=True):
+            t, c = vector_type(register_type(e.dtype), lanes), vector_type("i1", lanes)
+            far = inner.env[e.args[2]]
+            mixed.append(self._new(inner, f"select {c} {condition}, {t} {usual_value}, {t} {far}"))
+        before = scope.label
+        scope.lines.append(f"  br i1 {usual}, label %{exit_}, label %{head}")
+        scope.lines.extend([f"{head}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
+        scope.label = exit_
+        for e, usual_value, other in zip(group, near, mixed, strict=True):
+            t = vector_type(register_type(e.dtype), lanes)
+            scope.env[e] = self._new(
+                scope, f"phi {t} [ {usual_value}, %{before} ], [ {other}, %{head} ]"
+            )
 
     def _operation(self, e: Expr, scope: Scope, lanes: int, args: list[str]) -> str:
         op = e.op

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m symgraph_nn.demo",
-        description="Train an MLP and a convolutional net on real digits; show the compiler's work.",
+        description="Train an MLP and a convolutional net on real digits; show what is compiled.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--torch", action="store_true", help="fail where torch is not installed")
@@ -131,8 +131,8 @@ def _train(
         )
         histories.append(history)
         print(
-            f"  seed {seed}: loss {history.loss[0]:.3f} -> {history.loss[-1]:.4f} in {epochs} epochs "
-            f"({sum(history.seconds):.2f} s), test accuracy {100 * history.metrics[-1]:.2f} %",
+            f"  seed {seed}: loss {history.loss[0]:.3f} -> {history.loss[-1]:.4f} in {epochs} "
+            f"epochs ({sum(history.seconds):.2f} s), test accuracy {100 * history.metrics[-1]:.2f} %",
             flush=True,
         )
     times = np.concatenate([h.step_seconds for h in histories])
