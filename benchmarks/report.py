@@ -234,6 +234,7 @@ def draw_panel(axis: Any, lines: list[Line], peers: list[str]) -> None:
         widths = [r - 1 for r in ratios]
         axis.barh(places, widths, thick, left=1, color=COLOURS.get(peer, "k"), label=peer)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
     axis.axvline(1, color="black", linewidth=1)
     axis.set_yticks(range(len(shown)), [li["row"] for li in shown])
     axis.set_ylim(len(shown) - 0.5, -0.5)

@@ -7,7 +7,8 @@
     {"do": "drop", "row": name}, {"do": "quit"}      -> {}
 
 An error answers {"failed": "Type: text"}. `waited` is the part of the sample in which threads of
-this process were ready but had no core: a measure of how busy the machine was with other work.
+this process were ready but had no core, though the process did not fill its cores itself: a
+measure of how busy the machine was with other work.
 
 `python -m benchmarks.worker PEER THREADS ROW ...` instead builds and calls the rows once, prints
 one JSON line with the seconds of each, and ends.
@@ -67,6 +68,7 @@ class Server:
 
     def __init__(self, peer: str, threads: int) -> None:
         start = time.perf_counter()
+        self.threads = threads
         self.module = load(peer, threads)
         self.import_s = time.perf_counter() - start
         self.programs: dict[str, tuple[timeit.Timer, int]] = {}
@@ -98,10 +100,12 @@ class Server:
     def time(self, row: str) -> dict[str, Any]:
         """Take one sample: the mean of the chosen number of calls."""
         timer, calls = self.programs[row]
-        waited, start = queue_wait(), time.perf_counter()
+        before = (queue_wait(), time.perf_counter(), time.process_time())
         seconds = timer.timeit(calls)
-        whole = time.perf_counter() - start
-        return {"s": seconds / calls, "waited": (queue_wait() - waited) / whole}
+        after = (queue_wait(), time.perf_counter(), time.process_time())
+        waited, whole, used = (b - a for a, b in zip(before, after, strict=True))
+        idle = max(0.0, self.threads * whole - used)
+        return {"s": seconds / calls, "waited": min(waited, idle) / whole}
 
     def drop(self, row: str) -> dict[str, Any]:
         """Forget a row and free its memory."""

@@ -77,7 +77,7 @@ class _Native:
     """The four cell operations; each is atomic, since ctypes keeps the interpreter lock."""
 
     def __init__(self) -> None:
-        self.code = code = jit.build(_TEXT, _NAMES)
+        self.code = code = jit.build_quick(_TEXT, _NAMES)
         incref = ctypes.c_void_p.from_address(code.address("incref"))
         incref.value = abi.function_address(ctypes.pythonapi.Py_IncRef)
         kind, pointer, value = ctypes.PYFUNCTYPE, ctypes.c_void_p, ctypes.py_object

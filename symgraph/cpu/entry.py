@@ -36,7 +36,7 @@ class _NativeEntry:
     """Addresses of the entry code; one per process, never unloaded."""
 
     def __init__(self) -> None:
-        code = jit.build(entry_text(), ENTRY_NAMES)
+        code = jit.build_quick(entry_text(), ENTRY_NAMES)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         self.entry, self.entry_into, self.check_interrupt = map(code.address, ENTRY_NAMES)
         new = ctypes.PYFUNCTYPE(

@@ -12,6 +12,8 @@ The text below has four shorthands, expanded by `entry_text`:
 
 from __future__ import annotations
 
+import re
+
 from symgraph.cpu import abi
 from symgraph.cpu.abi import Ctx, Plan, Record
 
@@ -879,19 +881,11 @@ def _expand(line: str, number: int) -> str:
 def entry_text() -> str:
     """Return the LLVM text of `ENTRY_NAMES`."""
     text = _SIZES + _GUARD + _ARRAYS + _RUN + _MAIN
+    lines = text.splitlines()
+    code = "\n".join(
+        line if line.lstrip().startswith(";") else _expand(line, number)
+        for number, line in enumerate(lines)
+    )
     constants = _constants()
-    lines = []
-    for number, line in enumerate(text.splitlines()):
-        code = line if line.lstrip().startswith(";") else _expand(line, number)
-        for word in _constant_words(code):
-            if word in constants:
-                code = code.replace(word, constants[word])
-        lines.append(code)
-    head = "declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)\n"
-    return head + "\n".join(lines)
-
-
-def _constant_words(code: str) -> list[str]:
-    """Return the upper-case words of a line, longest first (one may begin another)."""
-    cleaned = "".join(c if c.isalnum() or c == "_" else " " for c in code)
-    return sorted({word for word in cleaned.split() if word.isupper()}, key=len, reverse=True)
+    code = re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda m: constants.get(m[0], m[0]), code)
+    return "declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)\n" + code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import itertools
@@ -298,6 +299,31 @@ def cache_key(text: str, target: Target, opt_level: int = 2) -> str:
 def use_cache(cache: ObjectCache | None) -> None:
     """Set the cache of every `build` that names none; None (the start value) compiles always."""
     _state["cache"] = cache
+
+
+def build_quick(text: str, names: Sequence[str]) -> Loaded:
+    """Return machine code for a program that every process needs, soon.
+
+    From the cache if it is there; else generated without optimisation (a tenth of the time, calls
+    cost some 20 ns more), and the optimised code is put in the cache when this process ends.
+    """
+    cache, target = _state.get("cache"), _host()
+    code = None if cache is None else cache.get(cache_key(text, target))
+    if code is not None:
+        try:
+            return load(code, names, BuildTimes(cached=True))
+        except LinkError:
+            pass
+    if cache is not None:
+        atexit.register(_put_optimised, cache, text, target)
+    quick, parse, codegen = _compile(text, target, 0, False)
+    return load(quick, names, BuildTimes(parse, codegen))
+
+
+def _put_optimised(cache: ObjectCache, text: str, target: Target) -> None:
+    key = cache_key(text, target)
+    if cache.get(key) is None:
+        cache.put(key, compile_object(text, target))
 
 
 def build(

@@ -308,7 +308,7 @@ class ResultPool:
     """
 
     def __init__(self) -> None:
-        self._code = jit.build(_TEXT, _EXPORTS)
+        self._code = jit.build_quick(_TEXT, _EXPORTS)
         self.alloc_address = self._code.address("pool_alloc")
         self.free_address = self._code.address("pool_free")
         self.release_address = self._code.address("pool_release")

@@ -332,7 +332,7 @@ class ThreadPool:
     """The process' threads for compiled loops. One per process: see `thread_pool`."""
 
     def __init__(self) -> None:
-        self._code = jit.build(_text(), _EXPORTS)
+        self._code = jit.build_quick(_text(), _EXPORTS)
         # Workers may still be inside at the very end of the process.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._code))
         self.state_address = self._code.address("pool")

@@ -187,7 +187,8 @@ def _svg(boxes: dict[Node, Box], placed: Placed, title: str | None) -> str:
         f'width="{width:.0f}" height="{height:.0f}" '
         f'font-family="Helvetica, Arial, sans-serif" font-size="{FONT:g}">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto"><path d="M0 0.8L7.5 4L0 7.2z" fill="#777"/></marker></defs>',
+        ' markerHeight="7" orient="auto"><path d="M0 0.8L7.5 4L0 7.2z"'
+        ' fill="#777"/></marker></defs>',
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     if title:

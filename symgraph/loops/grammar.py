@@ -72,13 +72,14 @@ class Buffer:
 class Expr:
     """One scalar value; made by a `Builder`, compared by identity."""
 
-    __slots__ = ("args", "builder", "cost", "data", "dtype", "free", "op")
+    __slots__ = ("args", "builder", "cost", "data", "dtype", "free", "op", "serial")
     op: str
     args: tuple[Expr, ...]
     data: Any
     dtype: DType
     free: int  # bit mask of the axes the value depends on
     cost: int  # operations in the tree, for fusion decisions
+    serial: int  # counts what the builder has made: an order that does not change between runs
     builder: Builder
 
     def __add__(self, other: Any) -> Expr:
@@ -153,6 +154,7 @@ class Builder:
         self._table: dict[tuple[Any, ...], Expr] = {}
         self._axes: dict[tuple[str, Size], Axis] = {}
         self.axis_list: list[Axis] = []
+        self._made = 0
 
     # -- leaves ------------------------------------------------------------------------------
     def axis(self, name: str, extent: Size) -> Axis:
@@ -419,6 +421,8 @@ class Builder:
         e = Expr()
         e.op, e.args, e.data, e.dtype, e.free, e.builder = op, args, data, dtype, free, self
         e.cost = _COST.get(op, 1) + sum(a.cost for a in args)
+        e.serial = self._made
+        self._made += 1
         return e
 
     def _pair(self, x: Any, y: Any) -> tuple[Expr, Expr]:
@@ -448,7 +452,7 @@ class Builder:
             else:
                 flat[atom] = flat.get(atom, 0) + c
         items = [(a, c) for a, c in flat.items() if not (isinstance(c, int) and c == 0)]
-        items.sort(key=lambda t: (t[0].op != "axis", t[0].free, id(t[0])))
+        items.sort(key=lambda t: (t[0].op != "axis", t[0].free, t[0].serial))
         free = 0
         for atom, _ in items:
             free |= atom.free

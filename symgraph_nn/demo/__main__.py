@@ -132,7 +132,8 @@ def _train(
         histories.append(history)
         print(
             f"  seed {seed}: loss {history.loss[0]:.3f} -> {history.loss[-1]:.4f} in {epochs} "
-            f"epochs ({sum(history.seconds):.2f} s), test accuracy {100 * history.metrics[-1]:.2f} %",
+            f"epochs ({sum(history.seconds):.2f} s), "
+            f"test accuracy {100 * history.metrics[-1]:.2f} %",
             flush=True,
         )
     times = np.concatenate([h.step_seconds for h in histories])
