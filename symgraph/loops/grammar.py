@@ -374,6 +374,11 @@ class Builder:
             return found
         if e.op == "axis":
             new = values[e.data]
+        elif e.op == "reduce" and any(a in values for a in e.data[1]):
+            # these axes are bound here: inside they are other variables of the same name
+            free = {a: v for a, v in values.items() if a not in e.data[1]}
+            inner = self._replace(e.args[0], free, sum(a.bit for a in free), {})
+            new = self.reduce(e.data[0], e.data[1], inner)
         else:
             args = tuple(self._replace(a, values, mask, memo) for a in e.args)
             new = self.rebuild(e, args)

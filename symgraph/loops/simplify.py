@@ -156,18 +156,30 @@ def _joined(
 
 
 def _uses(axes: Sequence[Axis], roots: Sequence[Expr]) -> list[dict[Axis, Size]]:
-    """Return the coefficients of the axes in every affine form below `roots`."""
+    """Return the coefficients of the axes in every affine form below `roots`.
+
+    Where a reduction binds one of the axes, that name means another variable below it.
+    """
     mask = 0
     for a in axes:
         mask |= a.bit
-    forms = []
-    for e in walk(roots):
-        if not e.free & mask:
+    forms: list[dict[Axis, Size]] = []
+    seen: set[tuple[Expr, int]] = set()
+    stack = [(e, mask) for e in roots]
+    while stack:
+        e, active = stack.pop()
+        if not e.free & active or (e, active) in seen:
             continue
+        seen.add((e, active))
         if e.op == "affine":
+            terms = zip(e.args, e.data[0], strict=True)
             forms.append(
-                {a.data: c for a, c in zip(e.args, e.data[0], strict=True) if a.op == "axis"}
+                {a.data: c for a, c in terms if a.op == "axis" and a.data.bit & active}
             )
+        if e.op == "reduce":
+            for a in e.data[1]:
+                active &= ~a.bit
+        stack.extend((a, active) for a in e.args)
     return forms
 
 

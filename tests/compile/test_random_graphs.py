@@ -1,0 +1,130 @@
+"""Random graphs: native code, exact and generic, agrees with the NumPy references; so do gradients."""
+
+import numpy as np
+import symgraph as sg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from symgraph.compile import eager
+from symgraph.testing.tolerances import mismatch
+
+UNARY = ("exp", "tanh", "sigmoid", "square", "neg", "sin", "softplus", "abs", "relu")
+BINARY = ("add", "sub", "mul", "maximum", "minimum", "logaddexp")
+
+
+class Grower:
+    """Grows a graph step by step from a pool of nodes, by decisions drawn from `data`."""
+
+    def __init__(self, data, inputs):
+        self.data, self.pool = data, list(inputs)
+
+    def draw(self, strategy):
+        return self.data.draw(strategy)
+
+    def pick(self):
+        return self.draw(st.sampled_from(self.pool))
+
+    def axis(self, x):
+        return self.draw(st.integers(0, x.ndim - 1))
+
+    def step(self):
+        x = self.pick()
+        kinds = ["unary", "binary", "scale"]
+        if x.ndim:
+            kinds += ["reduce", "slice", "flip", "softmax", "concat", "cumsum", "argmax", "gather"]
+        if x.ndim == 2:
+            kinds += ["transpose", "matmul", "reshape", "normalise", "pad", "scatter"]
+        new = getattr(self, self.draw(st.sampled_from(kinds)))(x)
+        if all(isinstance(n, int) and n for n in new.type.shape) or new.ndim == 0:
+            self.pool.append(new)
+
+    def unary(self, x):
+        return getattr(sg, self.draw(st.sampled_from(UNARY)))(sg.tanh(x))
+
+    def binary(self, x):
+        same = [y for y in self.pool if y.type.shape == x.type.shape or y.ndim == 0]
+        return getattr(sg, self.draw(st.sampled_from(BINARY)))(x, self.draw(st.sampled_from(same)))
+
+    def scale(self, x):
+        return x * self.draw(st.sampled_from([0.5, -1.0, 2.0, 3.0])) + 0.25
+
+    def reduce(self, x):
+        name = self.draw(st.sampled_from(["sum", "mean", "max", "min", "logsumexp", "var", "prod"]))
+        keep = self.draw(st.booleans())
+        return getattr(sg, name)(sg.tanh(x), axis=self.axis(x), keepdims=keep)
+
+    def slice(self, x):
+        k = self.axis(x)
+        n = x.type.shape[k]
+        key = [slice(None)] * x.ndim
+        a = self.draw(st.integers(0, n - 1))
+        key[k] = slice(a, self.draw(st.integers(a + 1, n)), self.draw(st.sampled_from([1, 2])))
+        return x[tuple(key)]
+
+    def flip(self, x):
+        return sg.flip(x, self.axis(x))
+
+    def softmax(self, x):
+        return sg.softmax(x, self.axis(x))
+
+    def concat(self, x):
+        return sg.concatenate([x, sg.sin(x)], self.axis(x))
+
+    def cumsum(self, x):
+        return sg.cumsum(sg.tanh(x), self.axis(x))
+
+    def argmax(self, x):
+        k = self.axis(x)
+        return sg.argmax(x, k).astype("float64") * 0.1
+
+    def gather(self, x):
+        n = x.type.shape[0]
+        index = self.draw(st.lists(st.integers(-n, n - 1), min_size=1, max_size=4))
+        return x[np.array(index)]
+
+    def scatter(self, x):
+        n = x.type.shape[0]
+        index = self.draw(st.lists(st.integers(-n, n - 1), min_size=1, max_size=4))
+        return x[np.array(index)].inc(0.5)
+
+    def transpose(self, x):
+        return x.T
+
+    def matmul(self, x):
+        return sg.tanh(x @ x.T) if self.draw(st.booleans()) else sg.tanh(x.T @ x)
+
+    def reshape(self, x):
+        a, b = x.type.shape
+        return x.reshape((b, a)) if self.draw(st.booleans()) else x.reshape((a * b,))
+
+    def normalise(self, x):
+        centred = x - x.mean(1, keepdims=True)
+        return centred / sg.sqrt(sg.var(x, 1, keepdims=True) + 1.0)
+
+    def pad(self, x):
+        return sg.pad(x, self.draw(st.integers(0, 2)))
+
+
+SHAPES = st.tuples(st.sampled_from([1, 2, 3, 5, 8, 17]), st.sampled_from([1, 2, 4, 7, 9, 33]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), SHAPES, st.integers(0, 2**31), st.integers(1, 8))
+def test_native_code_agrees_with_numpy(data, shape, seed, steps):
+    x = sg.tensor("x", shape, "float64")
+    y = sg.tensor("y", shape, "float64")
+    grower = Grower(data, [x, y])
+    for _ in range(steps):
+        grower.step()
+    outputs = grower.pool[-3:]
+    cost = sum((o * o).sum() for o in outputs)
+    gradients = sg.grad(cost, [x, y], disconnected_inputs="ignore")
+    outputs = [*outputs, *gradients]
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(size=shape) for _ in range(2)]
+    with sg.config.override(verify=True, cache=False):
+        f = sg.function([x, y], outputs, on_unused_input="ignore")
+        actual = f(*arrays)
+    expected = eager.evaluate(outputs, dict(zip([x, y], arrays, strict=True)))
+    for k, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        wrong = mismatch(a, e, relative=1e-9)
+        assert wrong is None, f"output {k} {outputs[k]!r}: {wrong}"
