@@ -10,6 +10,8 @@ array([ 3., 12.], dtype=float32)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from symgraph import ops, random
 from symgraph.autodiff.grad import (
     Lop,
@@ -47,6 +49,7 @@ from symgraph.core.lazy import lazy as _lazy
 from symgraph.core.node import Node as Variable
 from symgraph.core.op import o as _o
 from symgraph.core.walk import substitute as _substitute
+from symgraph.debug.draw import draw
 from symgraph.debug.printing import dprint
 from symgraph.tensor import as_tensor, constructors, tensor
 
@@ -79,6 +82,12 @@ _INTERNAL = {
     "sum_to",
     "atleast_nd",
 }
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Tell type checkers that the functions of `ops` are here too."""
+
+
 _functions = {name: getattr(_o, name) for name in _o.names() if name not in _INTERNAL}
 globals().update(_functions)
 globals().update(constructors)
@@ -90,7 +99,7 @@ __all__ = sorted(
         *("CompileError", "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError"),
         *("MissingInputError", "NanError", "NotDifferentiableError", "ShapeError"),
         *("SymbolicValueError", "SymgraphError", "UnusedInputError", "VerifyError", "Variable"),
-        *("set_threads", "dprint", "as_tensor", "tensor", "clone_replace", "random", "ops"),
+        *("set_threads", "dprint", "draw", "as_tensor", "tensor", "clone_replace", "random", "ops"),
         *_functions,
         *constructors,
     }

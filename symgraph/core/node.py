@@ -8,6 +8,7 @@ test values are no part of the key: the last name wins, the first line is kept.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, INT64, DType, as_dtype
 from symgraph.core.errors import DTypeError, SymbolicValueError
+from symgraph.core.namespace import o
 from symgraph.core.source import Source, here
 from symgraph.core.types import TensorType
 
@@ -120,8 +123,6 @@ class Node:
         return f"{describe(self)}: {self.type}"
 
     def _repr_html_(self) -> str:
-        import html
-
         return f"<code>{html.escape(describe(self))}</code> <small>{html.escape(str(self.type))}</small>"
 
     def __reduce__(self) -> Any:
@@ -223,9 +224,8 @@ def as_node(value: Any, like: Sequence[DType] = (), float_dtype: DType | None = 
     weak = weak_dtype(value)
     if weak is None:
         if isinstance(value, (list, tuple)) and any(_has_node(v) for v in value):
-            from symgraph.core.op import o
-
-            return o.stack([as_node(v) for v in value])
+            stacked: Node = o.stack([as_node(v) for v in value])
+            return stacked
         return constant(value)
     order = "biuf"
     strongest = max(like, key=lambda d: (order.index(d.kind) != 0) + (d.kind == "f"), default=None)
@@ -257,8 +257,6 @@ def _check_fits(value: Any, dtype: DType) -> None:
 
 
 def _floatx() -> DType:
-    from symgraph.core.config import config
-
     return as_dtype(config.floatX)
 
 

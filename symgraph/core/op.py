@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import o
 from symgraph.core.node import Node, make
 from symgraph.core.types import TensorType
 
@@ -87,29 +88,6 @@ class Op:
         return self.name
 
 
-class Namespace:
-    """All ops and functions by name, as attributes: what rules get as `o`.
-
-    Rules look functions up when they run, so op files never import each other.
-    """
-
-    def __init__(self) -> None:
-        self._functions: dict[str, Callable[..., Any]] = {}
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        try:
-            return self._functions[name]
-        except KeyError:
-            raise AttributeError(f"no op or function is called {name!r}") from None
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._functions
-
-    def names(self) -> list[str]:
-        return sorted(self._functions)
-
-
-o = Namespace()
 ops: dict[str, Op] = {}
 
 

@@ -13,6 +13,7 @@ from symgraph.core.errors import ShapeError, SymbolicValueError
 from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
+from symgraph.core.walk import toposort
 from symgraph.dims.dim import maximum, minimum, must_equal, provably_le
 from symgraph.ops.base import Size, batch_front, cast_to
 from symgraph.ops.shape import View, as_size, broadcast_shapes_of, inverse, is_one, product
@@ -479,8 +480,6 @@ def _moves(bound: Any) -> bool:
     """Tell whether a slice bound depends on a value that should not be compiled in."""
     if not isinstance(bound, Node):
         return False
-    from symgraph.core.walk import toposort
-
     return any(v.op.name in ("input", "shared") for v in toposort([bound]))
 
 
