@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     comparing.set_defaults(action=compare)
     reporting = verbs.add_parser("report", help="Markdown on stdout, a chart beside FILE")
     reporting.add_argument("file", type=Path, metavar="FILE")
+    reporting.add_argument("--into", type=Path, metavar="DOC", help="also put the tables there")
     reporting.set_defaults(action=write_report)
     setting = verbs.add_parser("setup", help="install a library that needs its own environment")
     setting.add_argument("peer", choices=("pytensor",))
@@ -127,7 +128,10 @@ def compare(options: argparse.Namespace) -> int:
 def write_report(options: argparse.Namespace) -> int:
     """Print the tables of a file and draw its chart."""
     found = results.read(options.file)
-    sys.stdout.write(report.markdown(found))
+    tables = report.markdown(found)
+    if options.into:
+        options.into.write_text(report.insert(options.into.read_text(), tables))
+    sys.stdout.write(tables)
     report.chart(found, options.file.with_name("chart.png"))
     return 0
 

@@ -30,6 +30,7 @@ COLOURS = {
     "pytensor": "#009E73",
     "numpy": "#999999",
 }
+MARKER = "<!-- Below: written by `python -m benchmarks report FILE --into THIS`. -->"
 Line = dict[str, Any]
 
 
@@ -89,6 +90,17 @@ def markdown(results: Results) -> str:
             parts.append(imports(lines))
     parts.append(notes(results))
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def insert(document: str, tables: str) -> str:
+    """Return a document with all after its marker line replaced by tables.
+
+    Raises ValueError where the document has no marker.
+    """
+    before, marker, _ = document.partition(MARKER)
+    if not marker:
+        raise ValueError(f"the document has no line {MARKER!r}")
+    return f"{before}{marker}\n\n{tables}"
 
 
 def header(results: Results) -> str:

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     settle(int(threads))
     if rows:
-        channel.write(json.dumps(time_start(peer, int(threads), rows)) + "\n")
+        channel.write(json.dumps(time_start(peer, rows)) + "\n")
         channel.flush()
         return 0
     server = Server(peer, int(threads))
@@ -133,17 +133,18 @@ def load(peer: str, threads: int) -> ModuleType:
     return module
 
 
-def time_start(peer: str, threads: int, names: list[str]) -> dict[str, Any]:
+def time_start(peer: str, names: list[str]) -> dict[str, Any]:
     """Time, in this fresh process, the imports and the way from definition to the first results.
 
     Returns seconds: "numpy_s", "import_s" (the library), "llvm_s" (LLVM's own import, where the
     library has left it to the first function), and "rows": from definition to results, per row.
     """
     marks = [time.perf_counter()]
-    rows, program = (importlib.import_module(f"benchmarks.{m}") for m in ("rows", "program"))
+    rows = importlib.import_module("benchmarks.rows")
     data = {name: rows.make(rows.ROWS[name]) for name in names}
     marks.append(time.perf_counter())
-    module = load(peer, threads)
+    # Without start(): it would load back ends early. The environment has set the threads.
+    module = importlib.import_module("benchmarks.peers").load(peer)
     marks.append(time.perf_counter())
     if peer == "symgraph":
         importlib.import_module("llvmlite.binding")
@@ -158,7 +159,6 @@ def time_start(peer: str, threads: int, names: list[str]) -> dict[str, Any]:
         exec(built.statement, namespace)  # noqa: S102 - the first call, as it is timed elsewhere
         found[name] = time.perf_counter() - start
     steps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
-    del program
     return {
         **dict(zip(("numpy_s", "import_s", "llvm_s"), steps, strict=True)),
         "rows": found,

@@ -81,6 +81,7 @@ _INTERNAL = {
     "broadcast_shapes_of",
     "sum_to",
     "atleast_nd",
+    "place",
 }
 if TYPE_CHECKING:
 

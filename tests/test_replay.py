@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import update_replay
-from symgraph.loops.grammar import Builder, Buffer
+
 from symgraph.core.dtype import INT64
+from symgraph.loops.grammar import Buffer, Builder
 from symgraph.testing.samples import SAMPLES, emitted
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 
 def printed(seed: str, *options: str) -> dict[str, str]:
     """Return the hashes that a fresh process finds."""
-    command = [sys.executable, str(Path(__file__).with_name("update_replay.py")), "--print", *options]
+    script = str(Path(__file__).with_name("update_replay.py"))
+    command = [sys.executable, script, "--print", *options]
     environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -211,9 +211,11 @@ class Builder:
     def _folded(self, op: str, x: Expr, y: Expr) -> Expr | None:
         """Decide comparisons of known indices, and logic with a known side."""
         if op in _DECIDE and x.op == "affine" and y.op == "affine":
-            a, b = self.isub(x, y), 0
-            if not a.args and isinstance(a.data[1], int):
-                return self.const(_DECIDE[op](a.data[1], b), BOOL)
+            low, high = self.bounds(self.isub(x, y))
+            if isinstance(low, int) and isinstance(high, int):
+                at_ends = {_DECIDE[op](low, 0), _DECIDE[op](high, 0)}
+                if len(at_ends) == 1 and (op not in ("eq", "ne") or low == high or low * high > 0):
+                    return self.const(at_ends.pop(), BOOL)
         if op in ("and", "or") and x.dtype is BOOL:
             for known, other in ((x, y), (y, x)):
                 if known.op == "const":

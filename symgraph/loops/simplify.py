@@ -9,7 +9,8 @@ from symgraph.loops.grammar import Axis, Builder, Check, Expr, Nest, Size, State
 
 
 SMALL_POINTS = 9  # reductions of so few points become straight code: a pooling window
-SMALL_COST = 400
+SMALL_COST = 4000  # of all copies together; most of it are tests that the copies decide
+MOST_STORES = 16
 SMALL_DIVISOR = 4  # an index divided by so little is split: pooling by 2, 3 or 4
 
 
@@ -70,12 +71,14 @@ def split_divided(s: Builder, nest: Nest) -> Nest:
 
     The division then disappears: (2 b + u) // 2 is b.
     """
-    if nest.scan or nest.serial or len(nest.stores) != 1:
+    if nest.scan or nest.serial:
         return nest
     for axis in reversed(nest.axes):
         divisor = _small_divisor(nest, axis)
         if divisor is None or not isinstance(axis.extent, int) or axis.extent % divisor:
             continue
+        if len(nest.stores) * divisor > MOST_STORES:
+            break
         block = s.axis(f"{axis.name}d", axis.extent // divisor)
         stores = []
         for u in range(divisor):
@@ -84,14 +87,14 @@ def split_divided(s: Builder, nest: Nest) -> Nest:
                 address = s.replace(t.address, {axis: at}, memo)
                 stores.append(Store(t.buffer, address, s.replace(t.value, {axis: at}, memo)))
         axes = tuple(block if a is axis else a for a in nest.axes)
-        return Nest(axes, tuple(stores), nest.serial, nest.scan, nest.origin)
+        nest = Nest(axes, tuple(stores), nest.serial, nest.scan, nest.origin)
     return nest
 
 
 def _small_divisor(nest: Nest, axis: Axis) -> int | None:
     found = {
         e.data
-        for e in walk([nest.stores[0].value])
+        for e in walk([t.value for t in nest.stores])
         if e.op in ("ifloordiv", "imod") and e.free & axis.bit
     }
     if len(found) != 1:
@@ -103,7 +106,7 @@ def _small_divisor(nest: Nest, axis: Axis) -> int | None:
 def collapse(s: Builder, statement: Statement) -> Statement:
     """Return the statement with every pair of joinable loops joined, reductions included."""
     if isinstance(statement, Nest) and not statement.scan:
-        statement = split_divided(s, unroll_small(s, statement))
+        statement = unroll_small(s, split_divided(s, statement))
         stores = tuple(
             Store(t.buffer, t.address, _reductions(s, t.value), t.guard, t.accumulate)
             for t in statement.stores

@@ -321,18 +321,29 @@ class Conv2dInput(Convolution):
 
     @staticmethod
     def specialise(o: Any, node: Node) -> Node:
-        """With stride 1 it is a convolution of the padded g with the filters turned round."""
+        """A convolution of g, spread out by the stride and padded, with the filters turned round.
+
+        dx[a] = sum_u g'[a + top - u d] w[u], where g' has g at the multiples of the stride.
+        """
         (g, w), p = node.inputs, node.params
-        if p.stride != (1, 1) or p.dilation != (1, 1) or p.groups != 1:
+        sizes = (*g.type.shape[2:], *w.type.shape[2:], *p.size)
+        if p.groups != 1 or not all(isinstance(n, int) for n in sizes):
             return node
+        spread = tuple((n - 1) * s + 1 for n, s in zip(g.type.shape[2:], p.stride, strict=True))
         around = tuple(
-            (k - 1 - a, k - 1 - b) for k, (a, b) in zip(w.type.shape[2:], p.padding, strict=True)
+            ((k - 1) * d - top, size + top - n)
+            for k, d, (top, _), size, n in zip(
+                w.type.shape[2:], p.dilation, p.padding, p.size, spread, strict=True
+            )
         )
         if not _positive(around):
             return node
+        if p.stride != (1, 1):
+            shape = (*g.type.shape[:2], *spread)
+            g = o.place(g, (0, 0, 0, 0), (1, 1, *p.stride), shape)
         turned = o.flip(o.permute_dims(w, (1, 0, 2, 3)), (2, 3))
         whole = Conv2d.instance(
-            g, turned, stride=(1, 1), padding=around, dilation=(1, 1), groups=1
+            g, turned, stride=(1, 1), padding=around, dilation=p.dilation, groups=1
         )
         return Conv2d.specialise(o, whole) if whole.type == node.type else node
 

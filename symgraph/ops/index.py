@@ -122,6 +122,14 @@ class Place(Op):
         return self(x, starts=(0, *p.starts), steps=(1, *p.steps), shape=(n, *p.shape)), 0
 
 
+@function
+def place(x: Any, starts: Any, steps: Any, shape: Any) -> Node:
+    """Return zeros of `shape` with `x` at starts + i * steps along each axis."""
+    return Place.instance(
+        as_node(x), starts=tuple(starts), steps=tuple(steps), shape=tuple(shape)
+    )
+
+
 @register
 class SetSlice(Op):
     name, doc = "set_slice", "x with y in the places starts + i * steps."

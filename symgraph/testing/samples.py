@@ -5,18 +5,15 @@ The tests emit them for other machines, and compare the hash of their text with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 import symgraph as sg
-from symgraph.compile import pipeline
-from symgraph.compile.pipeline import Stages
-from symgraph.core.config import config
-from symgraph.core.node import INPUT, SHARED, Node, new_input
-from symgraph.core.walk import toposort
-from symgraph.cpu.program import Module, ProgramEmitter
+from symgraph.core.node import Node, new_input
+from symgraph.cpu.program import Module
+from symgraph.debug import stages
 from symgraph.dims.dim import Dim, symbol
 
 
@@ -30,11 +27,8 @@ class Sample:
 
     @property
     def leaves(self) -> list[Node]:
-        """Return inputs, then shared variables, each in the order in which the graph meets them."""
-        nodes = toposort([*self.outputs, *(v for _, v in self.updates)])
-        shared = [n for n in nodes if n.op is SHARED]
-        shared += [p for p, _ in self.updates if p not in shared]
-        return [n for n in nodes if n.op is INPUT] + shared
+        """Return inputs, then shared variables."""
+        return stages.leaves_of(self.outputs, self.updates)
 
 
 def _matrix(rows: int | Dim, columns: int | Dim, dtype: str = "float32", name: str = "x") -> Node:
@@ -161,22 +155,6 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
 }
 
 
-def lowered(sample: Sample, numerics: str = "default") -> tuple[Stages, list[Node]]:
-    """Return the loop program of a sample and the rewritten results that it computes."""
-    with config.override(verify=True):
-        values = [*sample.outputs, *(v for _, v in sample.updates)]
-        values = pipeline.expand_composed(pipeline.prepare(values, numerics))
-        count = len(sample.outputs)
-        updates = [(p, v) for (p, _), v in zip(sample.updates, values[count:], strict=True)]
-        args = [n for n in sample.leaves if n.op is INPUT]
-        shared = [n for n in sample.leaves if n.op is SHARED]
-        return pipeline.lower(values[:count], updates, args, shared), values[:count]
-
-
-def emitted(sample: Sample, vector_bytes: int, numerics: str = "default") -> Module:
+def emitted(sample: Sample, vector_bytes: int) -> Module:
     """Return the native module of a sample for vectors of `vector_bytes`."""
-    stages, outputs = lowered(sample, numerics)
-    assert stages.program is not None
-    symbols = [n.terms[0][0][0] for n in sample.sizes]
-    sizes: Sequence[int | Dim] = [n for x in outputs for n in x.type.shape]
-    return ProgramEmitter(stages.program, vector_bytes, symbols, sizes, stages.aliases).emit()
+    return stages.emitted(sample.outputs, sample.updates, sample.sizes, vector_bytes)

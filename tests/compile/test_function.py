@@ -350,7 +350,7 @@ except KeyboardInterrupt:
 def test_interrupt_is_honoured_quickly():
     out = subprocess.run([sys.executable, "-c", INTERRUPT], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr[-500:]
-    assert float(out.stdout) < 0.5  # 0.1 s is the aim; a shared machine adds to it
+    assert float(out.stdout) < 1.0  # 0.1 s is the aim; a loaded machine adds to it
 
 
 def test_cache_is_used_and_survives_corruption(tmp_path):

@@ -1,4 +1,4 @@
-"""Code for machines that are not this one: AVX-512, NEON, and x86 without AVX2 or fused products."""
+"""Code for machines that are not this one: AVX-512, NEON, and x86 with SSE only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ NAMES = [
     "one_hot", "int8", "gather", "conv2d", "training_step",
 ]  # fmt: skip
 NEEDS_HALF = {"sigmoid_f16", "sum_f16"}  # library functions that a process may lack
-NO_VECTOR = {"one_hot": "x86", "int8": "x86"}
 RUN_NAMES = [n for n in NAMES if n not in NEEDS_HALF | {"random", "training_step"}]
 X86 = re.compile(r"%([xyz])mm\d+")
 NEON = re.compile(r"\bv\d+\.(?:16b|8b|8h|4h|4s|2s|2d)|\bq\d+\b")
@@ -107,8 +106,10 @@ def arrays(sample: Sample, sizes: dict[Dim, int]) -> dict[Node, np.ndarray]:
 
 
 def entry_spec(sample: Sample, module: Module) -> EntrySpec:
-    """Return the checks of a function of the sample; run-time sizes are read where they come first."""
-    slots: dict[object, int] = {n: k for k, n in enumerate((*sample.sizes, *module.derived))}
+    """Return the checks of a function of the sample; a size is read where it first occurs."""
+    slots: dict[object, int] = {}
+    for k, size in enumerate((*sample.sizes, *module.derived)):
+        slots.setdefault(size, k)
     met: set[object] = set()
 
     def argument(n: object) -> object:
