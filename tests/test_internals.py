@@ -1,4 +1,4 @@
-"""The examples in docs/internals are what the code makes now: `python -m symgraph.debug.internals`."""
+"""The examples in docs/internals are what the code makes now."""
 
 from __future__ import annotations
 

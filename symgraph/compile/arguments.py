@@ -17,9 +17,9 @@ from symgraph.core.node import INPUT, Node, describe, weak_dtype
 class In:
     """An input with options.
 
-    name: keyword of the argument. value: default when it is not passed. update: new value of the
-    default after each call. mutable, borrow: the array may be overwritten / aliased by the function.
-    strict: no conversion at all. allow_downcast: convert even with loss.
+    name: keyword of the argument. value: default when it is not passed. strict: no conversion at
+    all. allow_downcast: convert even with loss. mutable, borrow: permissions that are accepted and
+    not needed. update: refused, with the way to write it (a shared variable).
     """
 
     variable: Node
@@ -142,6 +142,11 @@ def parameters(inputs: Sequence[Any], allow_downcast: bool | None) -> list[Param
             )
         if any(p.node is node for p in result):
             raise ValueError(f"input `{describe(node)}` is listed twice")
+        if entry is not None and entry.update is not None:
+            raise TypeError(
+                f"input `{describe(node)}`: In(update=...) is not supported; keep the value in a "
+                "shared variable, s = sg.shared(value), and pass updates={s: new_value}"
+            )
         name = (entry.name if entry is not None else None) or node.name
         result.append(
             Parameter(

@@ -19,6 +19,7 @@ from symgraph.core.errors import (
     DTypeError,
     MissingInputError,
     ShapeError,
+    SymgraphError,
     UnusedInputError,
     VerifyError,
 )
@@ -293,6 +294,14 @@ class Compiled:
 
     def slow(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Convert the arguments, make a version for their shapes if needed, and call it."""
+        try:
+            return self._converted(args, out, kwargs)
+        except (SymgraphError, IndexError) as error:
+            if config.traceback == "full":
+                raise
+            raise error.with_traceback(None)  # the frames of the compiler help nobody
+
+    def _converted(self, args: tuple[Any, ...], out: Any, kwargs: dict[str, Any]) -> Any:
         params = self.definition.params
         values = bind(params, args, kwargs)
         arrays = [p.convert(v, k) for k, (p, v) in enumerate(zip(params, values, strict=True))]

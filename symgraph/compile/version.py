@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,8 +108,32 @@ def build_version(
     shared_arrays: Sequence[np.ndarray],
     generic: bool,
 ) -> Version:
-    """Compile a version that takes these arguments; raises ShapeError where sizes clash."""
+    """Compile a version that takes these arguments; raises ShapeError where sizes clash.
+
+    A compilation of more than `SLOW_COMPILE` seconds says so while it runs, and at its end what
+    took the time.
+    """
     start = time.perf_counter()
+    report = threading.Timer(SLOW_COMPILE, _say_busy, (compiled.name, start))
+    report.daemon = True
+    report.start()
+    try:
+        return _build(compiled, arrays, shared_arrays, generic, start)
+    finally:
+        report.cancel()
+
+
+def _say_busy(name: str, start: float) -> None:
+    log.warning("still compiling %s after %.1f s", name, time.perf_counter() - start)
+
+
+def _build(
+    compiled: Compiled,
+    arrays: Sequence[np.ndarray],
+    shared_arrays: Sequence[np.ndarray],
+    generic: bool,
+    start: float,
+) -> Version:
     runtime.start()
     d = compiled.definition
     leaves = [p.node for p in d.params] + list(d.shared)

@@ -288,7 +288,7 @@ def filled(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         make, language = EXAMPLES[match[2]]
-        text = make()
+        text = make().replace("](", "] (")  # not a link
         body = f"```{language}\n{text}\n```" if language else text
         return f"{match[1]}{body}\n{match[3]}"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from symgraph.core.config import config
-from symgraph.core.dtype import BOOL, DType, as_dtype, promote
+from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, DType, as_dtype, promote
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.node import Node, as_node, describe, make, weak_dtype
 from symgraph.core.op import Op, function, o, register
@@ -74,7 +75,24 @@ def as_nodes(values: Sequence[Any]) -> list[Node]:
     common = nodes[0].dtype
     for n in nodes[1:]:
         common = promote(common, n.dtype)
+    if common is FLOAT64 and config.warn_float64 != "ignore":
+        _report_float64(nodes)
     return [cast_to(n, common) for n in nodes]
+
+
+def _report_float64(nodes: Sequence[Node]) -> None:
+    """Warn or raise where a float32 operand silently becomes float64."""
+    narrow = [n for n in nodes if n.dtype is FLOAT32]
+    if not narrow:
+        return
+    names = ", ".join(f"`{describe(n)}` {n.dtype}" for n in nodes)
+    message = (
+        f"float32 `{describe(narrow[0])}` becomes float64 beside {names}; cast one of them with "
+        "astype, or set config.warn_float64 = 'ignore'"
+    )
+    if config.warn_float64 == "raise":
+        raise DTypeError(message)
+    warnings.warn(message, stacklevel=4)
 
 
 def _holds_nodes(value: Any) -> bool:

@@ -413,3 +413,15 @@ def test_time_of_a_call_is_small():
 
 def test_signal_module_is_untouched():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_settings_of_errors():
+    x = sg.vector("x")
+    with sg.config.override(warn_float64="raise"), pytest.raises(sg.DTypeError, match="float64"):
+        x + np.zeros(3)
+    with pytest.raises(TypeError, match="shared variable"):
+        sg.function([sg.In(x, value=0.0, update=x)], x)
+    f = sg.function([x], x)
+    with pytest.raises(sg.ShapeError) as error:
+        f(np.zeros((2, 2), "float32"))
+    assert len(error.traceback) <= 3
