@@ -18,6 +18,7 @@ from symgraph.cpu import jit
 from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.build import Lowering
+from symgraph.loops.fuse import merge_nests
 from symgraph.loops.grammar import Buffer, Check, Nest, Program, Statement, Store
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
@@ -121,6 +122,7 @@ def lower(
         b: n.data for n, b in lowering.buffers.items() if b.kind == "constant"
     }
     clock.lap("lower")
+    merge_nests(program)
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = place_updates(program, goals)
     program.statements = [collapse(program.builder, s) for s in program.statements]

@@ -1,0 +1,87 @@
+"""Merge nests over the same points: what one of them stores, the next uses from a register.
+
+An optimizer's slots and its parameter become one pass over memory.
+"""
+
+from __future__ import annotations
+
+from symgraph.loops.grammar import Buffer, Expr, Nest, Program, Statement, Store, walk
+from symgraph.loops.storage import reads, writes
+
+MOST_STORES = 6
+MOST_COST = 300  # of all values of a merged body: beyond it, registers spill
+
+
+def merge_nests(program: Program) -> None:
+    """Move each pointwise nest into an earlier one over the same axes, where nothing forbids it.
+
+    Allowed if all that it reads was stored before the earlier nest, or is stored by that nest at
+    the very element that is read.
+    """
+    statements: list[Statement] = []
+    written: dict[Buffer, int] = {}  # buffer -> place of its last writer in `statements`
+    writers: dict[Buffer, int] = {}
+    for s in program.statements:
+        for b in writes(s):
+            writers[b] = writers.get(b, 0) + 1
+    for statement in program.statements:
+        at = len(statements)
+        if isinstance(statement, Nest) and _pointwise(statement):
+            place = _host(statements, statement, written, writers)
+            if place is not None:
+                host = statements[place]
+                assert isinstance(host, Nest)
+                statements[place] = _merged(program, host, statement)
+                at = place
+        if at == len(statements):
+            statements.append(statement)
+        for b in writes(statement):
+            written[b] = at
+    program.statements = statements
+
+
+def _pointwise(nest: Nest) -> bool:
+    if nest.serial or nest.scan or not nest.axes:
+        return False
+    return not any(e.op == "reduce" for e in walk([t.value for t in nest.stores]))
+
+
+def _host(
+    statements: list[Statement], nest: Nest, written: dict[Buffer, int], writers: dict[Buffer, int]
+) -> int | None:
+    """Return the place of the nest that can take this one in, None if there is none."""
+    needed = reads(nest)
+    earliest = max((written[b] for b in needed if b in written), default=0)
+    if any(writers[t.buffer] > 1 for t in nest.stores):
+        return None
+    for place in range(len(statements) - 1, earliest - 1, -1):
+        host = statements[place]
+        if not isinstance(host, Nest) or host.axes != nest.axes or not _pointwise(host):
+            continue
+        if any(writers[t.buffer] > 1 for t in host.stores):
+            continue
+        stored = {t.buffer: t.address for t in host.stores}
+        if not any(b in stored for b in needed) and not set(needed) & set(reads(host)):
+            continue  # nothing would be shared
+        if len(host.stores) + len(nest.stores) > MOST_STORES:
+            continue
+        if sum(t.value.cost for t in (*host.stores, *nest.stores)) > MOST_COST:
+            continue
+        loads = [e for e in walk([t.value for t in nest.stores]) if e.op == "load"]
+        if all(e.data not in stored or e.args == (stored[e.data],) for e in loads):
+            return place
+    return None
+
+
+def _merged(program: Program, host: Nest, nest: Nest) -> Nest:
+    """Return both nests as one; loads of what the host stores become its values."""
+    s = program.builder
+    known: dict[Expr, Expr] = {
+        s.load(t.buffer, t.address): t.value for t in host.stores
+    }
+    memo: dict[Expr, Expr] = {}
+    for e in walk([t.value for t in nest.stores]):
+        args = tuple(memo[a] for a in e.args)
+        memo[e] = known.get(e) or (e if args == e.args else s.rebuild(e, args))
+    stores = tuple(Store(t.buffer, t.address, memo[t.value]) for t in nest.stores)
+    return Nest(host.axes, (*host.stores, *stores), origin=(*host.origin, *nest.origin))
