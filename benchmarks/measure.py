@@ -20,6 +20,8 @@ from benchmarks.rows import Row
 from benchmarks.workers import ROOT, Worker, WorkerError, interpreter, start_once
 
 FORMAT = 1
+CALM_SAMPLES = 3  # rounds go on, up to MORE_ROUNDS times as many, until every cell has so many
+MORE_ROUNDS = 3
 BUSY = 0.05  # a sample whose threads waited longer for a core (as part of its time) is disturbed
 SLOW_START = 5.0  # seconds; a start that takes longer is not repeated
 TOLERANCES = {"train": 1e-4, "hvp": 1e-3}  # relative to the largest entry; float32 sums differ
@@ -134,7 +136,9 @@ def measure(job: Run, row: Row, threads: int, workers: dict[str, Worker]) -> dic
             cells[peer] = answer
     active = [p for p, c in cells.items() if "failed" not in c]
     samples: dict[str, list[dict[str, Any]]] = {p: [] for p in active}
-    for turn in range(job.plan.repeat):
+    for turn in range(MORE_ROUNDS * job.plan.repeat):
+        if turn >= job.plan.repeat and all(enough(s) for s in samples.values()):
+            break
         for peer in active[turn % len(active) :] + active[: turn % len(active)] if active else ():
             if "failed" in cells[peer]:
                 continue
@@ -151,6 +155,12 @@ def measure(job: Run, row: Row, threads: int, workers: dict[str, Worker]) -> dic
         if "failed" not in cells[peer]:
             cells[peer].update(statistic(samples[peer]))
     return {"row": row.name, "text": row.text, "threads": threads, "load": load, "cells": cells}
+
+
+def enough(samples: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether a cell has samples that other work did not disturb, or had its chance."""
+    calm = sum(s["waited"] <= BUSY for s in samples)
+    return calm >= min(CALM_SAMPLES, len(samples))
 
 
 def ask(worker: Worker, do: str, **what: Any) -> dict[str, Any]:
@@ -176,12 +186,11 @@ def compare_results(row: Row, cells: dict[str, dict[str, Any]]) -> None:
 def statistic(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return median and quartiles (seconds a call) of the undisturbed samples.
 
-    Where fewer than three are undisturbed, those of all samples. "disturbed" is the part of them.
+    Where fewer than three are undisturbed, those of all samples; "disturbed" is then true.
     """
     calm = [s["s"] for s in samples if s["waited"] <= BUSY]
-    disturbed = 1 - len(calm) / len(samples)
-    times = calm if len(calm) >= 3 else [s["s"] for s in samples]
-    return {**quartiles(times), "disturbed": round(disturbed, 3)}
+    times = calm if len(calm) >= CALM_SAMPLES else [s["s"] for s in samples]
+    return {**quartiles(times), "disturbed": not enough(samples)}
 
 
 def quartiles(times: Sequence[float]) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def good(cell: dict[str, Any]) -> bool:
     return "median" in cell and "wrong" not in cell
 
 
+def disturbed(cell: dict[str, Any]) -> bool:
+    """Tell whether other work on the machine may have made a cell too slow."""
+    return bool(cell.get("disturbed", 0) > 0.5)
+
+
 def advantage(line: Line) -> float | None:
     """Return best peer's time / our time: above 1 we are first."""
     peer, mine = best_peer(line), line["cells"].get(OURS, {})
@@ -128,12 +133,14 @@ def table(lines: list[Line]) -> Iterator[str]:
         ratio = advantage(line)
         peer = best_peer(line)
         verdict = f"{ratio:.2f} ({peer[0]})" if ratio and peer else "-"
+        if peer and any(disturbed(line["cells"].get(p, {})) for p in (OURS, peer[0])):
+            verdict += " ~"
         verdict = f"**{verdict}**" if ratio and ratio < 1 else verdict
         yield f"| {line['row']} | {' | '.join(cells)} | {verdict} |"
 
 
 def cell_text(cell: dict[str, Any] | None, best: float) -> str:
-    """Write a cell: median and half the quartile range in per cent; ~ where mostly disturbed."""
+    """Write a cell: median and half the quartile range in per cent; ~ where disturbed."""
     if cell is None:
         return "-"
     if "median" not in cell:
@@ -142,7 +149,7 @@ def cell_text(cell: dict[str, Any] | None, best: float) -> str:
     text = duration(cell["median"])
     text = f"**{text}**" if good(cell) and cell["median"] == best else text
     text += f" ±{100 * spread:.0f}%" if cell["n"] > 1 else " (once)"
-    text += " ~" if cell.get("disturbed", 0) > 0.5 else ""
+    text += " ~" if disturbed(cell) else ""
     return text + (" wrong" if "wrong" in cell else "")
 
 
@@ -173,7 +180,7 @@ def notes(results: Results) -> str:
     busy = [
         f"{li['row']} ({li['threads']})"
         for li in results["rows"]
-        if any(c.get("disturbed", 0) > 0.5 for c in li["cells"].values())
+        if any(disturbed(c) for c in li["cells"].values())
     ]
     if busy:
         found.append(f"- disturbed by other work (`~`): {', '.join(busy)}")
@@ -225,7 +232,10 @@ def chart(results: Results, path: Path) -> None:
     for axis, lines, count in zip(axes[0], panels, counts, strict=True):
         draw_panel(axis, lines, [p for p in columns(results) if p != OURS])
         axis.set_title(f"{count} thread{'s' if count > 1 else ''}")
-    handles, labels = axes[0][-1].get_legend_handles_labels()
+    peers = [p for p in columns(results) if p != OURS]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS.get(p, "k")) for p in peers]
+    handles.append(plt.Rectangle((0, 0), 1, 1, color="k", alpha=0.25))
+    labels = [*peers, "pale: disturbed by other work"]
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(f"Time of other libraries / time of symgraph ({results['started'][:10]})")
     figure.savefig(path, dpi=110)
@@ -237,14 +247,16 @@ def draw_panel(axis: Any, lines: list[Line], peers: list[str]) -> None:
     shown = [li for li in lines if good(li["cells"].get(OURS, {}))]
     thick = 0.8 / max(1, len(peers))
     for k, peer in enumerate(peers):
-        places, ratios = [], []
+        places, ratios, clear = [], [], []
         for row, line in enumerate(shown):
             cell = line["cells"].get(peer, {})
             if good(cell):
                 places.append(row + (k - (len(peers) - 1) / 2) * thick)
                 ratios.append(cell["median"] / line["cells"][OURS]["median"])
-        widths = [r - 1 for r in ratios]
-        axis.barh(places, widths, thick, left=1, color=COLOURS.get(peer, "k"), label=peer)
+                clear.append(not disturbed(cell) and not disturbed(line["cells"][OURS]))
+        bars = axis.barh(places, [r - 1 for r in ratios], thick, left=1, label=peer)
+        for bar, sure in zip(bars, clear, strict=True):
+            bar.set(color=COLOURS.get(peer, "k"), alpha=1.0 if sure else 0.25)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
     axis.axvline(1, color="black", linewidth=1)

@@ -182,8 +182,10 @@ def test_statistic_leaves_out_disturbed_samples() -> None:
     calm = [{"s": s, "waited": 0.0} for s in (1.0, 2.0, 3.0)]
     busy = [{"s": 9.0, "waited": 0.5}] * 3
     found = measure.statistic(calm + busy)
-    assert (found["median"], found["n"], found["disturbed"]) == (2.0, 3, 0.5)
-    assert measure.statistic(calm[:2] + busy)["median"] == 9.0
+    assert (found["median"], found["n"], found["disturbed"]) == (2.0, 3, False)
+    found = measure.statistic(calm[:2] + busy)
+    assert (found["median"], found["disturbed"]) == (9.0, True)
+    assert not measure.enough(calm[:2] + busy)
 
 
 def test_report_shows_a_loss_as_plainly(tmp_path: Path) -> None:
@@ -193,6 +195,8 @@ def test_report_shows_a_loss_as_plainly(tmp_path: Path) -> None:
     won = copy.deepcopy(lost)
     won["rows"][0]["cells"]["torch"] = cell(3.0)
     assert "| 1.50 (torch) |" in report.markdown(won)
+    won["rows"][0]["cells"]["torch"]["disturbed"] = True
+    assert "| 1.50 (torch) ~ |" in report.markdown(won)
     report.chart(lost, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").exists()
 

@@ -1,1 +1,1 @@
-"""From a graph to a callable: specialisation, the list of passes, plans, functions, shared state."""
+"""From a graph to a callable: specialisation, the list of passes, functions, shared state."""

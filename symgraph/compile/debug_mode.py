@@ -44,8 +44,8 @@ def check_version(
         wrong = _differs(b, a)
         if wrong is not None:
             raise VerifyError(
-                f"debug mode: rewriting changed result {k}, `{describe(node)}` made at {node.source}:"
-                f" {wrong}"
+                f"debug mode: rewriting changed result {k}, `{describe(node)}` made at "
+                f"{node.source}: {wrong}"
             )
     values = {version.leaf_map.get(n, n): a for n, a in arrays.items()}
     _check_lowering(version, values)
@@ -54,8 +54,8 @@ def check_version(
         wrong = _differs(b, a)
         if wrong is not None:
             raise VerifyError(
-                f"debug mode: native code and NumPy disagree in result {k}, `{describe(node)}` made "
-                f"at {node.source}: {wrong}{_kernels(version)}"
+                f"debug mode: native code and NumPy disagree in result {k}, `{describe(node)}` "
+                f"made at {node.source}: {wrong}{_kernels(version)}"
             )
 
 
@@ -69,7 +69,7 @@ def _check_lowering(version: Version, values: Mapping[Node, np.ndarray]) -> None
     data |= stages.constant_arrays
     memory = run_program(stages.program, data, stages.aliases)
     done: dict[Node, np.ndarray] = {}
-    run(version.graph, values, lambda node, value: done.__setitem__(node, value))
+    run(version.graph, values, done.__setitem__)
     for node, buffer in stages.node_buffers.items():
         target = stages.aliases.get(buffer, buffer)
         if node not in done or target not in memory:

@@ -1,4 +1,4 @@
-"""Reports of a compiled version: kernels, memory, library calls, time by phase, each stage's text."""
+"""Reports of a compiled version: kernels, memory, library calls, times, each stage's text."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def format_graph(outputs: list[Node]) -> str:
             continue
         number[node] = f"%{len(lines)}"
         args = ", ".join(number[i] for i in node.inputs)
-        params = "" if not node.params else f" {dict(zip(node.op.params, node.params, strict=True))}"
+        given = dict(zip(node.op.params, node.params or (), strict=bool(node.params)))
+        params = f" {given}" if given else ""
         lines.append(f"{number[node]} = {node.op.name}({args}){params}: {node.type}")
     lines.append("return " + ", ".join(number[n] for n in outputs))
     return "\n".join(lines)

@@ -240,9 +240,9 @@ class Compiled:
         self._depth = threading.local()
         self._root: Any = None
 
-    # -- the object that users hold ------------------------------------------------------------------
+    # -- the object that users hold ----------------------------------------------------------------
     def callable(self) -> Any:
-        """Return the function object: an instance of a class of its own with a native `__call__`."""
+        """Return the function object: of a class of its own, with a native `__call__`."""
         d = self.definition
         if self.mode != "native" or d.keys is not None:
             entry: Any = self._python_entry
@@ -279,9 +279,10 @@ class Compiled:
         d = self.definition
         args = ", ".join(f"{p.name or '?'}: {p.node.type}" for p in d.params)
         results = ", ".join(str(n.type) for n in d.outputs)
-        return f"<symgraph function {self.name}({args}) -> {results}; {len(self.version_list)} versions>"
+        count = len(self.version_list)
+        return f"<symgraph function {self.name}({args}) -> {results}; {count} versions>"
 
-    # -- calls ---------------------------------------------------------------------------------------
+    # -- calls -------------------------------------------------------------------------------------
     def _first_entry(self, *args: Any, **kwargs: Any) -> Any:
         """Serve calls until a version exists; afterwards the class calls native code directly."""
         return self.slow(*args, **kwargs)
@@ -331,7 +332,9 @@ class Compiled:
             zip(outs, self.definition.outputs, shapes, strict=True)
         ):
             if not isinstance(o_, np.ndarray) or o_.dtype != n.dtype.numpy:
-                raise DTypeError(f"out[{k}] must be a {n.dtype} array, got {getattr(o_, 'dtype', o_)!r}")
+                raise DTypeError(
+                    f"out[{k}] must be a {n.dtype} array, got {getattr(o_, 'dtype', o_)!r}"
+                )
             if o_.shape != shape:
                 raise ShapeError(f"out[{k}] has shape {o_.shape}, the result has {shape}")
             if not o_.flags.writeable:
@@ -372,7 +375,7 @@ class Compiled:
         debug_mode.check_version(d.values, self.values, version, before, got, self.numerics)
         return result
 
-    # -- versions ------------------------------------------------------------------------------------
+    # -- versions ----------------------------------------------------------------------------------
     def _version_for(self, arrays: Sequence[np.ndarray]) -> Version:
         shared = [n.data.cell.get() for n in self.definition.shared]
         with self._lock:
@@ -419,7 +422,10 @@ class Compiled:
         updates = [
             (swap.get(p, p), v) for (p, _), v in zip(d.updates, values[n:], strict=True)
         ]
-        inputs = [In(p.node, p.name, p.default, None, False, False, p.strict, p.downcast) for p in d.params]
+        inputs = [
+            In(p.node, p.name, p.default, None, False, False, p.strict, p.downcast)
+            for p in d.params
+        ]
         return function(
             inputs,
             None if d.none else outputs,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph import rewrites
 from symgraph.core.config import config
 from symgraph.core.node import Node
 from symgraph.core.op import o
@@ -23,7 +24,6 @@ from symgraph.loops.grammar import Buffer, Check, Nest, Program, Statement, Stor
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
-from symgraph import rewrites
 
 LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
 LOOP_ROWS = 2  # a product with so few rows (or columns) is bound by memory: always a loop nest
@@ -55,7 +55,7 @@ class _Clock:
 
 
 def by_loops(node: Node) -> bool:
-    """Decide whether a product becomes a loop nest (fused with its neighbours) or a library call."""
+    """Tell whether a product becomes a (fused) loop nest rather than a library call."""
     if node.op.name != "matmul":
         return True
     if node.dtype not in ("float32", "float64"):
@@ -272,4 +272,3 @@ def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()
 def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
     return rewrites.optimise(list(outputs), numerics)
-

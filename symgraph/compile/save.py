@@ -27,7 +27,7 @@ def _safetensors() -> ModuleType:
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write named shared variables or arrays to `path`; whatever was there stays until all is written.
+    """Write named shared variables or arrays to `path`; what was there stays until all is written.
 
     Keys are flat path names such as "encoder.0.W".
     """
@@ -51,7 +51,9 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str], state: Mapping[str, SharedVariable] | None = None, strict: bool = True
+    path: str | os.PathLike[str],
+    state: Mapping[str, SharedVariable] | None = None,
+    strict: bool = True,
 ) -> Any:
     """Read a file of `save`: into `state` (named shared variables), or as a dict of arrays.
 
@@ -70,7 +72,8 @@ def load(
             old, new = variable.get_value(borrow=True), arrays[name]
             if old.shape != new.shape or old.dtype != new.dtype:
                 problems.append(
-                    f"{name}: the file has {new.dtype} {new.shape}, the variable {old.dtype} {old.shape}"
+                    f"{name}: the file has {new.dtype} {new.shape}, "
+                        f"the variable {old.dtype} {old.shape}"
                 )
             else:
                 fitting[name] = new

@@ -32,14 +32,14 @@ class SharedVariable(Node):
     data: Container
 
     def get_value(self, borrow: bool = False) -> np.ndarray:
-        """Return the value: a copy, or with `borrow=True` the array itself (functions write to it)."""
+        """Return a copy of the value, or with `borrow=True` the array that functions write to."""
         if borrow:
             return self.data.cell.get()
         with self.data.cell.reading() as array:
             return array.copy()
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
-        """Set the value; it must have the dtype (or cast safely) and the fixed sizes of the variable.
+        """Set the value; it must have the dtype (or cast safely) and fixed sizes of the variable.
 
         The array is copied unless `borrow=True` and it can be used as it is.
         """

@@ -17,7 +17,7 @@ Values = Callable[[Atom], Any]
 
 
 def size_symbols(leaf: Node) -> list[tuple[Atom, int | None]]:
-    """Return the symbols that a leaf defines: (symbol, axis), axis None for the value of a scalar."""
+    """Return the symbols that a leaf defines: (symbol, axis), axis None for a scalar's value."""
     found: list[tuple[Atom, int | None]] = []
     for axis, n in enumerate(leaf.type.shape):
         if isinstance(n, Dim) and len(n.terms) == 1 and len(n.terms[0][0]) == 1:

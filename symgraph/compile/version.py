@@ -165,7 +165,9 @@ def _build(
     for k, n in enumerate(module.derived):
         slots[n] = len(symbols) + k
     defined: set[Atom] = set()
-    arg_specs = tuple(_spec(n, old, classes, slots, defined) for n, old in zip(args, leaves, strict=False))
+    arg_specs = tuple(
+        _spec(n, old, classes, slots, defined) for n, old in zip(args, leaves, strict=False)
+    )
     shared_specs = tuple(_spec(n, n, classes, slots, defined) for n in shared)
     out_specs = tuple(ArraySpec(t.dtype, tuple(_out(n, slots) for n in t.shape)) for t in out_types)
     written = {p for p, _ in d.updates}
@@ -308,7 +310,9 @@ def _out(n: Any, slots: dict[Any, int]) -> Any:
     return Slot(slots[n])
 
 
-def _with_arguments(error: ShapeError, leaves: Sequence[Node], values: dict[Node, Any]) -> ShapeError:
+def _with_arguments(
+    error: ShapeError, leaves: Sequence[Node], values: dict[Node, Any]
+) -> ShapeError:
     lines = [
         f"  call:   {describe(n)}  {n.dtype} {values[n].shape}, argument {k}"
         for k, n in enumerate(leaves)

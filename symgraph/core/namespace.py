@@ -1,4 +1,4 @@
-"""All ops and functions by name; it stands apart so that everything may look names up when it runs."""
+"""All ops and functions by name; apart, so that everything may look names up when it runs."""
 
 from __future__ import annotations
 

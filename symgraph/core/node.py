@@ -123,7 +123,8 @@ class Node:
         return f"{describe(self)}: {self.type}"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(describe(self))}</code> <small>{html.escape(str(self.type))}</small>"
+        text, kind = html.escape(describe(self)), html.escape(str(self.type))
+        return f"<code>{text}</code> <small>{kind}</small>"
 
     def __reduce__(self) -> Any:
         raise TypeError("graphs are not pickled; save values with sg.save, or rebuild the graph")

@@ -1,7 +1,7 @@
 """The contract of an op and the registry that checks it.
 
-An op lives in one place and states all its rules there: type, NumPy reference, derivative, batching,
-lowering, samples, doc. A missing rule fails when the op is registered, not years later.
+An op lives in one place and states all its rules there: type, NumPy reference, derivative,
+batching, lowering, samples, doc. A missing rule fails when the op is registered, not years later.
 """
 
 from __future__ import annotations

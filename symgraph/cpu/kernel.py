@@ -1,8 +1,8 @@
 """Emit one scheduled nest as an LLVM function with explicit vectors.
 
 Every expression is placed in the outermost loop in which its axes are known, so invariant work is
-hoisted by construction and a reduction over a row becomes a loop of its own in front of the loop that
-uses it. No LLVM pass has to find anything.
+hoisted by construction and a reduction over a row becomes a loop of its own in front of the loop
+that uses it. No LLVM pass has to find anything.
 """
 
 from __future__ import annotations
@@ -42,10 +42,8 @@ from symgraph.loops.schedule import (
 
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
-BLOCK_TURNS = 64  # turns of a float32 sum before its lanes are added to the float64 total
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
-FULL_UNROLL = 4  # loops this short become straight code
 
 
 @dataclass(slots=True)
@@ -103,7 +101,10 @@ class KernelEmitter:
         stores = self._tiled(self.nest.stores)
         self._find_reductions([t.value for _, part in stores for t in part])
         self._loops(self.root, list(self.schedule.order), stores, outermost=True)
-        lines = [f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{", "entry:"]
+        lines = [
+            f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{",
+            "entry:",
+        ]
         for k, _ in enumerate(self.buffers):
             lines.append(f"  %pb{k} = getelementptr i64, ptr %args, i64 {k}")
             lines.append(f"  %b{k} = load ptr, ptr %pb{k}, align 8")
@@ -193,7 +194,7 @@ class KernelEmitter:
 
         return body
 
-    # -- loops ---------------------------------------------------------------------------------------
+    # -- loops -------------------------------------------------------------------------------------
     def _loop(
         self,
         scope: Scope,
@@ -356,7 +357,7 @@ class KernelEmitter:
             for t in self.nest.stores
         )
 
-    # -- stores --------------------------------------------------------------------------------------
+    # -- stores ------------------------------------------------------------------------------------
     def _stores(self, scope: Scope, stores: Sequence[Store]) -> None:
         """Store all values; every value is computed before the first store of this point."""
         pending = []
@@ -377,10 +378,14 @@ class KernelEmitter:
             value = self._add(scope, t.buffer.dtype, loaded, value, lanes if moves else 1)
         if t.buffer.dtype is BOOL:
             kind = vector_type("i1", lanes if moves else 1)
-            value = self._new(scope, f"zext {kind} {value} to {vector_type('i8', lanes if moves else 1)}")
+            value = self._new(
+                scope, f"zext {kind} {value} to {vector_type('i8', lanes if moves else 1)}"
+            )
         if not moves:
             pointer = self.pointer(t.buffer, t.address, scope)
-            scope.lines.append(f"  store {element} {value}, ptr {pointer}, align {t.buffer.dtype.itemsize}")
+            scope.lines.append(
+                f"  store {element} {value}, ptr {pointer}, align {t.buffer.dtype.itemsize}"
+            )
             return
         assert vector is not None
         step = stride(t.address, vector.axis)
@@ -408,7 +413,7 @@ class KernelEmitter:
             return self._new(scope, f"or {kind} {x}, {y}")
         return self._new(scope, f"{'fadd' if dtype.is_float else 'add'} {kind} {x}, {y}")
 
-    # -- running combination ---------------------------------------------------------------------------
+    # -- running combination -----------------------------------------------------------------------
     def _running(self, scope: Scope, axis: Axis, stores: Sequence[Store]) -> None:
         """Loop in order, storing the running combination at each point."""
         kind = self.nest.scan or "sum"
@@ -463,7 +468,7 @@ class KernelEmitter:
         nan = self._new(scope, f"fcmp uno {t} {x}, {x}")
         return self._new(scope, f"select {c} {nan}, {t} {x}, {t} {best}")
 
-    # -- reductions ------------------------------------------------------------------------------------
+    # -- reductions --------------------------------------------------------------------------------
     def _reduce(self, e: Expr, home: Scope) -> None:
         """Emit the loop of a reduction, together with all others that can share it."""
         group = self._group(e, home)
@@ -566,7 +571,13 @@ class KernelEmitter:
         return max(reversed(axes), key=score)
 
     def _across_loops(
-        self, scope: Scope, outer: list[Axis], axis: Axis, group: list[Expr], carried: Any, lanes: int
+        self,
+        scope: Scope,
+        outer: list[Axis],
+        axis: Axis,
+        group: list[Expr],
+        carried: Any,
+        lanes: int,
     ) -> list[str]:
         if outer:
 
@@ -591,7 +602,9 @@ class KernelEmitter:
                 order = ", ".join(f"i32 {start + k}" for k in range(half))
                 t = vector_type(element, lanes)
                 parts.append(
-                    self._new(scope, f"shufflevector {t} {value}, {t} poison, <{half} x i32> <{order}>")
+                    self._new(
+                        scope, f"shufflevector {t} {value}, {t} poison, <{half} x i32> <{order}>"
+                    )
                     if half > 1
                     else self._new(scope, f"extractelement {t} {value}, i32 {start}")
                 )
@@ -599,7 +612,7 @@ class KernelEmitter:
             lanes = half
         return value
 
-    # -- values ------------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
     def is_vector(self, e: Expr, scope: Scope) -> bool:
         """Tell whether the value differs from lane to lane in this scope."""
         return scope.vector is not None and bool(e.free & scope.vector.axis.bit)
@@ -659,7 +672,7 @@ class KernelEmitter:
         return self._operation(e, scope, lanes, args)
 
     def _branch_rare(self, expansion: Expr, scope: Scope, lanes: int) -> None:
-        """Compute what only huge arguments need behind a branch that is taken if any lane has one."""
+        """Compute what only huge arguments need behind a branch, taken if any lane has one."""
         group, rare = rare_side(expansion)
         if not group or group[0] in scope.env:
             return
@@ -716,7 +729,9 @@ class KernelEmitter:
         if op in ("min", "max"):
             return self._extremum(scope, op, source, lanes, args[0], args[1])
         if op in ("fmin", "fmax"):
-            test = self._new(scope, f"fcmp {'ogt' if op == 'fmax' else 'olt'} {t} {args[0]}, {args[1]}")
+            test = self._new(
+                scope, f"fcmp {'ogt' if op == 'fmax' else 'olt'} {t} {args[0]}, {args[1]}"
+            )
             c = vector_type("i1", lanes)
             return self._new(scope, f"select {c} {test}, {t} {args[0]}, {t} {args[1]}")
         if op == "neg":
@@ -771,7 +786,7 @@ class KernelEmitter:
         return self._new(scope, f"{cast_instruction(source, target)} {t} {value} to {to}")
 
     def _odd(self, scope: Scope, lanes: int, value: str) -> str:
-        """Round a float64 to odd at float32's precision, so that a second rounding cannot go wrong."""
+        """Round a float64 to odd at float32's precision: a second rounding cannot go wrong."""
         wide, whole, c = (vector_type(t, lanes) for t in ("double", "i64", "i1"))
         bits = self._new(scope, f"bitcast {wide} {value} to {whole}")
         cut = splat("i64", str((1 << 29) - 1), lanes)
@@ -779,11 +794,13 @@ class KernelEmitter:
         high = self._new(scope, f"xor {whole} {bits}, {low}")
         inexact = self._new(scope, f"icmp ne {whole} {low}, {splat('i64', '0', lanes)}")
         last = splat("i64", str(1 << 29), lanes)
-        odd = self._new(scope, f"select {c} {inexact}, {whole} {last}, {whole} {splat('i64', '0', lanes)}")
+        odd = self._new(
+            scope, f"select {c} {inexact}, {whole} {last}, {whole} {splat('i64', '0', lanes)}"
+        )
         result = self._new(scope, f"or {whole} {high}, {odd}")
         return self._new(scope, f"bitcast {whole} {result} to {wide}")
 
-    # -- addresses and loads --------------------------------------------------------------------------
+    # -- addresses and loads -----------------------------------------------------------------------
     def _index(self, e: Expr, scope: Scope, lanes: int) -> str:
         """Emit an index value (an i64, or a vector of them when it moves with the lanes)."""
         t = vector_type("i64", lanes)
@@ -817,7 +834,7 @@ class KernelEmitter:
         return self._new(scope, f"add {t} {total}, {self._wide_size(constant, scope, lanes)}")
 
     def _divided(self, e: Expr, scope: Scope, t: str, x: str, size: str, lanes: int) -> str:
-        """Floor division and its remainder; plain unsigned ones where the index is never negative."""
+        """Floor division or its remainder; unsigned where the index is never negative."""
         low, _ = self.builder.bounds(e.args[0])
         if low is not None and provably_le(0, low):
             return self._new(scope, f"{'udiv' if e.op == 'ifloordiv' else 'urem'} {t} {x}, {size}")
@@ -903,7 +920,9 @@ class KernelEmitter:
             if guard is not None:
                 test = self.value(guard, scope)
                 pointer = self._new(scope, f"select i1 {test}, ptr {pointer}, ptr {ZEROS}")
-            return self._bits(scope, buffer, self._new(scope, self._load_text(buffer, pointer, 1)), 1)
+            return self._bits(
+                scope, buffer, self._new(scope, self._load_text(buffer, pointer, 1)), 1
+            )
         step = stride(address, vector.axis) if moves else None
         if step == 1 and not self._slow_mask(buffer, vector, guarded):
             value = self._load_contiguous(scope, buffer, address, guard, guarded)
@@ -959,7 +978,7 @@ class KernelEmitter:
     def _load_strided(
         self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None, step: int
     ) -> str:
-        """Load the whole span of a small stride (nothing behind the last element) and pick lanes."""
+        """Load the span of a small stride (nothing behind the last element) and pick lanes."""
         assert scope.vector is not None
         lanes = scope.vector.lanes
         span = (lanes - 1) * step + 1
@@ -1030,7 +1049,7 @@ class KernelEmitter:
             value = self._new(scope, f"insertelement {kind} {value}, {element} {part}, i32 {k}")
         return value
 
-    # -- names -----------------------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
     def _name(self) -> str:
         self._count += 1
         return f"%v{self._count}"

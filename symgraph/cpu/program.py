@@ -1,4 +1,4 @@
-"""Emit a whole loop program as one LLVM module: kernels, library calls, and `run` that calls them."""
+"""Emit a whole loop program as one LLVM module: kernels, library calls, and `run` around them."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class ProgramEmitter:
         self.total_work = total
         return total is None or total > RELEASE_WORK
 
-    # -- statements ----------------------------------------------------------------------------------
+    # -- statements --------------------------------------------------------------------------------
     def _nest(self, nest: Nest) -> None:
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(nest, schedule, self.vector_bytes)
@@ -214,7 +214,7 @@ class ProgramEmitter:
         bad = self._new(f"icmp ne i32 {status}, 0")
         self._leave(bad, "-1")
 
-    # -- products by the library -----------------------------------------------------------------------
+    # -- products by the library -------------------------------------------------------------------
     def _library(self, call: LibraryCall) -> None:
         sizes, left, right = call.params
         *batch, m, n, k = sizes
@@ -222,7 +222,9 @@ class ProgramEmitter:
         self.needs_library = True
         amount = statement_work(call)
         axis, pieces = product_pieces(batch, m, n, k)
-        name = self._kernel(product_kernel(dtype, len(batch), axis, pieces), call.origin, None, amount)
+        name = self._kernel(
+            product_kernel(dtype, len(batch), axis, pieces), call.origin, None, amount
+        )
         words = [self._pointer(b) for b in (*call.inputs, *call.outputs)]
         words.append(self._word("ptr", LIBRARY_WORDS[dtype]))
         values: list[Size] = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0]]
@@ -236,7 +238,7 @@ class ProgramEmitter:
         words += [self._size(v) for v in values]
         self._call_kernel(name, kinds, words, units, 1, parallel and units != 1)
 
-    # -- pointers and sizes ------------------------------------------------------------------------------
+    # -- pointers and sizes ------------------------------------------------------------------------
     def _pointer(self, buffer: Buffer) -> str:
         buffer = self.aliases.get(buffer, buffer)
         found = self._pointers.get(buffer)
@@ -268,7 +270,9 @@ class ProgramEmitter:
         text = SizeText(self.symbols, [])
         for k, n in enumerate(self.derived):
             value = text.emit(n)
-            text.lines.append(f"  %o{k} = getelementptr i64, ptr %dims, i64 {len(self.symbols) + k}")
+            text.lines.append(
+                f"  %o{k} = getelementptr i64, ptr %dims, i64 {len(self.symbols) + k}"
+            )
             text.lines.append(f"  store i64 {value}, ptr %o{k}, align 8")
         head = "define void @derive(ptr %dims) nounwind {\nentry:"
         return "\n".join([head, *text.lines, "  ret void", "}", ""])

@@ -209,10 +209,17 @@ def arena() -> str:
 
 def updates() -> str:
     """Show which updates are stored in place, and in which order."""
-    a, b = _parameter("a", 8), _parameter("b", 8)
+    a, b, c = _parameter("a", 8), _parameter("b", 8), _parameter("c", 3)
     parts = []
     for title, pairs in (
-        ("a <- a * 2, b <- a + b: b first, since it reads the old a", [(a, a * 2), (b, a + b)]),
+        (
+            "a <- a * 2, b <- a + b: every value is computed before it is stored over an old one",
+            [(a, a * 2), (b, a + b)],
+        ),
+        (
+            "a <- a * 2, c <- c + sum(a): c first, since it reads all of the old a",
+            [(a, a * 2), (c, c + o.sum(a))],
+        ),
         ("a <- b, b <- a: the two read each other, so one goes through memory", [(a, b), (b, a)]),
         (
             "a <- reversed(a): reads elements that were overwritten; stored, then copied",

@@ -1,1 +1,1 @@
-"""The index-level IR: values as functions of an index, the nests that store them, an interpreter."""
+"""The index-level IR: values as functions of an index, the nests that store them."""

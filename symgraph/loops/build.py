@@ -30,7 +30,7 @@ from symgraph.loops.grammar import (
 )
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
-RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice rather than store it
+RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 SPLIT = 1 << 15  # reductions longer than this are cut in chunks: parallel, and more accurate
@@ -161,7 +161,9 @@ class Lowering:
             if node.op.is_leaf:
                 continue
             contexts = self.contexts.get(node, [])
-            if node not in self.roots and (self._statement(node) or self._must_store(node, contexts)):
+            if node not in self.roots and (
+                self._statement(node) or self._must_store(node, contexts)
+            ):
                 self.roots[node] = None
             if node in self.roots:
                 axes = self._nest_axes(node)
@@ -383,7 +385,7 @@ class Lowering:
         value = _replace_node(s, store.value, found, total)
         return Nest(nest.axes, (Store(store.buffer, store.address, value),), origin=nest.origin)
 
-    # -- services for ops with statements of their own -----------------------------------------------
+    # -- services for ops with statements of their own ---------------------------------------------
     def copy(self, node: Node, out: Buffer, k: int) -> None:
         """Store input k of `node` into `out`."""
         self._store_value(node.inputs[k], out)
@@ -437,7 +439,7 @@ class Lowering:
         return self.value(node, at)
 
     def check_indices(self, node: Node, x: Node, indices: Sequence[Node]) -> None:
-        """Stop with an error where an index is out of range; constants were checked at build time."""
+        """Stop with an error where an index is out of range; constants were checked before."""
         for k, i in enumerate(indices):
             n = x.type.shape[k]
             if not ((i.op is CONSTANT and isinstance(n, int)) or _in_range(i, n)):
@@ -523,7 +525,7 @@ def _bits(index: Sequence[Any]) -> int:
 
 
 def _prefix(context: Context) -> bool:
-    """Tell whether the index uses the outer loops up to some depth and none below: no recomputation."""
+    """Tell whether the index uses the outer loops to some depth, none below: no recomputation."""
     bits = _bits(context.index)
     inside = False
     for axis in reversed(context.loops):
@@ -537,7 +539,7 @@ def _prefix(context: Context) -> bool:
 
 
 def _repeats(context: Context, node: Node) -> bool:
-    """Tell whether the loops that the index depends on have more points than the node has elements."""
+    """Tell whether the loops of the index have more points than the node has elements."""
     bits = _bits(context.index)
     points: Size = 1
     for axis in context.loops:
@@ -616,4 +618,3 @@ def _replace_node(s: Builder, e: Expr, old: Expr, new: Expr) -> Expr:
         return memo[x]
 
     return visit(e)
-

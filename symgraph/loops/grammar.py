@@ -584,6 +584,8 @@ def _format(e: Expr) -> str:
         return f"{e.data.name}[{_format(e.args[0])}{guard}]"
     if e.op == "reduce":
         return f"{e.data[0]}[{', '.join(map(repr, e.data[1]))}]({_format(e.args[0])})"
+    if e.op in ("ifloordiv", "imod"):
+        return f"({_format(e.args[0])}) {'//' if e.op == 'ifloordiv' else '%'} {e.data}"
     name = f"{e.op}.{e.dtype}" if e.op in ("cast", "bitcast") else e.op
     return f"{name}({', '.join(map(_format, e.args))})"
 

@@ -1,7 +1,7 @@
 """Run a loop program with NumPy: slow, simple, and independent of code generation.
 
-Each loop variable becomes an array axis, a load a fancy index, a reduction a NumPy reduction. What the
-native code of a program must compute is what this computes.
+Each loop variable becomes an array axis, a load a fancy index, a reduction a NumPy reduction. What
+the native code of a program must compute is what this computes.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _accesses(nest: Nest, exprs: Sequence[Expr]) -> list[tuple[Expr, int]]:
 
 
 def stride(address: Expr, axis: Axis) -> int | None:
-    """Return the coefficient of an axis in an address: 0, a number, or None (not affine / unknown)."""
+    """Return the coefficient of an axis in an address: 0, a number, or None (not known)."""
     if not address.free & axis.bit:
         return 0
     found = None
@@ -127,7 +127,7 @@ def _vector_axis(
         score = sum(4 if stride(t.address, axis) == 1 else -4 for t in nest.stores)
         for address, weight in accesses:
             c = stride(address, axis)
-            if c == 1 or c == -1:
+            if c in (1, -1):
                 score += 2 * weight
             elif c != 0 and not (c is not None and 1 < c <= SHUFFLE_STRIDE):
                 score -= weight if weight == 1 else 3 * weight
@@ -143,7 +143,7 @@ def _safe_in_serial(nest: Nest, axis: Axis) -> bool:
 
 
 def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
-    """Tell whether this is a plain column reduction: one contiguous load per step, kept in registers."""
+    """Tell whether this is a plain column reduction: one contiguous load per step."""
     if not 1 <= len(reductions) <= 2:
         return False
     for r in reductions:

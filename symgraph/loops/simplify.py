@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from symgraph.core.dtype import BOOL
 from symgraph.loops.grammar import Axis, Builder, Check, Expr, Nest, Size, Statement, Store, walk
 
-
 SMALL_POINTS = 9  # reductions of so few points become straight code: a pooling window
 SMALL_COST = 4000  # of all copies together; most of it are tests that the copies decide
 MOST_STORES = 16

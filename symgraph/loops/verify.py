@@ -66,7 +66,9 @@ def _tree(root: Expr, bound: int) -> None:
     for e in walk([root]):
         if e.op in _SAME and len({a.dtype for a in e.args}) > 1:
             raise VerifyError(f"operands of {e.op} differ in dtype: {e!r}")
-        if e.op == "select" and (e.args[0].dtype is not BOOL or e.args[1].dtype is not e.args[2].dtype):
+        if e.op == "select" and (
+            e.args[0].dtype is not BOOL or e.args[1].dtype is not e.args[2].dtype
+        ):
             raise VerifyError(f"ill-typed select: {e!r}")
         if e.op == "load":
             if e.args[0].dtype is not INDEX:

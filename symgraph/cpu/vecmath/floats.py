@@ -85,10 +85,3 @@ def with_sign(s: Builder, magnitude: Expr, sign: Expr) -> Expr:
     form = FORMATS[sign.dtype]
     bit = to_bits(s, sign) & form.sign_mask
     return s.bitcast(to_bits(s, magnitude) | bit, form.dtype)
-
-
-def flip_sign(s: Builder, x: Expr, sign: Expr) -> Expr:
-    """Return x negated where the sign bit of `sign` is set."""
-    form = FORMATS[x.dtype]
-    bit = to_bits(s, sign) & form.sign_mask
-    return s.bitcast(to_bits(s, x) ^ bit, form.dtype)

@@ -1,4 +1,4 @@
-"""Find the part of an expansion that only extreme arguments need, so that it can be branched around."""
+"""Find the part of an expansion that only extreme arguments need, to branch around it."""
 
 from __future__ import annotations
 
