@@ -102,7 +102,7 @@ def test_start_rows(tmp_path: Path) -> None:
         found = measure.run(plan, log)
     mine = found["rows"][0]["cells"][OURS]
     assert 0 < mine["median"] < 30
-    assert mine["llvm_s"] > 1e-3  # the library must not have loaded LLVM before its first function
+    assert mine["llvm_s"] > 1e-3  # LLVM is not loaded before the first function
     assert "symgraph" in found["versions"]
 
 

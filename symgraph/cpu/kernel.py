@@ -42,6 +42,7 @@ from symgraph.loops.schedule import (
 
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
+LONG_BODY = 12  # cost of a reduction's body from which two accumulators are enough
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
@@ -548,6 +549,8 @@ class KernelEmitter:
         bodies = walk([r.args[0] for r in group])
         base = max(1, self.vector_bytes // element_bytes(bodies))
         registers = max(1, REDUCE_REGISTERS // len(group))
+        if max(r.args[0].cost for r in group) > LONG_BODY:
+            registers = min(registers, 2)  # its own latency is hidden already, its code is long
         lanes = fit_lanes(base * registers, base, axis.extent)
         if lanes == 1 or (isinstance(axis.extent, int) and axis.extent < 3):
             values = self._reduce_loops(home, list(axes), group, self._starts(group, 1), 1)
