@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symgraph.core.errors import NotDifferentiableError
-from symgraph.core.node import Node, describe, new_input
+from symgraph.core.node import CONSTANT, Node, describe, new_input
 from symgraph.core.op import o
 from symgraph.core.source import made_from
 from symgraph.core.walk import toposort
@@ -134,12 +134,28 @@ def _total(terms: Sequence[Node]) -> Node:
 
 
 def _scaled(g: Node, p: Any) -> Node:
-    """Return g * p where the partial p is a node or a number."""
+    """Return g * p where the partial p is a node or a number.
+
+    Where `where` has masked g with zeros the product is taken inside of the choice, so that an
+    infinite or NaN partial of the side that was not chosen does not leak as 0 * inf.
+    """
     if isinstance(p, Node):
+        if g.op.name == "where":
+            condition, x, y = g.inputs
+            if _is_zero(y):
+                return o.where(condition, x * p, o.zeros((), g.dtype))
+            if _is_zero(x):
+                return o.where(condition, o.zeros((), g.dtype), y * p)
         return g * p
     if p == 1:
         return g
     return -g if p == -1 else g * p
+
+
+def _is_zero(node: Node) -> bool:
+    while node.op.name in ("broadcast_to", "expand_dims"):
+        node = node.inputs[0]
+    return node.op is CONSTANT and node.data.size == 1 and not node.data.any()
 
 
 def _transposed(node: Node, k: int, g: Node) -> Tangent:

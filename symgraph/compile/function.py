@@ -250,6 +250,7 @@ class Compiled:
             entry = self._first_entry
         attributes = {
             "compiled": self,
+            "raw": entry,
             "name": self.name,
             "versions": lambda f: self.versions(),
             "explain": lambda f, stage=None: self.explain(stage),

@@ -425,3 +425,19 @@ def test_settings_of_errors():
     with pytest.raises(sg.ShapeError) as error:
         f(np.zeros((2, 2), "float32"))
     assert len(error.traceback) <= 3
+
+
+def test_derivative_of_where_does_not_leak_from_the_other_side():
+    x = sg.dvector("x")
+    safe = sg.where(x > 0, sg.sqrt(x), 0.0) + sg.where(x > 0, 1.0, 1 / (x - 1))
+    values = np.array([-1.0, 0.0, 1.0, 4.0])
+    first = sg.function([x], sg.grad(safe.sum(), x))(values)
+    assert np.allclose(first, [-0.25, -1.0, 0.5, 0.25])
+    second = sg.function([x], sg.hvp(safe.sum(), x, sg.ones_like(x)))(values)
+    assert np.isfinite(second).all()
+
+
+def test_raw_entry_exists_before_and_after_compiling():
+    x = sg.vector("x")
+    f = sg.function([x], x + 1)
+    assert f.raw(vec(1)).tolist() == [2] and f.raw(vec(2)).tolist() == [3]
