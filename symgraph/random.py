@@ -81,8 +81,6 @@ class RandomStream:
         """Return true with probability p."""
         return o.cast(o.lt(self._unit(shape, as_dtype("float32")), p), as_dtype(dtype))
 
-    binomial = bernoulli
-
     def integers(self, low: int, high: int | None = None, shape: Any = (), dtype: Any = "int64") -> Node:
         """Return integers in [low, high) (below `low` when high is None), by multiplication of 64 bits.
 
