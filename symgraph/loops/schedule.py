@@ -14,6 +14,7 @@ INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outs
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 TRANSPOSE_TILE = 8  # rows stored together when loads run across them
+MOST_POINT_WORK = 300  # operations of one point that an estimate counts: expression trees repeat
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 GRAIN_WORK = 250_000  # operations that one chunk should have at least
@@ -204,14 +205,22 @@ def _tile(
 
 
 def work(nest: Nest) -> int | None:
-    """Estimate the scalar operations of a nest; None when sizes are not known."""
+    """Estimate the scalar operations of a nest; None when sizes are not known.
+
+    A reduction counts once per point of the loops that it depends on: others do not repeat it.
+    """
+    points = _points(nest.axes)
+    if points is None:
+        return None
     total = 0
     for t in nest.stores:
-        points = _points(nest.axes)
-        inner = _expr_work(t.value)
-        if points is None or inner is None:
-            return None
-        total += points * max(1, inner)
+        total += points * max(1, min(t.value.cost, MOST_POINT_WORK))
+        for e in walk([t.value]):
+            if e.op == "reduce":
+                inner = _points([*e.data[1], *(a for a in nest.axes if e.free & a.bit)])
+                if inner is None:
+                    return None
+                total += inner * max(2, min(e.args[0].cost, MOST_POINT_WORK))
     return total
 
 
@@ -222,17 +231,6 @@ def _points(axes: Sequence[Axis]) -> int | None:
             return None
         n *= a.extent
     return n
-
-
-def _expr_work(value: Expr) -> int | None:
-    own = 0
-    for e in walk([value]):
-        if e.op == "reduce":
-            n = _points(e.data[1])
-            if n is None:
-                return None
-            own += n * 2
-    return own + min(value.cost, 300)
 
 
 def _parallel(
