@@ -427,8 +427,9 @@ class Where(Elementwise):
 def where(condition: Any, x: Any, y: Any) -> Node:
     """Return elements of `x` where `condition` is true and of `y` elsewhere, broadcast.
 
-    Both branches are evaluated; no NaN of the branch that is not chosen gets into the result or
-    its derivative.
+    Both branches are evaluated; no NaN of the branch that is not chosen gets into the result. It
+    does not get into the derivative either, as long as elementwise ops of the same shape lead to
+    that branch; behind a broadcast or a product, 0 * inf can still be NaN: choose the argument too.
     """
     c = cast_to(as_node(condition), BOOL)
     a, b = as_nodes((x, y))
