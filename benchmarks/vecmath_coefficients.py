@@ -159,7 +159,8 @@ FITS = [
         lambda z: mp.mpf(1), 0, mp.mpf("0.02945"), {"float64": 6}),
 ]
 # fmt: on
-HEADER = '''"""Polynomial coefficients, constant term first; written by benchmarks/vecmath_coefficients.py."""
+HEADER = '''\
+"""Polynomial coefficients, constant term first; written by benchmarks/vecmath_coefficients.py."""
 
 from __future__ import annotations
 

@@ -59,9 +59,8 @@ _runtime = _lazy("symgraph.cpu.runtime")
 
 
 def set_threads(count: int) -> None:
-    """Let compiled functions run on `count` threads; results are bitwise the same for any number."""
+    """Let compiled functions run on `count` threads; results are bitwise the same for any."""
     _runtime.set_threads(count)
-
 
 
 def clone_replace(outputs: object, replace: dict[Variable, Variable]) -> object:
@@ -82,6 +81,9 @@ _INTERNAL = {
     "sum_to",
     "atleast_nd",
     "place",
+    "batched_loop",
+    "loop_pull_back",
+    "loop_push_forward",
 }
 if TYPE_CHECKING:
 
@@ -93,15 +95,15 @@ _functions = {name: getattr(_o, name) for name in _o.names() if name not in _INT
 globals().update(_functions)
 globals().update(constructors)
 
-__all__ = sorted(
-    {
-        *("Lop", "Rop", "ggnvp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad"),
-        *("vjp", "In", "Out", "function", "load", "save", "SharedVariable", "shared", "config"),
-        *("CompileError", "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError"),
-        *("MissingInputError", "NanError", "NotDifferentiableError", "ShapeError"),
-        *("SymbolicValueError", "SymgraphError", "UnusedInputError", "VerifyError", "Variable"),
-        *("set_threads", "dprint", "draw", "as_tensor", "tensor", "clone_replace", "random", "ops"),
-        *_functions,
-        *constructors,
-    }
-)
+# fmt: off
+__all__ = [
+    "Lop", "Rop", "ggnvp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp",
+    "In", "Out", "function", "load", "save", "SharedVariable", "shared", "config", "CompileError",
+    "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError", "MissingInputError",
+    "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
+    "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
+    "tensor", "clone_replace", "random", "ops",
+]
+# fmt: on
+__all__ += sorted(_functions)  # noqa: PLE0605 - names that the registry knows
+__all__ += sorted(constructors)  # noqa: PLE0605

@@ -81,8 +81,10 @@ class RandomStream:
         """Return true with probability p."""
         return o.cast(o.lt(self._unit(shape, as_dtype("float32")), p), as_dtype(dtype))
 
-    def integers(self, low: int, high: int | None = None, shape: Any = (), dtype: Any = "int64") -> Node:
-        """Return integers in [low, high) (below `low` when high is None), by multiplication of 64 bits.
+    def integers(
+        self, low: int, high: int | None = None, shape: Any = (), dtype: Any = "int64"
+    ) -> Node:
+        """Return integers in [low, high) (below `low` when high is None), by 64-bit products.
 
         The bias is below (high - low) / 2**32.
         """

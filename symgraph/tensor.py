@@ -90,7 +90,7 @@ constructors = _constructors()
 def as_tensor(value: Any, dtype: Any = None) -> Node:
     """Return a value (array, number, nested list, or variable) as a node."""
     if isinstance(value, Node):
-        return value if dtype is None else value.astype(dtype)  # type: ignore[attr-defined]
+        return value if dtype is None else value.astype(dtype)
     return constant(value, None if dtype is None else as_dtype(dtype))
 
 
@@ -111,16 +111,15 @@ def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -
 
 
 def _named(name: str) -> Callable[..., Any] | None:
-
-
     return getattr(o, name) if name in o else None
 
 
 def install() -> None:
     """Give nodes `.eval` and NumPy's protocols."""
-    Node.eval = _eval  # type: ignore[attr-defined]
-    Node.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
-    Node.__array_function__ = _array_function  # type: ignore[attr-defined]
+    cls: Any = Node
+    cls.eval = _eval
+    cls.__array_ufunc__ = _array_ufunc
+    cls.__array_function__ = _array_function
 
 
 install()

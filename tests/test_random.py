@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 import symgraph as sg
 from symgraph.ops.random import philox
 

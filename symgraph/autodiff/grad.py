@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from symgraph.autodiff.modes import accumulate, push
@@ -104,7 +105,7 @@ def Lop(outputs: Any, wrt: Wrt, eval_points: Any, **options: Any) -> Any:  # noq
 
 
 def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
-    """Return the Jacobian-vector product: d outputs / d wrt applied to `eval_points` (forward mode)."""
+    """Return the Jacobian-vector product, forward mode: d outputs / d wrt times `eval_points`."""
     ys = [outputs] if isinstance(outputs, Node) else list(outputs)
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
     vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
@@ -147,10 +148,10 @@ def _rows(expression: Node, row: Callable[[Node], Node]) -> list[Node]:
     n = expression.type.shape[0]
     if not isinstance(n, int):
         raise ShapeError(
-            f"the Jacobian of `{describe(expression)}` needs its length to be known; give the shape: "
-            'sg.tensor("x", shape=(3,))'
+            f"the Jacobian of `{describe(expression)}` needs its length to be known; give the "
+            'shape: sg.tensor("x", shape=(3,))'
         )
-    return [row(expression[k]) for k in range(n)]  # type: ignore[index]
+    return [row(expression[k]) for k in range(n)]
 
 
 def jacobian(expression: Node, wrt: Wrt, disconnected_inputs: str = "raise") -> Any:
@@ -162,9 +163,7 @@ def jacobian(expression: Node, wrt: Wrt, disconnected_inputs: str = "raise") -> 
     flat = o.ravel(expression)
     result = []
     for x in xs:
-        rows = _rows(
-            flat, lambda y, x=x: grad(y, x, disconnected_inputs=disconnected_inputs)
-        )
+        rows = _rows(flat, partial(grad, wrt=x, disconnected_inputs=disconnected_inputs))
         result.append(o.reshape(o.stack(rows), (*expression.type.shape, *x.type.shape)))
     return result[0] if isinstance(wrt, Node) else result
 
@@ -172,7 +171,5 @@ def jacobian(expression: Node, wrt: Wrt, disconnected_inputs: str = "raise") -> 
 def hessian(cost: Node, wrt: Wrt) -> Any:
     """Return the matrix of second derivatives of a scalar by each variable: shape x.shape * 2."""
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
-    result = [
-        jacobian(grad(cost, x), x, disconnected_inputs="ignore") for x in xs
-    ]
+    result = [jacobian(grad(cost, x), x, disconnected_inputs="ignore") for x in xs]
     return result[0] if isinstance(wrt, Node) else result

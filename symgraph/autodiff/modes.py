@@ -1,7 +1,7 @@
 """Reverse and forward mode over a graph, from the one derivative rule of each op.
 
-Reverse mode of an op that only states a forward rule pulls back through that rule, which is linear in
-the tangent; so one rule per op is enough for both modes, and both nest.
+Reverse mode of an op that only states a forward rule pulls back through that rule, which is linear
+in the tangent; so one rule per op is enough for both modes, and both nest.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from symgraph.autodiff.support import Adjoint, chosen, pull_product, spread
 from symgraph.core.errors import NotDifferentiableError
-from symgraph.core.node import CONSTANT, Node, describe, new_input
+from symgraph.core.node import Node, describe, new_input
 from symgraph.core.op import o
 from symgraph.core.source import made_from
 from symgraph.core.walk import toposort
@@ -26,9 +27,18 @@ def accumulate(
 ) -> list[Tangent]:
     """Reverse mode: return sum_k d<g_k, y_k>/dx for each x of `wrt`, None where not connected.
 
-    `seeds` are pairs (y, g) with g of the type of y. A node of `wrt` is treated as a variable of its
-    own: all equal expressions are that node, so the derivative covers every use of it.
+    `seeds` are pairs (y, g) with g of the type of y. A node of `wrt` is treated as a variable of
+    its own: all equal expressions are that node, so the derivative covers every use of it.
     """
+    parts = _pull([(y, Adjoint(g)) for y, g in seeds], wrt, constant)
+    return [None if part is None else part.node() for part in parts]
+
+
+def _pull(
+    seeds: Sequence[tuple[Node, Adjoint]],
+    wrt: Sequence[Node],
+    constant: frozenset[Node] = frozenset(),
+) -> list[Adjoint | None]:
     order = toposort([y for y, _ in seeds], stop=constant.__contains__)
     targets = set(wrt)
     needed: set[Node] = set()
@@ -37,28 +47,61 @@ def accumulate(
             node not in constant and _flows(node) and any(i in needed for i in node.inputs)
         ):
             needed.add(node)
-    total: dict[Node, Node] = {}
+    total: dict[Node, Adjoint] = {}
+    several: dict[Node, dict[int, Node]] = {}  # compound node -> derivatives by its results
     for y, g in seeds:
         total[y] = g if y not in total else total[y] + g
     for node in reversed(order):
-        g = total.get(node)
-        if g is None or node in constant or not any(i in needed for i in node.inputs):
+        if node in several:
+            with made_from(node.source, GRADIENT):
+                total |= _pull_compound(node, several[node], needed, total)
+            continue
+        adjoint = total.get(node)
+        if adjoint is None or node in constant or not any(i in needed for i in node.inputs):
             continue
         if not _flows(node):
             continue
+        if node.inputs[0].op.compound:
+            several.setdefault(node.inputs[0], {})[node.params.index] = adjoint.node()
+            continue
         with made_from(node.source, GRADIENT):
-            for x, part in zip(node.inputs, pull_back(node, g), strict=True):
+            for x, part in zip(node.inputs, _pull_back(node, adjoint), strict=True):
                 if part is not None and x in needed:
                     total[x] = part if x not in total else total[x] + part
     return [total.get(x) if x in needed else None for x in wrt]
 
 
+def _pull_compound(
+    node: Node, gradients: dict[int, Node], needed: set[Node], total: dict[Node, Adjoint]
+) -> dict[Node, Adjoint]:
+    """Return new totals of a loop's inputs, from the derivatives by its results."""
+    found: dict[Node, Adjoint] = {}
+    op: Any = node.op
+    for x, part in zip(node.inputs, op.pull_back(node, gradients, accumulate), strict=True):
+        if part is not None and x in needed:
+            before = found.get(x, total.get(x))
+            found[x] = Adjoint(part) if before is None else before + Adjoint(part)
+    return found
+
+
 def push(outputs: Sequence[Node], tangents: Mapping[Node, Tangent]) -> list[Tangent]:
     """Forward mode: return the tangent of each output from tangents of some nodes (None: zero)."""
     known: dict[Node, Tangent] = dict(tangents)
+    several: dict[Node, Sequence[Tangent]] = {}  # compound node -> tangents of its results
     for node in toposort(outputs, stop=tangents.__contains__):
         if node not in known:
             parts = tuple(known[i] for i in node.inputs)
+            if node.inputs and node.inputs[0].op.compound:
+                found = several.get(node.inputs[0])
+                known[node] = None if found is None else found[node.params.index]
+                continue
+            if node.op.compound:
+                known[node] = None
+                if any(t is not None for t in parts):
+                    op: Any = node.op
+                    with made_from(node.source, GRADIENT):
+                        several[node] = op.push_forward(node, parts, push)
+                continue
             with made_from(node.source, GRADIENT):
                 known[node] = push_forward(node, parts)
     return [known[y] for y in outputs]
@@ -66,31 +109,49 @@ def push(outputs: Sequence[Node], tangents: Mapping[Node, Tangent]) -> list[Tang
 
 def _flows(node: Node) -> bool:
     """Tell whether derivatives pass through the node (its value is real and it has a rule)."""
-    return node.dtype.is_float and not node.op.is_leaf
+    return (node.dtype.is_float or node.op.compound) and not node.op.is_leaf
 
 
-def pull_back(node: Node, g: Node) -> tuple[Tangent, ...]:
+def _pull_back(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
     """Return d<g, node>/dx for each input x (None: zero, or x has no derivative)."""
     op = node.op
-    if op.vjp is not None:
-        return tuple(op.vjp(o, node, g))
+    if op.name == "where":
+        return chosen(node, g)
     if op.partials is not None:
         return tuple(
-            None if p is None or not x.dtype.is_float else o.sum_to(_scaled(g, p), x)
+            None if p is None or not x.dtype.is_float else g.times(p).summed_to(x)
             for p, x in zip(op.partials(o, node), node.inputs, strict=True)
         )
-    if op.linear:
-        return tuple(
-            op.transpose(o, node, k, g) if k in op.linear and x.dtype.is_float else None
-            for k, x in enumerate(node.inputs)
-        )
+    if op.name == "matmul":
+        return pull_product(node, g, lambda at, k, part: op.transpose(o, at, k, part))
+    if op.vjp is not None or op.linear:
+        return _through(node, g)
     if op.jvp is not None:
         return tuple(_transposed(node, k, g) for k in range(len(node.inputs)))
     if op.expand is not None:
-        return tuple(accumulate([(op.expand(o, node), g)], list(node.inputs)))
+        return tuple(_pull([(op.expand(o, node), g)], list(node.inputs)))
     if any(i.dtype.is_float for i in node.inputs):
         _refuse(node)
     return (None,) * len(node.inputs)
+
+
+def _through(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
+    """Pull back through a rule for whole nodes; the support of the result goes beside it."""
+    op = node.op
+
+    def pull(part: Node) -> Sequence[Tangent]:
+        if op.vjp is not None:
+            return tuple(op.vjp(o, node, part))
+        return tuple(
+            op.transpose(o, node, k, part) if k in op.linear and x.dtype.is_float else None
+            for k, x in enumerate(node.inputs)
+        )
+
+    supports = spread(node, g.support, pull)
+    return tuple(
+        None if part is None else Adjoint(part, support, support is None)
+        for part, support in zip(pull(g.node()), supports, strict=True)
+    )
 
 
 def push_forward(node: Node, tangents: tuple[Tangent, ...]) -> Tangent:
@@ -133,39 +194,19 @@ def _total(terms: Sequence[Node]) -> Node:
     return total
 
 
-def _scaled(g: Node, p: Any) -> Node:
-    """Return g * p where the partial p is a node or a number.
-
-    Where `where` has masked g with zeros the product is taken inside of the choice, so that an
-    infinite or NaN partial of the side that was not chosen does not leak as 0 * inf.
-    """
-    if isinstance(p, Node):
-        if g.op.name == "where":
-            condition, x, y = g.inputs
-            if _is_zero(y):
-                return o.where(condition, x * p, o.zeros((), g.dtype))
-            if _is_zero(x):
-                return o.where(condition, o.zeros((), g.dtype), y * p)
-        return g * p
-    if p == 1:
-        return g
-    return -g if p == -1 else g * p
+def _scaled(t: Node, p: Any) -> Node:
+    """Return t * p where the partial p is a node or a number."""
+    return Adjoint(t).times(p).value
 
 
-def _is_zero(node: Node) -> bool:
-    while node.op.name in ("broadcast_to", "expand_dims"):
-        node = node.inputs[0]
-    return node.op is CONSTANT and node.data.size == 1 and not node.data.any()
-
-
-def _transposed(node: Node, k: int, g: Node) -> Tangent:
-    """Reverse mode from a forward rule: pull g back through its (linear) dependence on one tangent."""
+def _transposed(node: Node, k: int, g: Adjoint) -> Adjoint | None:
+    """Reverse mode from a forward rule: pull g back through its linear dependence on a tangent."""
     x = node.inputs[k]
     if not x.dtype.is_float:
         return None
     t = new_input(x.dtype, x.type.shape, "tangent")
     image = node.op.jvp(o, node, tuple(t if j == k else None for j in range(len(node.inputs))))
-    result = accumulate([(image, g)], [t])[0]
-    if result is not None and t in toposort([result]):
+    result = _pull([(image, g)], [t])[0]
+    if result is not None and t in toposort([result.node()]):
         raise NotDifferentiableError(f"the forward rule of {node.op.name} is not linear")
     return result

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from symgraph.compile.shared import SharedVariable, shared
 from symgraph.core.config import config
 from symgraph.core.errors import DTypeError, ShapeError, SymbolicValueError
 from symgraph.core.node import INPUT, Node, describe, weak_dtype
@@ -17,15 +18,24 @@ from symgraph.core.node import INPUT, Node, describe, weak_dtype
 class In:
     """An input with options.
 
-    name: keyword of the argument. value: default when it is not passed. strict: no conversion at
-    all. allow_downcast: convert even with loss. mutable, borrow: permissions that are accepted and
-    not needed. update: refused, with the way to write it (a shared variable).
+    name: keyword of the argument. value: used where the argument is left out; converted when the
+    function is made and kept by it: `f["name"]` reads it, `f["name"] = v` sets it. A shared
+    variable as `value` is used itself, so that functions can have a value in common. update: what
+    the stored value becomes after each call, computed from the value that the call used; needs
+    `value`; a function's copies keep values of their own. strict: no conversion at all.
+    allow_downcast: convert even with loss. mutable, borrow: permissions that are accepted and not
+    needed.
+
+    >>> total, x = sg.scalar("total", dtype="float64"), sg.scalar("x", dtype="float64")
+    >>> add = sg.function([x, sg.In(total, value=0.0, update=total + x)], total + x)
+    >>> float(add(2)), float(add(3)), float(add["total"])
+    (2.0, 5.0, 5.0)
     """
 
     variable: Node
     name: str | None = None
     value: Any = None
-    update: Node | None = None
+    update: Any = None
     mutable: bool = False
     borrow: bool = False
     strict: bool = False
@@ -42,13 +52,15 @@ class Out:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One positional argument of a compiled function."""
+    """One argument of a compiled function; `state` holds the value of an optional one."""
 
     node: Node
     name: str | None
-    default: Any
+    state: SharedVariable | None
     strict: bool
     downcast: bool | None
+    update: Any = None
+    donated: bool = False
 
     def convert(self, value: Any, position: int) -> np.ndarray:
         """Return the value as a contiguous native array of the declared type.
@@ -61,6 +73,11 @@ class Parameter:
                 f"argument {position} `{describe(node)}` got the symbolic variable "
                 f"`{describe(value)}`; pass an array, or build the graph first and call "
                 "sg.function once"
+            )
+        if self.donated and isinstance(value, np.ndarray) and not value.flags.writeable:
+            raise ValueError(
+                f"argument {position} `{describe(node)}` is donated, but the array is read-only; "
+                "pass x.copy(), or leave it out of donate="
             )
         array = self._typed(value, position)
         self._check_shape(array, position)
@@ -91,11 +108,7 @@ class Parameter:
         """A Python number takes the declared type where that keeps its kind (and its value)."""
         kind = self.node.dtype.kind
         if kind == "f":
-            return not (
-                weak == "f"
-                and self.downcast is False
-                and self.node.dtype != config.floatX
-            )
+            return not (weak == "f" and self.downcast is False and self.node.dtype != config.floatX)
         if kind == "b" or weak == "f":
             return weak == kind
         info = np.iinfo(self.node.dtype.numpy)
@@ -128,12 +141,14 @@ class Parameter:
                 )
 
 
-def parameters(inputs: Sequence[Any], allow_downcast: bool | None) -> list[Parameter]:
+def parameters(
+    inputs: Sequence[Any], allow_downcast: bool | None, donate: Sequence[Node]
+) -> list[Parameter]:
     """Return the declared arguments; raises TypeError for what is no input variable."""
     result: list[Parameter] = []
     for k, item in enumerate(inputs):
-        entry = item if isinstance(item, In) else None
-        node = entry.variable if entry is not None else item
+        entry = item if isinstance(item, In) else In(item)
+        node = entry.variable
         if not isinstance(node, Node) or node.op is not INPUT:
             what = describe(node) if isinstance(node, Node) else repr(node)
             raise TypeError(
@@ -142,24 +157,42 @@ def parameters(inputs: Sequence[Any], allow_downcast: bool | None) -> list[Param
             )
         if any(p.node is node for p in result):
             raise ValueError(f"input `{describe(node)}` is listed twice")
-        if entry is not None and entry.update is not None:
+        if entry.update is not None and entry.value is None:
             raise TypeError(
-                f"input `{describe(node)}`: In(update=...) is not supported; keep the value in a "
-                "shared variable, s = sg.shared(value), and pass updates={s: new_value}"
+                f"input `{describe(node)}`: In(update=...) needs value=, the one to start with"
             )
-        name = (entry.name if entry is not None else None) or node.name
+        downcast = allow_downcast if entry.allow_downcast is None else entry.allow_downcast
+        plain = Parameter(node, entry.name or node.name, None, entry.strict, downcast)
         result.append(
-            Parameter(
-                node,
-                name,
-                entry.value if entry is not None else None,
-                entry.strict if entry is not None else False,
-                entry.allow_downcast
-                if entry is not None and entry.allow_downcast is not None
-                else allow_downcast,
+            replace(
+                plain,
+                state=_state(plain, entry.value, k),
+                update=entry.update,
+                donated=any(d is node for d in donate),
             )
         )
+    for d in donate:
+        if not any(p.node is d for p in result):
+            what = describe(d) if isinstance(d, Node) else repr(d)
+            raise ValueError(f"donate: {what} is not an input of the function")
     return result
+
+
+def _state(param: Parameter, value: Any, position: int) -> SharedVariable | None:
+    """Return the variable that keeps the value of an optional argument."""
+    node = param.node
+    if value is None:
+        return None
+    if isinstance(value, SharedVariable):
+        if value.dtype is not node.dtype or value.ndim != node.ndim:
+            raise DTypeError(
+                f"input `{describe(node)}` is {node.type}, the shared variable `{describe(value)}` "
+                f"that keeps its value is {value.type}"
+            )
+        return value
+    array = param.convert(value, position)
+    sizes = tuple(n if isinstance(n, int) else None for n in node.type.shape)
+    return shared(array, f"value of {param.name or describe(node)}", shape=sizes)
 
 
 def bind(params: Sequence[Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -179,7 +212,7 @@ def bind(params: Sequence[Parameter], args: tuple[Any, ...], kwargs: dict[str, A
         values[places[0]] = value
     for k, p in enumerate(params):
         if values[k] is missing:
-            if p.default is None:
+            if p.state is None:
                 raise TypeError(f"missing argument {k} `{p.name or describe(p.node)}`")
-            values[k] = p.default
+            values[k] = p.state.get_value()  # a copy: the call may store a new value
     return values

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symgraph.compile.eager import evaluate, run
+from symgraph.compile.sized import Sizing
+from symgraph.compile.specialise import specialise
 from symgraph.core.errors import VerifyError
 from symgraph.core.node import Node, describe
+from symgraph.dims.dim import Atom
 from symgraph.loops.interp import run_program
 from symgraph.testing.tolerances import mismatch
 
@@ -48,8 +51,12 @@ def check_version(
                 f"{node.source}: {wrong}"
             )
     values = {version.leaf_map.get(n, n): a for n, a in arrays.items()}
-    _check_lowering(version, values)
-    reference = run(version.graph, values)
+    sizes = _run_time_sizes(version, values)
+    graph, now = specialise(version.graph, sizes.get)
+    done: dict[Node, np.ndarray] = {}
+    given = {now.get(n, n): a for n, a in values.items()}
+    reference = run(graph, given, done.__setitem__)
+    _check_lowering(version, values, sizes, {n: done[m] for n, m in now.items() if m in done})
     for k, (a, b, node) in enumerate(zip(reference, native, version.graph, strict=True)):
         wrong = _differs(b, a)
         if wrong is not None:
@@ -59,19 +66,27 @@ def check_version(
             )
 
 
-def _check_lowering(version: Version, values: Mapping[Node, np.ndarray]) -> None:
-    """Run the loop program with NumPy, and compare each stored node with the op references."""
-    if version.generic:
-        return  # its loops have sizes known only to the entry; native results are compared below
+def _check_lowering(
+    version: Version,
+    values: Mapping[Node, np.ndarray],
+    sizes: Mapping[Atom, int],
+    done: Mapping[Node, np.ndarray],
+) -> None:
+    """Run the loop program with NumPy, and compare each stored node with its reference in `done`.
+
+    The loops of a generic version run with the sizes of this call.
+    """
     stages = version.stages
     assert stages.program is not None
-    data = {b: values[n] for n, b in stages.leaf_buffers.items() if n in values}
-    data |= stages.constant_arrays
-    memory = run_program(stages.program, data, stages.aliases)
-    done: dict[Node, np.ndarray] = {}
-    run(version.graph, values, done.__setitem__)
+    sizing = Sizing(sizes)
+    program = sizing.program(stages.program)
+    arrays = {b: values[n] for n, b in stages.leaf_buffers.items() if n in values}
+    arrays |= stages.constant_arrays
+    data = {sizing.buffer(b): a for b, a in arrays.items()}
+    aliases = {sizing.buffer(b): sizing.buffer(t) for b, t in stages.aliases.items()}
+    memory = run_program(program, data, aliases)
     for node, buffer in stages.node_buffers.items():
-        target = stages.aliases.get(buffer, buffer)
+        target = sizing.buffer(stages.aliases.get(buffer, buffer))
         if node not in done or target not in memory:
             continue
         got = memory[target].reshape(done[node].shape)
@@ -81,6 +96,14 @@ def _check_lowering(version: Version, values: Mapping[Node, np.ndarray]) -> None
                 f"debug mode: the loops of `{describe(node)}` made at {node.source} do not compute "
                 f"{node.op.name}: {wrong}"
             )
+
+
+def _run_time_sizes(version: Version, values: Mapping[Node, np.ndarray]) -> dict[Atom, int]:
+    """Return the sizes that a generic version finds in its arguments; none for an exact one."""
+    arrays = [values[n] for n in version.stages.leaf_buffers]
+    count = len(version.arg_specs)
+    found = version.bind(arrays[:count], arrays[count:]) or {}
+    return {atom: found[k] for k, atom in enumerate(version.symbols) if k in found}
 
 
 def _kernels(version: Version) -> str:

@@ -43,6 +43,6 @@ def run(
             done[node] = node.data
         else:
             done[node] = node.op.numpy(node, *(done[i] for i in node.inputs))
-        if watch is not None:
+        if watch is not None and not node.op.compound:
             watch(node, done[node])
     return [done[n] for n in outputs]

@@ -95,7 +95,7 @@ def format_program(program: Program) -> str:
 def format_graph(outputs: list[Node]) -> str:
     """Return the graph as numbered assignments."""
     number: dict[Node, str] = {}
-    lines = []
+    lines: list[str] = []
     for node in toposort(outputs):
         if node.op.is_leaf:
             number[node] = describe(node)

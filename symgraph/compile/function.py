@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symgraph.compile.arguments import In, Out, Parameter, bind, parameters
+from symgraph.compile.arguments import In, bind, parameters
+from symgraph.compile.definition import Definition, Updates, size_inputs
 from symgraph.compile.eager import evaluate
 from symgraph.compile.shared import SharedVariable
-from symgraph.compile.specialise import size_symbols, used_symbols
+from symgraph.compile.specialise import size_symbols
 from symgraph.core.config import config
 from symgraph.core.errors import (
+    DeviceError,
     DTypeError,
     MissingInputError,
     ShapeError,
     SymgraphError,
-    UnusedInputError,
     VerifyError,
 )
 from symgraph.core.lazy import lazy
-from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
+from symgraph.core.node import INPUT, SHARED, Node, describe
 from symgraph.core.walk import substitute, toposort
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ pipeline: Any = lazy("symgraph.compile.pipeline")
 version_module: Any = lazy("symgraph.compile.version")
 debug_mode: Any = lazy("symgraph.compile.debug_mode")
 call: Any = lazy("symgraph.cpu.call")
+limit: Any = lazy("symgraph.compile.threads")
 
 MAX_EXACT_VERSIONS = 4
-Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
 
 
 def function(
@@ -52,181 +52,79 @@ def function(
     allow_input_downcast: bool | None = None,
     no_default_updates: bool | Sequence[Node] = False,
     shapes: str = "auto",
+    donate: Sequence[Node] = (),
+    threads: int | None = None,
+    device: str | None = None,
 ) -> Any:
     """Compile `outputs` (a variable, a list, or a dict) as a function of `inputs`.
 
+    inputs: variables, or `sg.In(variable, value=..., update=...)` for defaults and own state.
     updates: new values of shared variables, all computed from the old values, then stored together.
     givens: replacements made in the graph before compiling. mode: "native", "eager" (node by node
     with NumPy) or "debug" (native, each rewrite and kernel checked against NumPy). shapes: "exact"
     makes one version per shape, "generic" only versions with run-time sizes, "auto" starts exact
     and turns generic after four.
 
+    donate: inputs whose arrays the caller gives up, so that results may take their memory. Today
+    nothing is overwritten; an array that is read-only is refused when its version is looked up.
+    threads: the most threads that loops of this function run on; never more than
+    `sg.set_threads`, and results are bitwise the same for any number. device: "cpu".
+
     Returns a callable: arrays in, arrays out (a list for a list, a dict for a dict, None without
-    outputs). Raises UnusedInputError, MissingInputError, DTypeError, ShapeError.
+    outputs). `f["name"]` is the stored value of an input that has one. Raises UnusedInputError,
+    MissingInputError, DTypeError, ShapeError, DeviceError.
 
     >>> x = sg.vector("x", dtype="float32")
-    >>> f = sg.function([x], (x**2).sum())
+    >>> f = sg.function([x], (x**2).sum(), threads=1, donate=[x], device="cpu")
     >>> float(f(np.arange(3, dtype="float32")))
     5.0
     """
+    _check_device(device)
+    if threads is not None and (isinstance(threads, bool) or threads < 1):
+        raise ValueError(f"threads must be 1 or more, got {threads!r}")
     definition = Definition(
-        inputs, outputs, updates, givens, on_unused_input, allow_input_downcast, no_default_updates
+        inputs,
+        outputs,
+        updates,
+        givens,
+        on_unused_input,
+        allow_input_downcast,
+        no_default_updates,
+        donate,
     )
     chosen = mode or config.mode
     if chosen not in ("native", "eager", "debug"):
         raise ValueError(f"mode must be native, eager or debug, got {chosen!r}")
     if shapes not in ("auto", "exact", "generic"):
         raise ValueError(f"shapes must be auto, exact or generic, got {shapes!r}")
-    compiled = Compiled(definition, chosen, name or "f", shapes)
-    return compiled.callable()
+    return Compiled(definition, chosen, name or "f", shapes, threads).callable()
 
 
-class Definition:
-    """What the user asked for, checked: parameters, outputs and updates of the graph."""
-
-    def __init__(
-        self,
-        inputs: Sequence[Node | In],
-        outputs: Any,
-        updates: Updates,
-        givens: Updates,
-        on_unused: str,
-        downcast: bool | None,
-        no_default_updates: bool | Sequence[Node],
-    ) -> None:
-        self.params: list[Parameter] = parameters(inputs, downcast)
-        self.keys: list[str] | None = None
-        self.single = self.none = False
-        self.outputs = self._outputs(outputs)
-        replaced = _given(givens)
-        self.updates = self._updates(updates)
-        self._add_defaults(no_default_updates)
-        values = [*self.outputs, *(v for _, v in self.updates)]
-        if replaced:
-            values = substitute(values, replaced)
-            self.outputs = values[: len(self.outputs)]
-            kept = values[len(self.outputs) :]
-            self.updates = [(p, v) for (p, _), v in zip(self.updates, kept, strict=True)]
-        self.shared = [n for n in toposort(values) if n.op is SHARED]
-        self.shared += [p for p, _ in self.updates if p not in self.shared]
-        self._check_inputs(values, on_unused)
-
-    @property
-    def values(self) -> list[Node]:
-        return [*self.outputs, *(v for _, v in self.updates)]
-
-    def _outputs(self, outputs: Any) -> list[Node]:
-        if outputs is None:
-            self.none = True
-            return []
-        if isinstance(outputs, dict):
-            self.keys = list(outputs)
-            items = list(outputs.values())
-        elif isinstance(outputs, (list, tuple)):
-            items = list(outputs)
-        else:
-            self.single = True
-            items = [outputs]
-        return [as_node(i.variable if isinstance(i, Out) else i) for i in items]
-
-    def _updates(self, updates: Updates) -> list[tuple[Node, Node]]:
-        pairs = list(updates.items()) if isinstance(updates, Mapping) else list(updates or ())
-        result: list[tuple[Node, Node]] = []
-        for target, value in pairs:
-            if not isinstance(target, SharedVariable):
-                raise TypeError(f"an update target must be a shared variable, got {target!r}")
-            if any(p is target for p, _ in result):
-                raise ValueError(f"shared variable `{describe(target)}` is updated twice")
-            result.append((target, _update_value(target, value)))
-        return result
-
-    def _add_defaults(self, refuse: bool | Sequence[Node]) -> None:
-        """Collect default updates (random streams) of every shared variable in the graph."""
-        if refuse is True:
-            return
-        refused = set(refuse) if refuse else set()
-        done = {p for p, _ in self.updates}
-        pending = True
-        while pending:
-            pending = False
-            values = [*self.outputs, *(v for _, v in self.updates)]
-            for n in toposort(values):
-                if n.op is SHARED and n not in done and n not in refused:
-                    done.add(n)
-                    if n.data.default_update is not None:
-                        self.updates.append((n, _update_value(n, n.data.default_update)))
-                        pending = True
-
-    def _check_inputs(self, values: Sequence[Node], on_unused: str) -> None:
-        used = [n for n in toposort(values) if n.op is INPUT]
-        declared = {p.node for p in self.params}
-        by_size = _size_inputs(values, declared)
-        for n in used:
-            if n not in declared:
-                raise MissingInputError(
-                    f"the graph needs `{describe(n)}` ({n.type}, made at {n.source}), which is not "
-                    "an input; add it to inputs, or replace it with givens"
-                )
-        for p in self.params:
-            if p.node in used or p.node in by_size:
-                continue
-            message = (
-                f"input `{describe(p.node)}` (made at {p.node.source}) is not used by the outputs "
-                "or updates; pass on_unused_input='ignore' to allow it"
-            )
-            if on_unused == "raise":
-                raise UnusedInputError(message)
-            if on_unused == "warn":
-                warnings.warn(message, stacklevel=4)
-
-
-def _size_inputs(values: Sequence[Node], declared: set[Node]) -> set[Node]:
-    """Return inputs of which only the shape (or the value, as a size) is used."""
-    wanted = used_symbols(values)
-    return {n for n in declared if any(atom in wanted for atom, _ in size_symbols(n))}
-
-
-def _given(givens: Updates) -> dict[Node, Node]:
-    pairs = list(givens.items()) if isinstance(givens, Mapping) else list(givens or ())
-    result: dict[Node, Node] = {}
-    for old, new in pairs:
-        value = as_node(new, (old.dtype,))
-        if value.dtype is not old.dtype or value.ndim != old.ndim:
-            raise DTypeError(
-                f"givens: `{describe(old)}` is {old.type}, its replacement `{describe(value)}` is "
-                f"{value.type}; cast or reshape it"
-            )
-        result[old] = value
-    return result
-
-
-def _update_value(target: Node, value: Any) -> Node:
-    """Return the new value of a shared variable in its dtype; raises where the types clash."""
-    node = as_node(value, (target.dtype,))
-    if node.dtype is not target.dtype:
-        if not np.can_cast(node.dtype.numpy, target.dtype.numpy, "safe"):
-            raise DTypeError(
-                f"the update of `{describe(target)}` ({target.type}) is {node.dtype}, which does "
-                f"not fit without loss; write (...).astype('{target.dtype}')\n"
-                f"  update: {describe(node)}, made at {node.source}"
-            )
-        node = node.astype(target.dtype)  # type: ignore[attr-defined]
-    if node.ndim != target.ndim or any(
-        isinstance(a, int) and isinstance(b, int) and a != b
-        for a, b in zip(node.type.shape, target.type.shape, strict=True)
-    ):
-        raise ShapeError(
-            f"the update of `{describe(target)}` ({target.type}) has type {node.type}.\n"
-            f"  update: {describe(node)}, made at {node.source}"
-        )
-    return node
+def _check_device(device: str | None) -> None:
+    """Raise DeviceError for a device that is not there, ValueError for no device at all."""
+    if device in (None, "cpu"):
+        return
+    if not isinstance(device, str) or device.split(":")[0] not in ("cuda", "cuda-sim"):
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    raise DeviceError(
+        f"device {device!r} is not there: this release makes code for the CPU only; code for GPUs "
+        'belongs to the extra "symgraph[cuda]".\n  use device="cpu", or leave it out'
+    )
 
 
 class Compiled:
     """A function: its definition and the versions compiled so far."""
 
-    def __init__(self, definition: Definition, mode: str, name: str, shapes: str) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        mode: str,
+        name: str,
+        shapes: str,
+        threads: int | None = None,
+    ) -> None:
         self.definition, self.mode, self.name, self.shapes = definition, mode, name, shapes
+        self.threads = threads
         self.numerics = config.numerics
         start = time.perf_counter()
         self.values = (
@@ -256,6 +154,8 @@ class Compiled:
             "explain": lambda f, stage=None: self.explain(stage),
             "copy": lambda f, swap=None: self.copy(swap or {}),
             "free": lambda f: self.free(),
+            "__getitem__": lambda f, key: self.stored(key).get_value(),
+            "__setitem__": lambda f, key, value: self.stored(key).set_value(value),
             "__repr__": lambda f: self.describe(),
             "__doc__": f"Compiled function {self.name}.",
         }
@@ -283,6 +183,14 @@ class Compiled:
         count = len(self.version_list)
         return f"<symgraph function {self.name}({args}) -> {results}; {count} versions>"
 
+    def stored(self, key: str | Node) -> SharedVariable:
+        """Return the variable that holds the value of an input; raises KeyError."""
+        for p in self.definition.params:
+            if p.state is not None and (p.node is key or p.name == key):
+                return p.state
+        known = [p.name for p in self.definition.params if p.state is not None]
+        raise KeyError(f"no input {key!r} with a stored value; there are {known}")
+
     # -- calls -------------------------------------------------------------------------------------
     def _first_entry(self, *args: Any, **kwargs: Any) -> Any:
         """Serve calls until a version exists; afterwards the class calls native code directly."""
@@ -301,7 +209,8 @@ class Compiled:
         except (SymgraphError, IndexError) as error:
             if config.traceback == "full":
                 raise
-            raise error.with_traceback(None)  # the frames of the compiler help nobody
+            # the frames of the compiler help nobody
+            raise error.with_traceback(None)  # noqa: B904
 
     def _converted(self, args: tuple[Any, ...], out: Any, kwargs: dict[str, Any]) -> Any:
         params = self.definition.params
@@ -329,9 +238,7 @@ class Compiled:
         if len(outs) != len(self.definition.outputs):
             raise TypeError(f"out= needs {len(self.definition.outputs)} arrays, got {len(outs)}")
         shapes = version.output_shapes(arrays)
-        for k, (o_, n, shape) in enumerate(
-            zip(outs, self.definition.outputs, shapes, strict=True)
-        ):
+        for k, (o_, n, shape) in enumerate(zip(outs, self.definition.outputs, shapes, strict=True)):
             if not isinstance(o_, np.ndarray) or o_.dtype != n.dtype.numpy:
                 raise DTypeError(
                     f"out[{k}] must be a {n.dtype} array, got {getattr(o_, 'dtype', o_)!r}"
@@ -361,6 +268,9 @@ class Compiled:
         results = evaluate(self.values, self._arrays(arrays))
         n = len(d.outputs)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
+            if p.data.cell.get().shape != value.shape:
+                raise _resizing(p, value.shape)
+        for (p, _), value in zip(d.updates, results[n:], strict=True):
             p.data.cell.set(np.array(value, p.dtype.numpy, order="C"))
         outputs = [np.array(v, order="C") for v in results[:n]]
         if d.none:
@@ -380,24 +290,43 @@ class Compiled:
     def _version_for(self, arrays: Sequence[np.ndarray]) -> Version:
         shared = [n.data.cell.get() for n in self.definition.shared]
         with self._lock:
-            for version in self.version_list:
-                if version.accepts(arrays, shared):
-                    return version
+            for known in self.version_list:
+                if known.accepts(arrays, shared):
+                    return known
             exact = sum(1 for v in self.version_list if not v.generic)
             generic = self.shapes == "generic" or (
                 self.shapes == "auto" and exact >= MAX_EXACT_VERSIONS
             )
-            version = version_module.build_version(self, arrays, shared, generic)
+            version: Version = version_module.build_version(self, arrays, shared, generic)
+            if generic and self._resized(version) is not None:
+                version = version_module.build_version(self, arrays, shared, False)
+            self._refuse_resizing(version)
             self._install(version)
             return version
 
+    def _resized(self, version: Version) -> tuple[Node, Node] | None:
+        """Return a shared variable and an update of another shape, where there are any."""
+        d = self.definition
+        for (p, _), new in zip(d.updates, version.graph[len(d.outputs) :], strict=True):
+            if version.leaf_map.get(p, p).type.shape != new.type.shape:
+                return version.leaf_map.get(p, p), new
+        return None
+
+    def _refuse_resizing(self, version: Version) -> None:
+        """Raise ShapeError for an update that does not fit into the array that it goes into."""
+        found = self._resized(version)
+        if found is not None:
+            raise _resizing(found[0], found[1].type.shape)
+
     def _install(self, version: Version) -> None:
         """Put a version into the chain that native calls walk: the first version leads."""
+        if self.threads is not None and version.module.parallel:
+            limit.limit_threads(version.entry, self.threads)
         if self.version_list:
             self.version_list[-1].entry.set_next(version.entry)
         elif self.mode == "native" and self.definition.keys is None:
-            self._instance_class.__call__ = version.entry.function  # type: ignore[assignment]
-            self._instance_class.raw = version.entry.function  # type: ignore[attr-defined]
+            cls: Any = self._instance_class
+            cls.__call__ = cls.raw = version.entry.function
         self.version_list.append(version)
 
     def versions(self) -> list[dict[str, Any]]:
@@ -411,7 +340,10 @@ class Compiled:
         return "\n\n".join(v.explain(stage) for v in self.version_list)
 
     def copy(self, swap: Mapping[Node, Node]) -> Any:
-        """Return a function of the same graph with shared variables exchanged."""
+        """Return a function of the same graph with shared variables exchanged.
+
+        Values that inputs keep (`In(value=..., update=...)`) are copied as they are now.
+        """
         d = self.definition
         values = substitute(d.values, dict(swap))
         n = len(d.outputs)
@@ -420,28 +352,40 @@ class Compiled:
             outputs = outputs[0]
         elif d.keys is not None:
             outputs = dict(zip(d.keys, outputs, strict=True))
-        updates = [
-            (swap.get(p, p), v) for (p, _), v in zip(d.updates, values[n:], strict=True)
-        ]
-        inputs = [
-            In(p.node, p.name, p.default, None, False, False, p.strict, p.downcast)
-            for p in d.params
-        ]
+        changed = {p: v for (p, _), v in zip(d.updates, values[n:], strict=True)}
+        inputs = []
+        for p in d.params:
+            update = changed.pop(p.state) if p.state is not None and p.update is not None else None
+            value = None if p.state is None else swap.get(p.state, p.state.get_value())
+            inputs.append(
+                In(p.node, p.name, value, update, strict=p.strict, allow_downcast=p.downcast)
+            )
         return function(
             inputs,
             None if d.none else outputs,
-            updates=updates,
+            updates=[(swap.get(p, p), v) for p, v in changed.items()],
             mode=self.mode,
             name=self.name,
             on_unused_input="ignore",
             no_default_updates=True,
             shapes=self.shapes,
+            donate=[p.node for p in d.params if p.donated],
+            threads=self.threads,
         )
 
     def free(self) -> None:
         """Give the scratch memory of all versions back; the next call takes new one."""
         for version in self.version_list:
             version.entry.free_arena()
+
+
+def _resizing(target: Node, shape: Sequence[Any]) -> ShapeError:
+    sizes = ", ".join(map(str, shape))
+    return ShapeError(
+        f"the update of `{describe(target)}` ({target.type}) has shape ({sizes}); an update is "
+        "stored in place and keeps the shape.\n  mend:   return the new value as an output and "
+        "call set_value"
+    )
 
 
 def evaluate_once(node: Node, values: Mapping[Node, Any] | None = None) -> np.ndarray:
@@ -454,11 +398,11 @@ def evaluate_once(node: Node, values: Mapping[Node, Any] | None = None) -> np.nd
             f"eval of `{describe(node)}` needs a value for `{describe(missing[0])}` "
             f"({missing[0].type}): pass eval({{{missing[0].name or 'x'}: value}})"
         )
+    inputs += [n for n in size_inputs([node], set(given)) if n not in inputs]
     arrays = {}
-    for k, param in enumerate(parameters(inputs, None)):
+    for k, param in enumerate(parameters(inputs, None, ())):
         arrays[param.node] = param.convert(given.get(param.node, param.node.test_value), k)
     for n in toposort([node]):
         if n.op is SHARED:
             arrays[n] = n.data.cell.get()
     return np.array(evaluate([node], arrays)[0])
-

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from symgraph import rewrites
+from symgraph.core.body import with_bodies
 from symgraph.core.config import config
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node
 from symgraph.core.op import o
+from symgraph.core.record import dataclass, field
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
-from symgraph.cpu import jit
+from symgraph.cpu import jit, runtime
 from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.build import Lowering
 from symgraph.loops.fuse import merge_nests
-from symgraph.loops.grammar import Buffer, Check, Nest, Program, Statement, Store
+from symgraph.loops.grammar import Buffer, Nest, Program, Statement, Store
+from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
+
+loop_rewrites: Any = lazy("symgraph.rewrites.loops")  # only graphs with loops need them
 
 LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
 LOOP_ROWS = 2  # a product with so few rows (or columns) is bound by memory: always a loop nest
@@ -64,7 +69,7 @@ def by_loops(node: Node) -> bool:
     m, k, n = a.type.shape[-2], a.type.shape[-1], b.type.shape[-1]
     if not all(isinstance(x, int) for x in (m, k, n)):
         return False
-    return m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS or k <= 2
+    return bool(m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS or k <= 2)
 
 
 def expand_composed(outputs: Sequence[Node]) -> list[Node]:
@@ -74,6 +79,7 @@ def expand_composed(outputs: Sequence[Node]) -> list[Node]:
     for node in toposort(work):
         inputs = tuple(new[i] for i in node.inputs)
         result = node if inputs == node.inputs else inherit(node.op.rebuild(node, inputs), node)
+        result = inherit(with_bodies(result, expand_composed), node)
         if not result.op.is_leaf and result.op.specialise is not None:
             with made_from(node.source):
                 result = result.op.specialise(o, result)
@@ -124,7 +130,7 @@ def lower(
     clock.lap("lower")
     merge_nests(program)
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
-    stages.aliases = place_updates(program, goals)
+    stages.aliases = lowering.aliases | place_updates(program, goals)
     program.statements = [collapse(program.builder, s) for s in program.statements]
     if config.verify:
         verify_program(program, "collapse")
@@ -148,7 +154,7 @@ def place_updates(
     aliases: dict[Buffer, Buffer] = {}
     late: list[tuple[Buffer, Buffer]] = []
     for new, old in goals:
-        if _in_place(program.statements, accesses, new, old):
+        if updated_in_place(program.statements, accesses, new, old):
             aliases[new] = old
         else:
             late.append((new, old))
@@ -166,9 +172,6 @@ def _copy(program: Program, source: Buffer, target: Buffer) -> Nest:
         address = s.iadd(address, s.imul(s.at(a), stride))
         stride = stride * n
     return Nest(axes, (Store(target, address, s.load(source, address)),))
-
-
-Accesses = list[tuple[set[Buffer], set[Buffer]]]
 
 
 def _update_order(
@@ -194,7 +197,7 @@ def _update_order(
             readers.setdefault(b, []).append(k)
         for b in w:
             last_write[b] = k
-    checks = {k for k, s in enumerate(statements) if isinstance(s, Check)}
+    checks = {k for k, s in enumerate(statements) if can_fail(s)}
     soft: dict[int, set[int]] = {}
     for m, olds in makers.items():
         soft[m] = {k for old in olds for k in readers.get(old, ()) if k != m} | checks
@@ -212,52 +215,6 @@ def _update_order(
     return order
 
 
-def _in_place(
-    statements: Sequence[Statement], accesses: Accesses, new: Buffer, old: Buffer
-) -> bool:
-    makers = [k for k, (_, w) in enumerate(accesses) if new in w]
-    if len(makers) != 1:
-        return False
-    at = makers[0]
-    for k in range(at + 1, len(statements)):
-        if old in accesses[k][0] or isinstance(statements[k], Check):
-            return False
-    maker = statements[at]
-    if old not in accesses[at][0]:
-        return True
-    if not isinstance(maker, Nest) or maker.serial or maker.scan:
-        return False
-    return all(_reads_own_element(t, old) for t in maker.stores)
-
-
-def _reads_own_element(store: Store, old: Buffer) -> bool:
-    """Tell whether every load of `old` is at the stored address, outside of reductions."""
-    seen = set()
-    stack = [store.value]
-    inside: list[Any] = []
-    while stack:
-        e = stack.pop()
-        if e in seen:
-            continue
-        seen.add(e)
-        if e.op == "load" and e.data is old and e.args[0] is not store.address:
-            return False
-        if e.op == "reduce":
-            inside.extend(e.args)
-            continue
-        stack.extend(e.args)
-    loads = set()
-    while inside:
-        e = inside.pop()
-        if e in loads:
-            continue
-        loads.add(e)
-        if e.op == "load" and e.data is old:
-            return False
-        inside.extend(e.args)
-    return True
-
-
 def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()) -> Module:
     """Return the LLVM module of a lowered program."""
     assert stages.program is not None
@@ -271,4 +228,12 @@ def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()
 
 def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
-    return rewrites.optimise(list(outputs), numerics)
+    runtime.start()  # the native entry is made in the background meanwhile
+    return improve_loops(rewrites.optimise(list(outputs), numerics), numerics)
+
+
+def improve_loops(outputs: list[Node], numerics: str) -> list[Node]:
+    """Rewrite the loops of a graph, if there are any."""
+    if not any(n.op.compound for n in toposort(outputs)):
+        return outputs
+    return loop_rewrites.improve_loops(outputs, lambda roots: rewrites.optimise(roots, numerics))

@@ -23,7 +23,7 @@ def _safetensors() -> ModuleType:
         import safetensors.numpy
     except ImportError:
         raise ImportError('saving needs safetensors: pip install "symgraph[nn]"') from None
-    return safetensors.numpy  # type: ignore[no-any-return]
+    return safetensors.numpy
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:

@@ -34,9 +34,10 @@ class SharedVariable(Node):
     def get_value(self, borrow: bool = False) -> np.ndarray:
         """Return a copy of the value, or with `borrow=True` the array that functions write to."""
         if borrow:
-            return self.data.cell.get()
+            held: np.ndarray = self.data.cell.get()
+            return held
         with self.data.cell.reading() as array:
-            return array.copy()
+            return np.array(array)
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Set the value; it must have the dtype (or cast safely) and fixed sizes of the variable.

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.body import bodies
 from symgraph.core.errors import ShapeError
-from symgraph.core.node import INPUT, SHARED, Node, describe, make
+from symgraph.core.node import BOUND, INPUT, SHARED, Node, describe, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
 from symgraph.dims.dim import Atom, Dim, substitute, symbols
@@ -59,6 +60,9 @@ def specialise(
             new[node] = _leaf(node, values, leaf_types)
             continue
         inputs = tuple(new[i] for i in node.inputs)
+        if node.op.compound:
+            new[node] = inherit(_resized(node, inputs, values), node)
+            continue
         params = _params(node.params, values)
         if inputs == node.inputs and params is node.params:
             new[node] = node
@@ -68,7 +72,7 @@ def specialise(
 
 
 def _leaf(node: Node, values: Values, leaf_types: Mapping[Node, TensorType] | None) -> Node:
-    if node.op not in (INPUT, SHARED):
+    if node.op not in (INPUT, SHARED, BOUND):
         return node
     if leaf_types is not None and node in leaf_types:
         new_type = leaf_types[node]
@@ -76,7 +80,7 @@ def _leaf(node: Node, values: Values, leaf_types: Mapping[Node, TensorType] | No
         new_type = node.type.with_shape(tuple(substitute(n, values) for n in node.type.shape))
     if new_type == node.type:
         return node
-    leaf = make(node.op, (), type=new_type, uid=node.uid, data=node.data)
+    leaf = make(node.op, (), node.params, type=new_type, uid=node.uid, data=node.data)
     leaf._name, leaf.source = node._name, node.source
     return leaf
 
@@ -87,6 +91,17 @@ def _rebuilt(node: Node, inputs: tuple[Node, ...], params: Any) -> Node:
     except ShapeError as error:
         error.add_note(f"  node:   {describe(node)}, made at {node.source}")
         raise
+
+
+def _resized(node: Node, inputs: tuple[Node, ...], values: Values) -> Node:
+    """Return a loop or a branch for other sizes; its bodies are specialised for them."""
+    op: Any = node.op
+    try:
+        result: Node = op.resized(node, inputs, values, specialise)
+    except ShapeError as error:
+        error.add_note(f"  node:   {node.op.name}, made at {node.source}")
+        raise
+    return result
 
 
 def _params(params: Any, values: Values) -> Any:
@@ -120,5 +135,7 @@ def used_symbols(outputs: Sequence[Node]) -> set[Atom]:
 
     for node in toposort(outputs):
         visit(node.params)
+        for body in bodies(node):
+            found |= used_symbols(body.outputs)
         visit(node.type.shape)
     return found

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +15,10 @@ from symgraph.compile.pipeline import Stages
 from symgraph.compile.specialise import bind_sizes, size_symbols, specialise
 from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
-from symgraph.cpu import blas, jit, runtime
+from symgraph.core.record import dataclass
+from symgraph.cpu import blas, jit
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
 from symgraph.cpu.program import Module
@@ -27,7 +27,7 @@ from symgraph.dims.dim import Atom, Dim, evaluate, recorded, symbol
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled
 
-log = logging.getLogger("symgraph.compile")
+slow: Any = lazy("symgraph.compile.slow")
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
 LIBRARY = ("sgemm", "dgemm")
 
@@ -53,11 +53,12 @@ class Version:
 
     def accepts(self, arrays: Sequence[np.ndarray], shared: Sequence[np.ndarray]) -> bool:
         """Tell whether the native entry would take these arrays."""
-        return self._bind(arrays, shared) is not None
+        return self.bind(arrays, shared) is not None
 
-    def _bind(
+    def bind(
         self, arrays: Sequence[np.ndarray], shared: Sequence[np.ndarray]
     ) -> dict[int, int] | None:
+        """Return the run-time sizes by their numbers; None where the arrays do not fit."""
         sizes: dict[int, int] = {}
         pairs = zip((*arrays, *shared), (*self.arg_specs, *self.shared_specs), strict=True)
         for array, spec in pairs:
@@ -114,17 +115,13 @@ def build_version(
     took the time.
     """
     start = time.perf_counter()
-    report = threading.Timer(SLOW_COMPILE, _say_busy, (compiled.name, start))
+    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(compiled.name, start))
     report.daemon = True
     report.start()
     try:
         return _build(compiled, arrays, shared_arrays, generic, start)
     finally:
         report.cancel()
-
-
-def _say_busy(name: str, start: float) -> None:
-    log.warning("still compiling %s after %.1f s", name, time.perf_counter() - start)
 
 
 def _build(
@@ -134,7 +131,6 @@ def _build(
     generic: bool,
     start: float,
 ) -> Version:
-    runtime.start()
     d = compiled.definition
     leaves = [p.node for p in d.params] + list(d.shared)
     values = dict(zip(leaves, (*arrays, *shared_arrays), strict=True))
@@ -202,7 +198,7 @@ def _build(
         keep,
     )
     if seconds > SLOW_COMPILE:
-        _say_slow(version)
+        slow.say_slow(version)
     return version
 
 
@@ -322,16 +318,3 @@ def _with_arguments(
     for note in getattr(error, "__notes__", ()):
         new.add_note(note)
     return new
-
-
-def _say_slow(version: Version) -> None:
-    parts = sorted(version.stages.seconds.items(), key=lambda t: -t[1])
-    text = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts[:3])
-    log.warning(
-        "compiling %s took %.1f s (%d kernels; %s)",
-        version.name,
-        version.seconds,
-        len(version.module.kernels),
-        text,
-    )
-

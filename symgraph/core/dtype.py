@@ -6,7 +6,7 @@ Promotion differs from NumPy in two points: an integer with a float takes the fl
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def as_dtype(dtype: object) -> DType:
         ) from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a: DType, b: DType) -> DType:
     """Return the common type of `a` and `b`; raises `DTypeError` for `int64` with `uint64`."""
     if a is b:

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symgraph.core.node import Node
 
 
 class Namespace:
     """All ops and functions by name, as attributes: what rules get as `o`.
 
-    Rules look functions up when they run, so op files never import each other.
+    Rules look functions up when they run, so op files never import each other. A function returns
+    one node unless it is declared here.
     """
+
+    if TYPE_CHECKING:
+        as_size: Callable[..., Any]
+        batched_loop: Callable[..., list[tuple[Node, int | None]]]
+        broadcast_shapes_of: Callable[..., tuple[Any, ...]]
+        divmod: Callable[..., tuple[Node, Node]]
+        foldl: Callable[..., Any]
+        foldr: Callable[..., Any]
+        loop_pull_back: Callable[..., list[Node | None]]
+        loop_push_forward: Callable[..., list[Node | None]]
+        map: Callable[..., Any]
+        meshgrid: Callable[..., list[Node]]
+        reduce: Callable[..., Any]
+        scan: Callable[..., Any]
+        shape: Callable[..., tuple[Any, ...]]
+        size: Callable[..., Any]
+        split: Callable[..., list[Node]]
+        until: Callable[..., Any]
+        vmap: Callable[..., Callable[..., Any]]
+        while_loop: Callable[..., Any]
 
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Callable[..., Node]:
         try:
             return self._functions[name]
         except KeyError:

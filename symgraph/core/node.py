@@ -20,6 +20,7 @@ from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, INT64, DType, as_dtype
 from symgraph.core.errors import DTypeError, SymbolicValueError
 from symgraph.core.namespace import o
+from symgraph.core.operators import Operators
 from symgraph.core.source import Source, here
 from symgraph.core.types import TensorType
 
@@ -31,7 +32,7 @@ _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _SMALL_CONSTANT = 512  # bytes; larger constants are told apart by identity, not by content
 
 
-class Node:
+class Node(Operators):
     """A symbolic tensor. Made by ops, never directly by users."""
 
     __slots__ = (
@@ -111,7 +112,7 @@ class Node:
             raise TypeError("iteration over a scalar")
         if not isinstance(self.type.shape[0], int):
             self._no_value("an iterator (its length is not known)", "`sg.scan` or `x.shape[0]`")
-        return (self[i] for i in range(len(self)))  # type: ignore[index]
+        return (self[i] for i in range(len(self)))
 
     def _no_value(self, what: str, instead: str) -> None:
         raise SymbolicValueError(
@@ -166,7 +167,7 @@ class _LeafOp:
     """Base of the three leaf ops; they have a type of their own and no rules."""
 
     is_leaf = True
-    view = opaque = commutative = False
+    view = opaque = commutative = compound = False
     loops = False
     lower = statements = expand = specialise = None
     not_differentiable = ""
@@ -182,6 +183,7 @@ class _LeafOp:
 INPUT: Any = _LeafOp("input")
 SHARED: Any = _LeafOp("shared")
 CONSTANT: Any = _LeafOp("constant")
+BOUND: Any = _LeafOp("bound")  # an argument of a loop's body; see core/body.py
 
 
 def constant(value: Any, dtype: DType | None = None) -> Node:

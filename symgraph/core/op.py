@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from symgraph.core.namespace import o
 from symgraph.core.node import Node, make
 from symgraph.core.types import TensorType
 
+__all__ = ["Op", "Read", "alias", "function", "normal_axis", "o", "ops", "register"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 Read = Callable[..., Any]  # read(k, index) -> Expr of input k at that index
 
 
@@ -42,9 +45,10 @@ class Op:
     loops = False  # its lowering is a reduction loop per element
     view = False  # only moves the index; never stored for its own sake
     opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
+    compound = False  # has several results, which `result` nodes name (loops, branches)
 
     Params: Any = ()
-    instance: Any = None  # the registered object; set by `register`
+    instance: Op  # the registered object; set by `register`
 
     # -- rules ---------------------------------------------------------------------------------
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
@@ -75,7 +79,9 @@ class Op:
 
     def test_value(self, node: Node) -> np.ndarray | None:
         """Compute the test value of a new node where all its inputs have one."""
-        values = [i.data if i.op.name == "constant" else i.test_value for i in node.inputs]
+        values: list[Any] = [
+            i.data if i.op.name == "constant" else i.test_value for i in node.inputs
+        ]
         if any(v is None for v in values):
             return None
         with np.errstate(all="ignore"):
@@ -89,9 +95,10 @@ class Op:
 
 
 ops: dict[str, Op] = {}
+T = TypeVar("T", bound=Op)
 
 
-def register(cls: type[Op]) -> type[Op]:
+def register(cls: type[T]) -> type[T]:
     """Check an op class, make its single instance, and enter it in the registry."""
     op = cls()
     missing = [f for f in ("name", "doc", "samples", "batch") if not getattr(op, f)]
@@ -113,11 +120,11 @@ def register(cls: type[Op]) -> type[Op]:
     if op.params:
         op.Params = namedtuple(f"{op.name}_params", op.params)  # type: ignore[misc]
     ops[op.name] = op
-    cls.instance = op  # type: ignore[attr-defined]
+    cls.instance = op
     return cls
 
 
-def function(f: Callable[..., Any]) -> Callable[..., Any]:
+def function(f: F) -> F:
     """Enter a public function under its own name (a trailing underscore is dropped)."""
     name = f.__name__.rstrip("_")
     o._functions[name] = f

@@ -12,13 +12,13 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from symgraph.core.node import CONSTANT, Node, constant, make
 from symgraph.core.op import o, ops
+from symgraph.core.record import dataclass
 
 Match = Callable[..., "Node | None"]
 Var = Any  # annotation of a pattern variable that matches every node

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from symgraph.core.dtype import DType
+from symgraph.core.record import dataclass
 
 Size = Any  # int | symgraph.dims.Dim; core knows no more of a size than equality
 

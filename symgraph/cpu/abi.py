@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import enum
 import math
 import os
 import struct
 import sys
-import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from symgraph.core.record import dataclass
 
 # CPython objects, in bytes from the start of the object.
 OB_REFCNT = 0
@@ -61,7 +60,7 @@ _API_NEW_FROM_DESCR = 94
 _API_SET_BASE_OBJECT = 282
 
 
-class Ctx(enum.IntEnum):
+class Ctx:
     """Positions (in 8-byte words) of the context table of one compiled version."""
 
     NEXT = 0  # context of the version to try where a check fails, or 0
@@ -113,13 +112,18 @@ class Ctx(enum.IntEnum):
     CAPSULE_SET_CONTEXT = 46
     CLOCK_GETTIME = 47
     CHECK_INTERRUPT = 48
+    MAX_THREADS = 49  # of one call's loops, the caller's included; 0: as many as the pool has
+
+
+def named(table: type) -> dict[str, int]:
+    """Return the positions of `Ctx`, `Plan` or `Record` by name."""
+    return {name: place for name, place in vars(table).items() if name.isupper()}
 
 
 CTX_USER = 64  # first word free for the compiler: constants, library functions
-assert max(Ctx) < CTX_USER
 
 
-class Plan(enum.IntEnum):
+class Plan:
     """Words of a plan's header."""
 
     N_ARGS = 0
@@ -137,7 +141,7 @@ class Plan(enum.IntEnum):
     BYTES = 13  # length of the header
 
 
-class Record(enum.IntEnum):
+class Record:
     """Byte offsets in the record of one array."""
 
     DTYPE = 0
@@ -247,6 +251,12 @@ class EntrySpec:
             if spec.dtype not in DTYPES:
                 raise ValueError(f"no native representation of dtype {spec.dtype!r}")
 
+    @property
+    def needs_pool(self) -> bool:
+        """Tell whether a call may take memory from the result pool: scratch or a large result."""
+        sizes = [out.static_bytes for out in self.outputs]
+        return self.arena != 0 or any(n is None or n >= POOL_BYTES for n in sizes)
+
 
 def _capsule_table() -> Any:
     core = getattr(np, "_core", None) or np.core
@@ -313,7 +323,7 @@ def self_test() -> str | None:
     """
     if struct.calcsize("P") != 8 or sys.byteorder != "little":
         return "needs a 64-bit little-endian machine"
-    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if sys.implementation.name != "cpython" or "t" in sys.abiflags:
         return "needs CPython with a global interpreter lock"
     if os.name != "posix":
         return "needs a POSIX system"
@@ -325,28 +335,30 @@ def self_test() -> str | None:
 
 
 def _test_arrays() -> str | None:
+    base = np.zeros((3, 5, 7), np.float32)
+    frozen = base[1:]
+    frozen.flags.writeable = False
+    for array in (base, frozen, base[:, ::2], np.zeros((), np.float32)):
+        at, nd = id(array), array.ndim
+        flags = _i32(at + ARRAY_FLAGS)
+        dims, strides = _word(at + ARRAY_DIMS), _word(at + ARRAY_STRIDES)
+        facts = (
+            _word(at + OB_TYPE) == id(np.ndarray),
+            _word(at + ARRAY_DATA) == array.ctypes.data,
+            _i32(at + ARRAY_ND) == nd,
+            tuple(_word(dims + 8 * k) for k in range(nd)) == array.shape,
+            tuple(_word(strides + 8 * k) for k in range(nd)) == array.strides,
+            _word(at + ARRAY_BASE) == (0 if array.base is None else id(array.base)),
+            bool(flags & FLAG_C_CONTIGUOUS) == array.flags.c_contiguous,
+            bool(flags & FLAG_ALIGNED) == array.flags.aligned,
+            bool(flags & FLAG_WRITEABLE) == array.flags.writeable,
+        )
+        if not all(facts):
+            return f"layout of an array: fact {facts.index(False)} does not hold"
     for name in DTYPES:
-        base = np.zeros((3, 5, 7), name)
-        frozen = base[1:]
-        frozen.flags.writeable = False
-        for array in (base, frozen, base[:, ::2], np.zeros((), name)):
-            at, nd = id(array), array.ndim
-            flags = _i32(at + ARRAY_FLAGS)
-            dims, strides = _word(at + ARRAY_DIMS), _word(at + ARRAY_STRIDES)
-            facts = (
-                _word(at + OB_TYPE) == id(np.ndarray),
-                _word(at + ARRAY_DATA) == array.ctypes.data,
-                _i32(at + ARRAY_ND) == nd,
-                tuple(_word(dims + 8 * k) for k in range(nd)) == array.shape,
-                tuple(_word(strides + 8 * k) for k in range(nd)) == array.strides,
-                _word(at + ARRAY_BASE) == (0 if array.base is None else id(array.base)),
-                _word(at + ARRAY_DESCR) == id(np.dtype(name)),
-                bool(flags & FLAG_C_CONTIGUOUS) == array.flags.c_contiguous,
-                bool(flags & FLAG_ALIGNED) == array.flags.aligned,
-                bool(flags & FLAG_WRITEABLE) == array.flags.writeable,
-            )
-            if not all(facts):
-                return f"layout of a {name} array: fact {facts.index(False)} does not hold"
+        scalar = np.zeros((), name)
+        if _word(id(scalar) + ARRAY_DESCR) != id(np.dtype(name)):
+            return f"layout of a {name} array"
         for dtype in (np.dtype(name), np.dtype(name).newbyteorder("S")):
             order = ctypes.c_char.from_address(id(dtype) + DESCR_BYTEORDER).value
             native = order in b"=|"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
-MAGIC = b"SGOBJ\x00\x00\x01"
-_HEADER = struct.Struct("<8s32sQ")  # magic, SHA-256 of the payload, payload length in bytes
+from symgraph.core.record import dataclass
+from symgraph.cpu.digest import digest
+
+MAGIC = b"SGOBJ\x00\x00\x02"
+_HEADER = struct.Struct("<8s32sQ")  # magic, digest of the payload, payload length in bytes
 _SUFFIX = ".sgo"
 _PUTS_PER_SCAN = 32  # the folder is measured once per so many writes, not at each
 
@@ -68,7 +69,7 @@ class ObjectCache:
 
     def put(self, key: str, payload: bytes) -> None:
         """Store `payload` under `key`; written beside and renamed: readers see all or nothing."""
-        header = _HEADER.pack(MAGIC, hashlib.sha256(payload).digest(), len(payload))
+        header = _HEADER.pack(MAGIC, digest(payload), len(payload))
         name = None
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,11 +141,11 @@ def _unpack(raw: bytes) -> bytes | None:
     """Return the payload of a cache file, or None if the file is not whole and ours."""
     if len(raw) < _HEADER.size:
         return None
-    magic, digest, length = _HEADER.unpack_from(raw)
+    magic, expected, length = _HEADER.unpack_from(raw)
     payload = raw[_HEADER.size :]
     if magic != MAGIC or length != len(payload):
         return None
-    return payload if hashlib.sha256(payload).digest() == digest else None
+    return payload if digest(payload) == expected else None
 
 
 def _remove(path: Path) -> None:

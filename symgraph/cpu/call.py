@@ -43,7 +43,7 @@ def emit_entry(spec: EntrySpec) -> str:
     It answers -1 if a signal handler raised (`run` must then return -1), else 0. It looks at
     signals only where the interpreter lock is released, since a handler is Python code.
     """
-    return _CHECK.format(word=int(Ctx.CHECK_INTERRUPT)) if spec.release_gil else _NO_CHECK
+    return _CHECK.format(word=Ctx.CHECK_INTERRUPT) if spec.release_gil else _NO_CHECK
 
 
 def entry_names(spec: EntrySpec) -> tuple[str, ...]:

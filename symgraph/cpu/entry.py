@@ -32,11 +32,21 @@ class _MethodDef(ctypes.Structure):
     )
 
 
+@functools.cache
+def _begun() -> jit.Quick:
+    return jit.Quick(entry_text(), ENTRY_NAMES)
+
+
+def begin() -> None:
+    """Let the entry code be made in the background; the first `Entry` waits for it."""
+    _begun()
+
+
 class _NativeEntry:
     """Addresses of the entry code; one per process, never unloaded."""
 
     def __init__(self) -> None:
-        code = jit.build_quick(entry_text(), ENTRY_NAMES)
+        code = _begun().result()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         self.entry, self.entry_into, self.check_interrupt = map(code.address, ENTRY_NAMES)
         new = ctypes.PYFUNCTYPE(
@@ -100,13 +110,17 @@ class _Resources:
         self.cells = tuple(cells)
         self.callables = callables
         self.following: list[_Resources] = []
-        self.result_pool = memory.result_pool()
+        self.result_pool = memory.result_pool() if spec.needs_pool else None
+        if self.result_pool is not None:
+            self.result_pool.fill_context(words)
         addresses = [(cell.address, cell.state_address) for cell in cells]
         self.table = np.array(addresses or [(0, 0)], np.uint64)
         words[Ctx.SHARED_TABLE] = self.table.ctypes.data
 
     def free_arena(self) -> None:
         words = self.words
+        if self.result_pool is None:
+            return
         if words[Ctx.ARENA] and not words[Ctx.ARENA_BUSY]:
             self.result_pool.free(int(words[Ctx.ARENA]), int(words[Ctx.ARENA_SIZE]))
             words[Ctx.ARENA] = words[Ctx.ARENA_SIZE] = 0
@@ -165,7 +179,6 @@ class Entry:
             (Ctx.SLOW, Ctx.SLOW_INTO, Ctx.ON_ERROR, Ctx.BUSY, Ctx.BUSY_INTO), callables, strict=True
         ):
             words[word] = id(value)
-        memory.result_pool().fill_context(words)
         if threads:
             pool.fill_context(words)
         if self.portable:

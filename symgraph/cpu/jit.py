@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import hashlib
 import itertools
 import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from symgraph.core.record import dataclass
 from symgraph.cpu.cache import ObjectCache
+from symgraph.cpu.digest import digest
 
 CODE_VERSION = 1  # part of every cache key: raise it when the meaning of generated text changes
 
@@ -182,30 +182,37 @@ def compile_object(text: str, target: Target, opt_level: int = 2, verify: bool =
 
 def _compile(text: str, target: Target, opt_level: int, verify: bool) -> tuple[bytes, float, float]:
     """Return the object file and the milliseconds of parsing and of code generation."""
-    binding = llvm()
+    start = time.perf_counter()
     with _lock:
-        start = time.perf_counter()
-        machine = _machine(target, opt_level)
-        module = binding.parse_assembly(text, binding.create_context())
-        module.triple = target.triple
-        module.data_layout = str(machine.target_data)
+        module = _parse(text, target, opt_level)
         if verify:
             module.verify()
         parsed = time.perf_counter()
-        code = machine.emit_object(module)
-        module.close()
+        code = _generate(module, target, opt_level)
         return code, 1e3 * (parsed - start), 1e3 * (time.perf_counter() - parsed)
+
+
+def _parse(text: str, target: Target, opt_level: int) -> Any:
+    """Return the module of `text`; the caller holds the lock."""
+    binding = llvm()
+    module = binding.parse_assembly(text, binding.create_context())
+    module.triple = target.triple
+    module.data_layout = str(_machine(target, opt_level).target_data)
+    return module
+
+
+def _generate(module: Any, target: Target, opt_level: int) -> bytes:
+    """Return the object file of a module, which is used up; the caller holds the lock."""
+    code: bytes = _machine(target, opt_level).emit_object(module)
+    module.close()
+    return code
 
 
 def compile_assembly(text: str, target: Target, opt_level: int = 2) -> str:
     """Return the assembly listing of LLVM `text` for `target`."""
-    binding = llvm()
     with _lock:
-        machine = _machine(target, opt_level)
-        module = binding.parse_assembly(text, binding.create_context())
-        module.triple = target.triple
-        module.data_layout = str(machine.target_data)
-        return machine.emit_assembly(module)
+        module = _parse(text, target, opt_level)
+        return _machine(target, opt_level).emit_assembly(module)
 
 
 def _linker() -> Any:
@@ -293,7 +300,7 @@ def cache_key(text: str, target: Target, opt_level: int = 2) -> str:
         str(opt_level),
         text,
     )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return digest("\0".join(parts).encode()).hex()
 
 
 def use_cache(cache: ObjectCache | None) -> None:
@@ -301,23 +308,49 @@ def use_cache(cache: ObjectCache | None) -> None:
     _state["cache"] = cache
 
 
-def build_quick(text: str, names: Sequence[str]) -> Loaded:
-    """Return machine code for a program that every process needs, soon.
+class Quick:
+    """A program that every process needs, being made; `result` waits for it.
 
     From the cache if it is there; else generated without optimisation (a tenth of the time, calls
-    cost some 20 ns more), and the optimised code is put in the cache when this process ends.
+    cost some 20 ns more) in a thread of its own, since most of a first compilation is work of the
+    interpreter; the optimised code is put in the cache when this process ends.
     """
-    cache, target = _state.get("cache"), _host()
-    code = None if cache is None else cache.get(cache_key(text, target))
-    if code is not None:
+
+    def __init__(self, text: str, names: Sequence[str]) -> None:
+        self._names, self._target = names, _host()
+        self._module: Any = None
+        cache: ObjectCache | None = _state.get("cache")
+        self._code = None if cache is None else cache.get(cache_key(text, self._target))
+        self._times = BuildTimes(cached=self._code is not None)
+        self._thread = threading.Thread(target=self._run, name="symgraph-start")
+        if self._code is not None:
+            return
+        if cache is not None:
+            atexit.register(_put_optimised, cache, text, self._target)
+        with _lock:
+            self._module = _parse(text, self._target, 0)
         try:
-            return load(code, names, BuildTimes(cached=True))
-        except LinkError:
-            pass
-    if cache is not None:
-        atexit.register(_put_optimised, cache, text, target)
-    quick, parse, codegen = _compile(text, target, 0, False)
-    return load(quick, names, BuildTimes(parse, codegen))
+            self._thread.start()
+        except RuntimeError:  # the interpreter is at its end: `result` generates the code itself
+            self._run()
+
+    def _run(self) -> None:
+        with _lock:
+            if self._code is None:
+                self._code = _generate(self._module, self._target, 0)
+
+    def result(self) -> Loaded:
+        """Return the machine code, loaded."""
+        if self._code is None and self._thread.is_alive():
+            self._thread.join()
+        self._run()  # if the thread is gone without a result: this is a forked child
+        assert self._code is not None
+        return load(self._code, self._names, self._times)
+
+
+def build_quick(text: str, names: Sequence[str]) -> Loaded:
+    """Return machine code for a program that every process needs, soon: see `Quick`."""
+    return Quick(text, names).result()
 
 
 def _put_optimised(cache: ObjectCache, text: str, target: Target) -> None:

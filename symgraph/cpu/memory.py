@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 
+from symgraph.core.record import dataclass
 from symgraph.cpu import abi, jit
 
 KEEP_BYTES = 1 << 30  # free blocks beyond this total go back to the system

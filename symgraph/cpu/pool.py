@@ -20,297 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from symgraph.cpu import abi, jit
+from symgraph.cpu import pool_text as text
+from symgraph.cpu.pool_text import MAX_WORKERS
 
-MAX_WORKERS = 255
 SPIN_SECONDS = 20e-6
-
-# The state in bytes: what is written by different threads is on different cache lines.
-_LOCK, _REMAINING, _CALLER_SLEEPS, _KERNEL, _ARGS, _COUNT, _PARTS = 0, 64, 68, 128, 136, 144, 152
-_LIMIT, _READY, _SPIN, _SYSCALL, _STOP = 192, 200, 208, 216, 224
-_MAILBOXES, _LINE = 256, 64
-_BYTES = _MAILBOXES + MAX_WORKERS * _LINE
-
-_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
-_PAUSE = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
-}
-
-_TEMPLATE = """
-@pool = dso_local global [{bytes} x i8] zeroinitializer, align 64
-declare i64 @llvm.umin.i64(i64, i64)
-declare i64 @llvm.smax.i64(i64, i64)
-{declare_pause}
-
-define internal void @pause() alwaysinline {{
-  {pause}
-  ret void
-}}
-
-define internal void @sleep_while(ptr %pool, ptr %word, i32 %value) {{
-  %at = getelementptr i8, ptr %pool, i64 {syscall}
-  %syscall = load ptr, ptr %at
-  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 128, i32 %value, ptr null)
-  ret void
-}}
-
-define internal void @wake(ptr %pool, ptr %word) {{
-  %at = getelementptr i8, ptr %pool, i64 {syscall}
-  %syscall = load ptr, ptr %at
-  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 129, i32 1)
-  ret void
-}}
-
-define i64 @spin(i64 %rounds) {{
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %i1, %loop ]
-  call void @pause()
-  %seen = load atomic i32, ptr @pool acquire, align 4
-  %i1 = add i64 %i, 1
-  %more = icmp ult i64 %i1, %rounds
-  br i1 %more, label %loop, label %end
-end:
-  ret i64 %i1
-}}
-
-; Run one of the equal contiguous pieces of the present job.
-define internal void @piece(ptr %pool, i64 %index) {{
-  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
-  %kernel = load ptr, ptr %kernel.at
-  %args.at = getelementptr i8, ptr %pool, i64 {args}
-  %args = load ptr, ptr %args.at
-  %count.at = getelementptr i8, ptr %pool, i64 {count}
-  %count = load i64, ptr %count.at
-  %parts.at = getelementptr i8, ptr %pool, i64 {parts}
-  %parts = load i64, ptr %parts.at
-  %after = add i64 %index, 1
-  %b = mul i64 %count, %index
-  %e = mul i64 %count, %after
-  %begin = udiv i64 %b, %parts
-  %end = udiv i64 %e, %parts
-  call void %kernel(ptr %args, i64 %begin, i64 %end)
-  ret void
-}}
-
-define void @worker(ptr %pool) {{
-entry:
-  %ready = getelementptr i8, ptr %pool, i64 {ready}
-  %index = atomicrmw add ptr %ready, i64 1 acq_rel, align 8
-  %part = add i64 %index, 1
-  %offset = mul i64 %index, {line}
-  %boxes = getelementptr i8, ptr %pool, i64 {mailboxes}
-  %box = getelementptr i8, ptr %boxes, i64 %offset
-  %sleeps = getelementptr i8, ptr %box, i64 4
-  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
-  %stop.at = getelementptr i8, ptr %pool, i64 {stop}
-  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
-  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
-  br label %wait
-wait:
-  %seen = phi i32 [ 0, %entry ], [ %now, %wait_again ], [ %job, %finished ]
-  %limit = load i64, ptr %spin.at
-  br label %spin
-spin:
-  %i = phi i64 [ 0, %wait ], [ %i1, %again ]
-  %a = load atomic i32, ptr %box acquire, align 4
-  %new = icmp ne i32 %a, %seen
-  br i1 %new, label %work, label %still
-still:
-  %i1 = add i64 %i, 1
-  %patient = icmp ult i64 %i1, %limit
-  br i1 %patient, label %again, label %sleep
-again:
-  call void @pause()
-  br label %spin
-sleep:
-  ; Say so first, then look once more: the caller posts first, then looks whether we sleep.
-  store atomic i32 1, ptr %sleeps seq_cst, align 4
-  %b = load atomic i32, ptr %box seq_cst, align 4
-  %late = icmp ne i32 %b, %seen
-  br i1 %late, label %awake, label %block
-block:
-  call void @sleep_while(ptr %pool, ptr %box, i32 %seen)
-  br label %awake
-awake:
-  store atomic i32 0, ptr %sleeps seq_cst, align 4
-  %c = load atomic i32, ptr %box acquire, align 4
-  %came = icmp ne i32 %c, %seen
-  br i1 %came, label %work, label %wait_again
-wait_again:
-  %now = phi i32 [ %seen, %awake ]
-  br label %wait
-work:
-  %job = phi i32 [ %a, %spin ], [ %c, %awake ]
-  %stop = load atomic i64, ptr %stop.at acquire, align 8
-  %stopped = icmp ne i64 %stop, 0
-  br i1 %stopped, label %leave, label %run
-run:
-  call void @piece(ptr %pool, i64 %part)
-  %before = atomicrmw sub ptr %remaining, i32 1 seq_cst, align 4
-  %last = icmp eq i32 %before, 1
-  br i1 %last, label %tell, label %finished
-tell:
-  %sleeping = load atomic i32, ptr %caller seq_cst, align 4
-  %must = icmp ne i32 %sleeping, 0
-  br i1 %must, label %ring, label %finished
-ring:
-  call void @wake(ptr %pool, ptr %remaining)
-  br label %finished
-finished:
-  br label %wait
-leave:
-  ret void
-}}
-
-define internal void @post(ptr %pool, i64 %workers) {{
-entry:
-  %none = icmp eq i64 %workers, 0
-  br i1 %none, label %end, label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i1, %posted ]
-  %offset = mul i64 %i, {line}
-  %boxes = getelementptr i8, ptr %pool, i64 {mailboxes}
-  %box = getelementptr i8, ptr %boxes, i64 %offset
-  %old = atomicrmw add ptr %box, i32 1 seq_cst, align 4
-  %sleeps = getelementptr i8, ptr %box, i64 4
-  %s = load atomic i32, ptr %sleeps seq_cst, align 4
-  %sleeping = icmp ne i32 %s, 0
-  br i1 %sleeping, label %ring, label %posted
-ring:
-  call void @wake(ptr %pool, ptr %box)
-  br label %posted
-posted:
-  %i1 = add i64 %i, 1
-  %more = icmp ult i64 %i1, %workers
-  br i1 %more, label %next, label %end
-end:
-  ret void
-}}
-
-define internal void @wait_for_all(ptr %pool) {{
-entry:
-  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
-  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
-  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
-  %limit = load i64, ptr %spin.at
-  br label %spin
-spin:
-  %i = phi i64 [ 0, %entry ], [ %i1, %again ]
-  %a = load atomic i32, ptr %remaining acquire, align 4
-  %done = icmp eq i32 %a, 0
-  br i1 %done, label %end, label %still
-still:
-  %i1 = add i64 %i, 1
-  %patient = icmp ult i64 %i1, %limit
-  br i1 %patient, label %again, label %sleep
-again:
-  call void @pause()
-  br label %spin
-sleep:
-  store atomic i32 1, ptr %caller seq_cst, align 4
-  %b = load atomic i32, ptr %remaining seq_cst, align 4
-  %done2 = icmp eq i32 %b, 0
-  br i1 %done2, label %end, label %block
-block:
-  call void @sleep_while(ptr %pool, ptr %remaining, i32 %b)
-  br label %sleep
-end:
-  ret void
-}}
-
-define void @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain) {{
-entry:
-  %some = icmp sgt i64 %n, 0
-  br i1 %some, label %plan, label %end
-plan:
-  %g = call i64 @llvm.smax.i64(i64 %grain, i64 1)
-  %pieces = udiv i64 %n, %g
-  %limit.at = getelementptr i8, ptr %pool, i64 {limit}
-  %limit = load atomic i64, ptr %limit.at monotonic, align 8
-  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
-  %ready = load atomic i64, ptr %ready.at acquire, align 8
-  %threads = add i64 %ready, 1
-  %usable = call i64 @llvm.umin.i64(i64 %limit, i64 %threads)
-  %parts = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
-  %many = icmp ugt i64 %parts, 1
-  br i1 %many, label %lock, label %serial
-lock:
-  ; Also taken when a kernel asks for threads itself: the inner loop then runs serially.
-  %pair = cmpxchg ptr %pool, i32 0, i32 1 acquire monotonic, align 4
-  %free = extractvalue {{ i32, i1 }} %pair, 1
-  br i1 %free, label %share, label %serial
-share:
-  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
-  store ptr %kernel, ptr %kernel.at
-  %args.at = getelementptr i8, ptr %pool, i64 {args}
-  store ptr %args, ptr %args.at
-  %count.at = getelementptr i8, ptr %pool, i64 {count}
-  store i64 %n, ptr %count.at
-  %parts.at = getelementptr i8, ptr %pool, i64 {parts}
-  store i64 %parts, ptr %parts.at
-  %workers = sub i64 %parts, 1
-  %workers32 = trunc i64 %workers to i32
-  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
-  store atomic i32 %workers32, ptr %remaining monotonic, align 4
-  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
-  store atomic i32 0, ptr %caller monotonic, align 4
-  call void @post(ptr %pool, i64 %workers)
-  call void @piece(ptr %pool, i64 0)
-  call void @wait_for_all(ptr %pool)
-  store atomic i32 0, ptr %pool release, align 4
-  br label %end
-serial:
-  call void %kernel(ptr %args, i64 0, i64 %n)
-  br label %end
-end:
-  ret void
-}}
-
-; Take the pool out of use; 0 if a job is running in it.
-define i32 @try_lock(ptr %pool) {{
-  %pair = cmpxchg ptr %pool, i32 0, i32 1 acquire monotonic, align 4
-  %free = extractvalue {{ i32, i1 }} %pair, 1
-  %r = zext i1 %free to i32
-  ret i32 %r
-}}
-
-define void @stop(ptr %pool) {{
-  %stop.at = getelementptr i8, ptr %pool, i64 {stop}
-  store atomic i64 1, ptr %stop.at seq_cst, align 8
-  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
-  %ready = load atomic i64, ptr %ready.at acquire, align 8
-  call void @post(ptr %pool, i64 %ready)
-  ret void
-}}
-"""
-
-_EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop")
-
-
-def _text() -> str:
-    machine = jit.target().triple.partition("-")[0]
-    declare, pause = _PAUSE.get(machine, ("", ""))
-    return _TEMPLATE.format(
-        bytes=_BYTES,
-        declare_pause=declare,
-        pause=pause,
-        futex=_FUTEX.get(machine, 0),
-        kernel=_KERNEL,
-        args=_ARGS,
-        count=_COUNT,
-        parts=_PARTS,
-        limit=_LIMIT,
-        ready=_READY,
-        spin=_SPIN,
-        syscall=_SYSCALL,
-        stop=_STOP,
-        remaining=_REMAINING,
-        caller_sleeps=_CALLER_SLEEPS,
-        mailboxes=_MAILBOXES,
-        line=_LINE,
-    )
 
 
 def default_threads() -> int:
@@ -332,7 +45,7 @@ class ThreadPool:
     """The process' threads for compiled loops. One per process: see `thread_pool`."""
 
     def __init__(self) -> None:
-        self._code = jit.build_quick(_text(), _EXPORTS)
+        self._code = jit.build_quick(text.pool_text(), text.EXPORTS)
         # Workers may still be inside at the very end of the process.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._code))
         self.state_address = self._code.address("pool")
@@ -341,10 +54,10 @@ class ThreadPool:
         self._change = threading.Lock()
         self._closed = False
         self._worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.address("worker"))
-        self._futex = sys.platform == "linux" and platform.machine() in _FUTEX
-        self._set(_SYSCALL, abi.libc_address("syscall"))
-        self._set(_LIMIT, 1)
-        self._set(_SPIN, self._rounds())
+        self._futex = sys.platform == "linux" and platform.machine() in text.FUTEX
+        self._set(text.SYSCALL, abi.libc_address("syscall"))
+        self._set(text.LIMIT, 1)
+        self._set(text.SPIN, self._rounds())
         self._wanted = 1
 
     def set_threads(self, count: int) -> None:
@@ -358,7 +71,7 @@ class ThreadPool:
                 return
             self._wanted = count
             self._start()
-            self._set(_LIMIT, count)
+            self._set(text.LIMIT, count)
 
     def get_threads(self) -> int:
         """Return how many threads loops may run on."""
@@ -367,7 +80,7 @@ class ThreadPool:
     def wait_ready(self, seconds: float = 1.0) -> bool:
         """Wait until all started workers stand in their loop; loops run with fewer until then."""
         end = time.monotonic() + seconds
-        while self._get(_READY) < len(self._threads):
+        while self._get(text.READY) < len(self._threads):
             if time.monotonic() > end:
                 return False
             time.sleep(1e-4)
@@ -401,9 +114,9 @@ class ThreadPool:
         """Begin afresh in a forked child, where none of the threads exist."""
         self._change = threading.Lock()
         self._threads = []
-        for offset in (_LOCK, _REMAINING, _READY):
+        for offset in (text.LOCK, text.REMAINING, text.READY):
             self._set(offset, 0)
-        ctypes.memset(self.state_address + _MAILBOXES, 0, MAX_WORKERS * _LINE)
+        ctypes.memset(self.state_address + text.MAILBOXES, 0, MAX_WORKERS * text.LINE)
         if not self._closed:
             self._start()
 
@@ -415,7 +128,7 @@ class ThreadPool:
                 return
             self._closed = True
             self._wanted = 1
-            self._set(_LIMIT, 1)
+            self._set(text.LIMIT, 1)
             kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
             try_lock = kind(self._code.address("try_lock"))
             while not try_lock(self.state_address):

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from symgraph.core.dtype import BOOL
+from symgraph.core.record import dataclass, field
 from symgraph.cpu.abi import CTX_USER, Ctx
-from symgraph.cpu.kernel import ZEROS_TEXT, KernelEmitter
+from symgraph.cpu.access import ZEROS_TEXT
+from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.product import product_kernel, product_pieces
+from symgraph.cpu.repeat import Call, LoopEmitter
 from symgraph.dims.dim import Atom, Dim
-from symgraph.loops.grammar import Buffer, Check, LibraryCall, Nest, Program, Size, Store
+from symgraph.loops.grammar import (
+    Axis,
+    Buffer,
+    Check,
+    LibraryCall,
+    Loop,
+    Nest,
+    Program,
+    Size,
+    Store,
+)
 from symgraph.loops.schedule import Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
-PIECE_FLOPS = 8_000_000  # a product is cut into pieces of about this many multiply-adds
-MAX_PIECES = 8
 LIBRARY_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of sgemm, dgemm
 CONSTANT_WORDS = CTX_USER + 2  # addresses of constants, in order
 
@@ -85,21 +96,24 @@ class ProgramEmitter:
         self._count = 0
         self._words = 1
         self.parallel = False
+        self.interruptible = False
         self.total_work: int | None = 0
         self.places, self.arena = self._layout()
 
     def emit(self) -> Module:
         """Return the module."""
-        interruptible = self._estimate()
+        self.interruptible = self._estimate()
         for k, statement in enumerate(self.program.statements):
-            if k and interruptible:
+            if k and self.interruptible:
                 self._interrupt()
             if any(self.aliases.get(b, b).kind == "shared" for b in writes(statement)):
-                interruptible = False  # from the first in-place store on, the call must finish
+                self.interruptible = False  # an in-place store: from here on, the call must finish
             if isinstance(statement, Nest):
                 self._nest(statement)
             elif isinstance(statement, Check):
                 self._check(statement)
+            elif isinstance(statement, Loop):
+                self._loop(statement)
             else:
                 self._library(statement)
         run = [
@@ -150,18 +164,53 @@ class ProgramEmitter:
 
     # -- statements --------------------------------------------------------------------------------
     def _nest(self, nest: Nest) -> None:
+        self._call(self._nest_call(nest, ()))
+
+    def _nest_call(self, nest: Nest, around: Sequence[Axis]) -> Call:
+        """Make the kernel of a nest; it is passed the steps of the loops `around` it."""
         schedule = choose_schedule(nest, self.vector_bytes)
-        emitter = KernelEmitter(nest, schedule, self.vector_bytes)
-        name = self._kernel(emitter.emit("@KERNEL"), nest.origin, schedule, work(nest))
+        emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
+        text = emitter.emit(nest, schedule, "@KERNEL")
+        name = self._kernel(text, nest.origin, schedule, work(nest))
         self.declared |= emitter.declared
+        s = self.program.builder
+        values = [*emitter.sizes, *(s.at(a) for a in around)]
+        units, grain = _units(schedule) if schedule.parallel else (1, 1)
+        return Call(name, emitter.buffers, values, None, units, grain, schedule.parallel)
+
+    def _call(self, call: Call) -> None:
+        words = [self._pointer(b) for b in call.buffers]
+        if call.library is not None:
+            words.append(self._word("ptr", call.library))
+        kinds = ["ptr"] * len(words) + ["i64"] * len(call.values)
+        words += [self._size(n) for n in call.values]  # type: ignore[arg-type]
+        self._call_kernel(call.name, kinds, words, call.units, call.grain, call.parallel)
+
+    def _loop(self, loop: Loop) -> None:
+        """Make the function of a loop and call it; it returns the code of a check that failed."""
+        emitter = LoopEmitter(
+            self.program.builder,
+            self.vector_bytes,
+            self.aliases,
+            self._outside,
+            self.interruptible,
+            statement_work,
+        )
+        text = emitter.emit_loop(loop, "@KERNEL")
+        name = self._kernel(text, loop.origin, None, statement_work(loop))
+        self.declared |= emitter.declared
+        self.parallel |= emitter.parallel
         words = [self._pointer(b) for b in emitter.buffers]
         words += [self._size(n) for n in emitter.sizes]
         kinds = ["ptr"] * len(emitter.buffers) + ["i64"] * len(emitter.sizes)
-        units: Size = 1
-        grain = 1
-        if schedule.parallel:
-            units, grain = _units(schedule)
-        self._call_kernel(name, kinds, words, units, grain, schedule.parallel)
+        self._pass(kinds, words)
+        status = self._new(f"call i32 {name}(ptr %words, ptr %ctx)")
+        self._leave(self._new(f"icmp ne i32 {status}, 0"), status)
+
+    def _outside(self, statement: Nest | LibraryCall, around: Sequence[Axis]) -> Call:
+        if isinstance(statement, Nest):
+            return self._nest_call(statement, around)
+        return self._library_call(statement)
 
     def _kernel(self, text: str, origin: Any, schedule: Schedule | None, amount: int | None) -> str:
         known = self._names.get(text)
@@ -177,10 +226,7 @@ class ProgramEmitter:
     def _call_kernel(
         self, name: str, kinds: list[str], words: list[str], units: Size, grain: int, parallel: bool
     ) -> None:
-        self._words = max(self._words, len(words))
-        for k, (kind, word) in enumerate(zip(kinds, words, strict=True)):
-            at = self._new(f"getelementptr i64, ptr %words, i64 {k}")
-            self.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
+        self._pass(kinds, words)
         count = self._size(units)
         if not parallel:
             self.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {count})")
@@ -188,9 +234,20 @@ class ProgramEmitter:
         self.parallel = True
         run = self._word("ptr", Ctx.PARALLEL_FOR)
         pool = self._word("ptr", Ctx.THREAD_POOL)
-        self.lines.append(
-            f"  call void {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {grain})"
+        step = grain if self.interruptible else 0
+        status = self._new(
+            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {grain}, "
+            f"i64 {step}, ptr %ctx)"
         )
+        if step:
+            self._leave(self._new(f"icmp ne i32 {status}, 0"), "-1")
+
+    def _pass(self, kinds: list[str], words: list[str]) -> None:
+        """Store what a kernel is passed."""
+        self._words = max(self._words, len(words))
+        for k, (kind, word) in enumerate(zip(kinds, words, strict=True)):
+            at = self._new(f"getelementptr i64, ptr %words, i64 {k}")
+            self.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
 
     def _check(self, check: Check) -> None:
         """Run the condition over all points into a flag; leave with the code where it was true."""
@@ -216,27 +273,27 @@ class ProgramEmitter:
 
     # -- products by the library -------------------------------------------------------------------
     def _library(self, call: LibraryCall) -> None:
-        sizes, left, right = call.params
+        self._call(self._library_call(call))
+
+    def _library_call(self, call: LibraryCall) -> Call:
+        sizes, left, right, start = call.params
         *batch, m, n, k = sizes
         dtype = call.outputs[0].dtype
         self.needs_library = True
         amount = statement_work(call)
-        axis, pieces = product_pieces(batch, m, n, k)
-        name = self._kernel(
-            product_kernel(dtype, len(batch), axis, pieces), call.origin, None, amount
-        )
-        words = [self._pointer(b) for b in (*call.inputs, *call.outputs)]
-        words.append(self._word("ptr", LIBRARY_WORDS[dtype]))
-        values: list[Size] = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0]]
+        rows, cols = product_pieces(batch, m, n, k)
+        text = product_kernel(dtype, len(batch), rows, cols)
+        name = self._kernel(text, call.origin, None, amount)
+        values: list[Any] = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0]]
+        values.append(start)
         for size, a, b in zip(batch, left[1], right[1], strict=True):
             values += [size, a, b]
-        units: Size = pieces
+        units: Size = rows * cols
         for b in batch:
             units = units * b
-        kinds = ["ptr"] * 4 + ["i64"] * len(values)
-        parallel = amount is None or amount > RELEASE_WORK
-        words += [self._size(v) for v in values]
-        self._call_kernel(name, kinds, words, units, 1, parallel and units != 1)
+        parallel = (amount is None or amount > RELEASE_WORK) and units != 1
+        buffers = [*call.inputs, *call.outputs]
+        return Call(name, buffers, values, LIBRARY_WORDS[dtype], units, 1, parallel)
 
     # -- pointers and sizes ------------------------------------------------------------------------
     def _pointer(self, buffer: Buffer) -> str:
@@ -363,6 +420,18 @@ def _units(schedule: Schedule) -> tuple[Size, int]:
     return outer.extent, schedule.grain
 
 
+def _loop_work(loop: Loop) -> int | None:
+    """Estimate a loop: its steps times its body; None where either is not known."""
+    total = 0
+    for t in loop.body:
+        amount = statement_work(t)
+        if amount is None:
+            return None
+        total += amount
+    steps = loop.axis.extent
+    return total * steps if isinstance(steps, int) and loop.go_on is None else None
+
+
 def statement_work(statement: Any) -> int | None:
     """Estimate the operations of a statement; None when sizes are not known."""
     if isinstance(statement, Nest):
@@ -374,123 +443,11 @@ def statement_work(statement: Any) -> int | None:
                 return None
             n *= axis.extent
         return n
+    if isinstance(statement, Loop):
+        return _loop_work(statement)
     total = 2
     for n in statement.params[0]:
         if not isinstance(n, int):
             return None
         total *= n
     return total
-
-
-def product_pieces(batch: Sequence[Size], m: Size, n: Size, k: Size) -> tuple[str, int]:
-    """Return along which axis a product is cut and in how many pieces.
-
-    The cut depends on the shape only, so that results do not change with the number of threads.
-    """
-    if batch or not all(isinstance(x, int) for x in (m, n, k)):
-        return "m", 1
-    wanted = min(MAX_PIECES, m * n * k // PIECE_FLOPS)
-    axis = "m" if m >= n else "n"
-    longest = max(m, n)
-    pieces = max(1, min(wanted, longest // 32))
-    return axis, 1 << (pieces.bit_length() - 1)
-
-
-def product_kernel(dtype: Any, batch_axes: int, axis: str, pieces: int) -> str:
-    """Return a kernel that calls the library for some pieces of a (batched) product.
-
-    Words: a, b, c, function; m, n, k, row and column strides of a and b, offsets of a and b; then
-    (size, stride of a, stride of b) per batch axis. C is contiguous. Transposed operands are
-    passed with the library's transpose flag, never copied.
-    """
-    element = "float" if dtype == "float32" else "double"
-    one, zero = ("1.0", "0.0")
-    lines = ["define internal void @KERNEL(ptr %args, i64 %begin, i64 %end) nounwind {", "entry:"]
-    names = ["a", "b", "c", "f", "m", "n", "k", "ar", "ac", "br", "bc", "ao", "bo"]
-    for t in range(batch_axes):
-        names += [f"s{t}", f"sa{t}", f"sb{t}"]
-    for i, name in enumerate(names):
-        kind = "ptr" if i < 4 else "i64"
-        lines.append(f"  %p.{name} = getelementptr i64, ptr %args, i64 {i}")
-        lines.append(f"  %{name} = load {kind}, ptr %p.{name}, align 8")
-    for x, rows, cols, r, c in (("a", "m", "k", "ar", "ac"), ("b", "k", "n", "br", "bc")):
-        # a unit column stride is the plain layout; otherwise rows are contiguous: transposed
-        lines += [
-            f"  %{x}.unit = icmp eq i64 %{c}, 1",
-            f"  %{x}.one = icmp sle i64 %{cols}, 1",
-            f"  %{x}.rowunit = icmp eq i64 %{r}, 1",
-            f"  %{x}.col = xor i1 %{x}.rowunit, true",
-            f"  %{x}.either = and i1 %{x}.one, %{x}.col",
-            f"  %{x}.plain = or i1 %{x}.unit, %{x}.either",
-            f"  %{x}.flag = select i1 %{x}.plain, i32 111, i32 112",
-            f"  %{x}.ld0 = select i1 %{x}.plain, i64 %{r}, i64 %{c}",
-            f"  %{x}.least = select i1 %{x}.plain, i64 %{cols}, i64 %{rows}",
-            f"  %{x}.small = icmp slt i64 %{x}.ld0, %{x}.least",
-            f"  %{x}.ld1 = select i1 %{x}.small, i64 %{x}.least, i64 %{x}.ld0",
-            f"  %{x}.zero = icmp slt i64 %{x}.ld1, 1",
-            f"  %{x}.ld2 = select i1 %{x}.zero, i64 1, i64 %{x}.ld1",
-            f"  %{x}.ld = trunc i64 %{x}.ld2 to i32",
-            f"  %{x}.base = getelementptr {element}, ptr %{x}, i64 %{x}o",
-        ]
-    length = axis
-    lines += [
-        f"  %whole = add i64 %{length}, {pieces - 1}",
-        f"  %part = sdiv i64 %whole, {pieces}",
-        "  %mn = mul i64 %m, %n",
-        "  %n.one = icmp slt i64 %n, 1",
-        "  %ldc0 = select i1 %n.one, i64 1, i64 %n",
-        "  %ldc = trunc i64 %ldc0 to i32",
-        "  %k32 = trunc i64 %k to i32",
-        "  %some = icmp slt i64 %begin, %end",
-        "  br i1 %some, label %loop, label %done",
-        "loop:",
-        "  %u = phi i64 [ %begin, %entry ], [ %next, %after ]",
-        f"  %piece = srem i64 %u, {pieces}",
-        f"  %item = sdiv i64 %u, {pieces}",
-        "  %first = mul i64 %piece, %part",
-        f"  %left = sub i64 %{length}, %first",
-        "  %more = icmp slt i64 %part, %left",
-        "  %count = select i1 %more, i64 %part, i64 %left",
-    ]
-    rest, a_at, b_at = "%item", "0", "0"
-    for t in reversed(range(batch_axes)):
-        lines += [
-            f"  %i{t} = srem i64 {rest}, %s{t}",
-            f"  %q{t} = sdiv i64 {rest}, %s{t}",
-            f"  %ia{t} = mul i64 %i{t}, %sa{t}",
-            f"  %ib{t} = mul i64 %i{t}, %sb{t}",
-            f"  %xa{t} = add i64 {a_at}, %ia{t}",
-            f"  %xb{t} = add i64 {b_at}, %ib{t}",
-        ]
-        rest, a_at, b_at = f"%q{t}", f"%xa{t}", f"%xb{t}"
-    moved, step = ("a", "ar") if axis == "m" else ("b", "bc")
-    other = "b" if axis == "m" else "a"
-    at = {"a": a_at, "b": b_at}
-    lines += [
-        f"  %shift = mul i64 %first, %{step}",
-        f"  %from = add i64 {at[moved]}, %shift",
-        f"  %{moved}.now = getelementptr {element}, ptr %{moved}.base, i64 %from",
-        f"  %{other}.now = getelementptr {element}, ptr %{other}.base, i64 {at[other]}",
-        "  %c.item = mul i64 %item, %mn",
-        "  %c.first = " + ("mul i64 %first, %n" if axis == "m" else "add i64 %first, 0"),
-        "  %c.at = add i64 %c.item, %c.first",
-        f"  %c.now = getelementptr {element}, ptr %c, i64 %c.at",
-        "  %rows = trunc i64 " + ("%count" if axis == "m" else "%m") + " to i32",
-        "  %cols = trunc i64 " + ("%n" if axis == "m" else "%count") + " to i32",
-        "  %none = icmp slt i64 %count, 1",
-        "  br i1 %none, label %after, label %call",
-        "call:",
-        "  call void %f(i32 101, i32 %a.flag, i32 %b.flag, i32 %rows, i32 %cols, i32 %k32, "
-        f"{element} {one}, ptr %a.now, i32 %a.ld, ptr %b.now, i32 %b.ld, {element} {zero}, "
-        "ptr %c.now, i32 %ldc)",
-        "  br label %after",
-        "after:",
-        "  %next = add i64 %u, 1",
-        "  %again = icmp slt i64 %next, %end",
-        "  br i1 %again, label %loop, label %done",
-        "done:",
-        "  ret void",
-        "}",
-        "",
-    ]
-    return "\n".join(lines)

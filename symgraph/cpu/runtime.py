@@ -6,7 +6,7 @@ import functools
 import os
 
 from symgraph.core.config import config
-from symgraph.cpu import jit, pool
+from symgraph.cpu import entry, jit, pool
 from symgraph.cpu.cache import ObjectCache
 
 
@@ -16,8 +16,12 @@ def _use_folder(folder: str) -> None:
 
 
 def start() -> None:
-    """Point the code generator to the cache folder of the settings; cheap when nothing changed."""
+    """Follow the settings (cache folder, threads) and begin what every call needs.
+
+    Cheap when nothing changed.
+    """
     _use_folder(config.cache_dir if config.cache else "")
+    entry.begin()
     _apply_threads(config.threads)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from symgraph.core.node import Node, describe
+from symgraph.core.record import dataclass
 from symgraph.core.walk import toposort
 from symgraph.debug.layout import Placed, place
 
@@ -272,7 +272,8 @@ def _networkx() -> ModuleType:
     """Import networkx (heavy)."""
     import networkx
 
-    return networkx
+    module: ModuleType = networkx
+    return module
 
 
 def _matplotlib() -> ModuleType:

@@ -22,7 +22,7 @@ from symgraph.compile.version import size_classes
 from symgraph.core.node import Node, describe, new_input
 from symgraph.core.op import o
 from symgraph.cpu import jit
-from symgraph.cpu.program import product_pieces
+from symgraph.cpu.product import product_pieces
 from symgraph.debug.stages import emitted, leaves_of, lowered
 from symgraph.dims.dim import Dim, symbol
 from symgraph.loops.build import Lowering
@@ -247,9 +247,9 @@ def threads() -> str:
     """Show how a long sum and large products are cut."""
     lines = []
     for n in (8, 256, 512, 1024, 4096):
-        axis, pieces = product_pieces([], n, n, n)
-        lines.append(f"| {n} x {n} x {n} | {pieces} along {axis} |")
-    table = "\n".join(["| product (m, n, k) | pieces |", "|---|---|", *lines])
+        rows, cols = product_pieces([], n, n, n)
+        lines.append(f"| {n} x {n} x {n} | {rows} x {cols} |")
+    table = "\n".join(["| product (m, n, k) | pieces (rows x columns) |", "|---|---|", *lines])
     program = format_program(_program(lowered([o.sum(_input("x", 100_000))])[0]))
     return f"{table}\n\n```text\n{program}\n```"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+
+from symgraph.core.record import dataclass
 
 SWEEPS = 12
 GAP_X, GAP_Y = 18.0, 44.0  # clear space between boxes, in points

@@ -34,7 +34,7 @@ def derivative(op: Op) -> str:
 
 def family(f: Callable[..., Any], op: Op | None) -> str:
     """Return the module that defines a function (an elementwise op: its scalar rule)."""
-    return (op.scalar if hasattr(op, "scalar") else f).__module__.rpartition(".")[2]
+    return str(getattr(op, "scalar", f).__module__).rpartition(".")[2]
 
 
 def signature(name: str, f: Callable[..., Any], op: Op | None) -> str:

@@ -140,7 +140,7 @@ def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
     Two constants that clash raise `ValueError`; where symbols are involved the check is left to the
     time when they are known.
     """
-    if a is b or a == b or b == 1:
+    if a is b or b in (a, 1):
         return a
     if a == 1:
         return b

@@ -9,13 +9,13 @@ and a nest of its own. Everything else is substituted into its readers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32, INT64
 from symgraph.core.node import CONSTANT, Node
+from symgraph.core.record import dataclass
 from symgraph.core.walk import toposort
-from symgraph.dims.dim import provably_le
+from symgraph.dims.dim import maximum, minimum, provably_le
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
@@ -27,14 +27,16 @@ from symgraph.loops.grammar import (
     Program,
     Size,
     Store,
+    View,
 )
+from symgraph.loops.repeat import Step, lower_loop
+from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 SPLIT = 1 << 15  # reductions longer than this are cut in chunks: parallel, and more accurate
-CHUNK = 1 << 13
 
 
 class LoopBuilder(Builder):
@@ -87,8 +89,13 @@ class Lowering:
         outputs: Sequence[tuple[Node, Buffer]],
         leaves: Mapping[Node, Buffer],
         by_loops: Callable[[Node], bool],
+        outer: Lowering | None = None,
+        axis: Axis | None = None,
     ) -> None:
-        self.s = LoopBuilder()
+        """`outer` and `axis` are given for the body of a loop: what is around it, its variable."""
+        self.s = LoopBuilder() if outer is None else outer.s
+        self.axis = axis
+        self.depth: int = 0 if outer is None else outer.depth + 1
         self.program = Program(self.s)
         self.outputs = list(outputs)
         self.buffers: dict[Node, Buffer] = dict(leaves)
@@ -97,7 +104,10 @@ class Lowering:
         self.roots: dict[Node, None] = {}
         self.cost: dict[Node, int] = {}
         self.nest_cost: dict[Node, int] = {}
-        self.error_nodes: list[Node] = []
+        self.error_nodes: list[Node] = [] if outer is None else outer.error_nodes
+        self.readers: dict[Node, Callable[..., Expr]] = {}  # leaves that are no buffer
+        self.aliases: dict[Buffer, Buffer] = {}  # buffers that lie in the place of another one
+        self.results: dict[Node, dict[int, Node]] = {}  # compound node -> its results in use
         self._memo: dict[Any, Expr] = {}
         self._temporaries = 0
         self._checked: set[Expr] = set()
@@ -110,12 +120,16 @@ class Lowering:
         self._choose_roots(order)
         self._assign_buffers(order)
         for node in order:
-            if node in self.roots:
+            if node in self.results:
+                self._memo.clear()
+                buffers = {k: self.buffers[n] for k, n in self.results[node].items()}
+                node.op.repeat(self, node, buffers)  # type: ignore[attr-defined]
+            elif node in self.roots and node.op.name != "result":
                 self._memo.clear()
                 self._emit_root(node)
         for node, buffer in self.outputs:
             if self.buffers.get(node) is not buffer:
-                self._store_value(node, buffer)
+                self.store_value(node, buffer)
         self.program.buffers = list(dict.fromkeys(self._all_buffers()))
         return self.program
 
@@ -132,6 +146,9 @@ class Lowering:
             if node.op.is_leaf:
                 own = 0 if node.op is CONSTANT and node.ndim == 0 else 1
                 self.cost[node] = own
+                continue
+            if node.op.compound or node.op.name == "result":
+                self.cost[node] = 1
                 continue
             if node.op.view:
                 own = 0
@@ -159,6 +176,13 @@ class Lowering:
                 self.roots[node] = None
         for node in reversed(order):
             if node.op.is_leaf:
+                continue
+            if node.op.name == "result":
+                self.roots[node] = None
+                self.results.setdefault(node.inputs[0], {})[node.params.index] = node
+                continue
+            if node.op.compound:
+                self._need_buffers(node)
                 continue
             contexts = self.contexts.get(node, [])
             if node not in self.roots and (
@@ -248,10 +272,13 @@ class Lowering:
             if node in self.roots and node not in self.buffers:
                 self.buffers[node] = self.temporary(node.dtype, node.type.shape)
 
-    def temporary(self, dtype: Any, shape: tuple[Size, ...]) -> Buffer:
-        """Return a new buffer of the arena."""
+    def temporary(
+        self, dtype: Any, shape: tuple[Size, ...], axis: Axis | None = None
+    ) -> Buffer:
+        """Return a new buffer of the arena; `axis`: the loop that rewrites it in every step."""
         self._temporaries += 1
-        buffer = Buffer(f"t{self._temporaries}", dtype, shape, "temporary")
+        name = f"{'s' * self.depth}t{self._temporaries}"
+        buffer = Buffer(name, dtype, shape, "temporary", axis=axis or self.axis)
         self._extra.append(buffer)
         return buffer
 
@@ -267,6 +294,8 @@ class Lowering:
         buffer = self.buffers.get(node)
         if buffer is not None:
             return s.load(buffer, self.flat(index, node.type.shape), guard)
+        if node in self.readers:
+            return self.readers[node](index, guard)
         if node.op is CONSTANT:
             return self._constant(node, index, guard)
         if node.op.name == "reshape" and node.inputs[0] in self.buffers:
@@ -309,7 +338,43 @@ class Lowering:
         if self._statement(node):
             node.op.statements(self, node, self.buffers[node])
         else:
-            self._store_value(node, self.buffers[node], computed=True)
+            self.store_value(node, self.buffers[node], computed=True)
+
+    # -- loops -------------------------------------------------------------------------------------
+    def loop(self, node: Node, wanted: dict[int, Buffer], **parts: Any) -> None:
+        """Append the statements of a loop of the graph (see `repeat.Step` for its parts)."""
+        lower_loop(self, node, Step(**parts), wanted)
+
+    def inner(self, axis: Axis) -> Lowering:
+        """Return a lowering for the body of a loop; its outputs and leaves are set by the caller."""
+        return Lowering([], {}, self.by_loops, self, axis)
+
+    def adopt(self, inner: Lowering) -> None:
+        """Take over what a body's lowering made: buffers, aliases, constants."""
+        self._extra += [b for b in inner.program.buffers if b.kind == "temporary"]
+        self.aliases |= inner.aliases
+        self.buffers |= {n: b for n, b in inner.buffers.items() if b.kind == "constant"}
+
+    def copy_buffer(self, source: Buffer, target: Buffer | View) -> None:
+        """Store all elements of one buffer into another of the same shape."""
+        s = self.s
+        axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(target.shape))
+        address = self.flat([s.at(a) for a in axes], target.shape)
+        self.add(Nest(axes, (self.store(target, address, s.load(source, address)),)))
+
+    def fill_zeros(self, target: Buffer | View) -> None:
+        """Store zeros everywhere."""
+        s = self.s
+        axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(target.shape))
+        address = self.flat([s.at(a) for a in axes], target.shape)
+        self.add(Nest(axes, (self.store(target, address, s.const(0, target.dtype)),)))
+
+    def store(self, buffer: Buffer | View, address: Any, value: Expr, add: bool = False) -> Store:
+        """Return the store of a value into a buffer, or into a part of one."""
+        address = self.s.index(address)
+        if isinstance(buffer, View):
+            return Store(buffer.buffer, self.s.iadd(buffer.offset, address), value, accumulate=add)
+        return Store(buffer, address, value, accumulate=add)
 
     def _emit_checks(self, root: Node) -> None:
         """Checks of the root and of everything inlined into it, before its first store."""
@@ -324,7 +389,7 @@ class Lowering:
                 node.op.checks(self, node)
             stack.extend(node.inputs)
 
-    def _store_value(self, node: Node, buffer: Buffer, computed: bool = False) -> None:
+    def store_value(self, node: Node, buffer: Buffer, computed: bool = False) -> None:
         axes = self._nest_axes(node)
         index = tuple(self.s.at(a) for a in axes)
         if computed:  # the root itself has a buffer already: lower it, do not load it
@@ -334,7 +399,7 @@ class Lowering:
         else:
             value = self.value(node, index)
         address = self.flat(index, node.type.shape)
-        self.add(Nest(axes, (Store(buffer, address, value),), origin=(node,)))
+        self.add(Nest(axes, (self.store(buffer, address, value),), origin=(node,)))
 
     def add(self, statement: Any) -> None:
         """Append a statement; long reductions are cut into chunks first."""
@@ -345,7 +410,9 @@ class Lowering:
     def _split_reduction(self, nest: Nest) -> Nest:
         """Cut one long reduction into partial results, so that chunks run in parallel.
 
-        The cut depends on the shape only: results do not change with the number of threads.
+        The cut depends on the shape only: results change neither with the number of threads nor
+        with whether sizes are known. Where they are not, the number of whole chunks is a run-time
+        size, 0 for a reduction that is not cut.
         """
         s, store = self.s, nest.stores[0]
         found = _outermost_reduction(store.value)
@@ -353,31 +420,24 @@ class Lowering:
             return nest
         kind, axes = found.data
         outer, axis = _count(nest.axes), axes[0]
-        length = _count(axes)
-        if not (isinstance(length, int) and isinstance(outer, int)):
+        whole, chunk = _chunks(outer, axis.extent, _count(axes[1:]))
+        if _is(whole, 0):
             return nest
-        if length < SPLIT or outer * CHUNK > length * 64 or length == 0:
-            return nest
-        inner = length // axis.extent
-        chunk = max(1, CHUNK // inner)
-        whole, rest = divmod(axis.extent, chunk)
-        if whole < 2:
-            return nest
-        parts = whole + (rest > 0)
+        rest = axis.extent - whole * chunk
+        parts = whole if _is(rest, 0) else whole + 1
         partial = self.temporary(found.dtype, (parts, *(a.extent for a in nest.axes)))
-        place = s.isub(store.address, 0)
-        c = s.axis("c", whole)
-        pieces = [(c, s.imul(s.at(c), chunk), chunk, s.at(c))]
-        if rest:
-            last = s.axis("c", 1)
-            pieces.append((last, s.index(whole * chunk), rest, s.index(whole)))
-        for piece, start, size, row in pieces:
+        place = self.flat([s.at(a) for a in nest.axes], [a.extent for a in nest.axes])
+        c = s.axis(CHUNK_AXIS, whole)
+        pieces = [((c, *nest.axes), s.imul(s.at(c), chunk), chunk, s.at(c))]
+        if not _is(rest, 0):
+            pieces.append((nest.axes, s.index(whole * chunk), rest, s.index(whole)))
+        for loops, start, size, row in pieces:
             k = s.axis("k9", size)
             value = s.replace(found.args[0], {axis: s.iadd(start, s.at(k))}, {})
             value = s.reduce(kind, (k, *axes[1:]), value)
             at = s.iadd(s.imul(row, outer), place)
             stores = (Store(partial, at, value),)
-            self.program.statements.append(Nest((piece, *nest.axes), stores, origin=nest.origin))
+            self.program.statements.append(Nest(loops, stores, origin=nest.origin))
         p = s.axis("k0", parts)
         total = s.reduce(
             kind, (p,), s.load(partial, s.iadd(s.imul(s.at(p), outer), place))
@@ -388,7 +448,7 @@ class Lowering:
     # -- services for ops with statements of their own ---------------------------------------------
     def copy(self, node: Node, out: Buffer, k: int) -> None:
         """Store input k of `node` into `out`."""
-        self._store_value(node.inputs[k], out)
+        self.store_value(node.inputs[k], out)
 
     def store_region(self, node: Node, out: Buffer, k: int, axis: int, start: Size) -> None:
         """Store input k of `node` into the part of `out` that begins at `start` along `axis`."""
@@ -398,7 +458,7 @@ class Lowering:
         value = self.value(x, index)
         index[axis] = self.s.iadd(index[axis], start)
         address = self.flat(index, node.type.shape)
-        self.add(Nest(axes, (Store(out, address, value),), origin=(node,)))
+        self.add(Nest(axes, (self.store(out, address, value),), origin=(node,)))
 
     def running(self, node: Node, out: Buffer, kind: str, axis: int) -> None:
         """Store the running combination of input 0 along `axis`."""
@@ -408,7 +468,7 @@ class Lowering:
         half = node.dtype == "float16"
         value = self.s.cast(value, FLOAT32 if half else node.dtype)
         order = (*axes[:axis], *axes[axis + 1 :], axes[axis])
-        store = Store(out, self.flat(index, node.type.shape), value)
+        store = self.store(out, self.flat(index, node.type.shape), value)
         self.program.statements.append(Nest(order, (store,), scan=kind, origin=(node,)))
 
     def scatter(self, node: Node, out: Buffer, indices: Sequence[Node], add: bool) -> None:
@@ -419,7 +479,7 @@ class Lowering:
         block = y.ndim - (x.ndim - len(indices))
         where = self._positions(x, indices, index[:block])
         address = self.flat((*where, *index[block:]), x.type.shape)
-        store = Store(out, address, self.value(y, index), accumulate=add)
+        store = self.store(out, address, self.value(y, index), add)
         self.program.statements.append(Nest(axes, (store,), serial=True, origin=(node,)))
 
     def _positions(self, x: Node, indices: Sequence[Node], block: Sequence[Any]) -> list[Expr]:
@@ -458,7 +518,7 @@ class Lowering:
         code = self.error_code(node)
         self.program.statements.append(Check(axes, bad, code, origin=(node,)))
 
-    def product(self, node: Node, out: Buffer) -> None:
+    def product(self, node: Node, out: Buffer | View) -> None:
         """Call the matrix product of the two inputs, read through their strides."""
         axes = self._nest_axes(node)
         batch, (m, n) = axes[:-2], axes[-2:]
@@ -469,8 +529,9 @@ class Lowering:
         left = self._operand(a, batch, m, k)
         right = self._operand(b, batch, k, n)
         sizes = tuple(x.extent for x in (*batch, m, n, k))
-        params = (sizes, left[1], right[1])
-        call = LibraryCall("gemm", (out,), (left[0], right[0]), params, origin=(node,))
+        whole, start = (out.buffer, out.offset) if isinstance(out, View) else (out, 0)
+        params = (sizes, left[1], right[1], start)
+        call = LibraryCall("gemm", (whole,), (left[0], right[0]), params, origin=(node,))
         self.program.statements.append(call)
 
     def _operand(self, x: Node, batch: Sequence[Axis], r: Axis, c: Axis) -> tuple[Buffer, Any]:
@@ -490,7 +551,7 @@ class Lowering:
                 if rows_ok:
                     return value.data, (offset, tuple(outer), row, column)
         buffer = self.temporary(x.dtype, x.type.shape)
-        self._store_value(x, buffer)
+        self.store_value(x, buffer)
         stride: Size = 1
         coefficients: list[Size] = []
         for n in reversed(x.type.shape):
@@ -570,14 +631,23 @@ def _in_range(i: Node, n: Size) -> bool:
     return False
 
 
-def _strides(address: Expr, axes: Sequence[Axis]) -> tuple[Size, list[Size]] | None:
-    """Return (offset, coefficient of each axis) of an affine address, None if it is not affine."""
+def _strides(address: Expr, axes: Sequence[Axis]) -> tuple[Size | Expr, list[Size]] | None:
+    """Return (offset, coefficient of each axis) of an affine address, None if it is not affine.
+
+    What depends on the step of a loop around is part of the offset.
+    """
+    s = address.builder
     found: dict[Axis, Size] = {}
+    moving = s.index(address.data[1])
     for atom, c in zip(address.args, address.data[0], strict=True):
-        if atom.op != "axis" or atom.data not in axes:
+        if atom.op == "axis" and atom.data in axes:
+            found[atom.data] = c
+        elif atom.op != "axis":
             return None
-        found[atom.data] = c
-    return address.data[1], [found.get(a, 0) for a in axes]
+        else:
+            moving = s.iadd(moving, s.imul(atom, c))
+    offset = moving if moving.args else address.data[1]
+    return offset, [found.get(a, 0) for a in axes]
 
 
 def _is(n: Size, value: int) -> bool:
@@ -589,6 +659,20 @@ def _count(axes: Sequence[Axis]) -> Size:
     for a in axes:
         n = n * a.extent
     return n
+
+
+def _chunks(outer: Size, extent: Size, inner: Size) -> tuple[Size, Size]:
+    """Return how many whole chunks a reduction is cut into (0: it is not), and their length.
+
+    The reduction runs over `extent * inner` elements for each of `outer` results, and is cut along
+    its first axis: from SPLIT elements on, if there are not many results, in two chunks at least.
+    """
+    length = extent * inner
+    chunk = maximum(1, CHUNK // maximum(1, inner))
+    whole = extent // chunk
+    for amount, least in ((length, SPLIT), (length * 64, maximum(1, outer * CHUNK)), (whole, 2)):
+        whole = whole * minimum(1, amount // least)
+    return whole, chunk
 
 
 def _outermost_reduction(value: Expr) -> Expr | None:

@@ -5,7 +5,9 @@ An optimizer's slots and its parameter become one pass over memory.
 
 from __future__ import annotations
 
-from symgraph.loops.grammar import Buffer, Expr, Nest, Program, Statement, Store, walk
+from collections.abc import Sequence
+
+from symgraph.loops.grammar import Buffer, Builder, Expr, Nest, Program, Statement, Store, walk
 from symgraph.loops.storage import reads, writes
 
 MOST_STORES = 6
@@ -13,6 +15,11 @@ MOST_COST = 300  # of all values of a merged body: beyond it, registers spill
 
 
 def merge_nests(program: Program) -> None:
+    """Merge what can be merged of a program's statements."""
+    program.statements = merge_statements(program.builder, program.statements)
+
+
+def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     """Move each pointwise nest into an earlier one over the same axes, where nothing forbids it.
 
     Allowed if all that it reads was stored before the earlier nest, or is stored by that nest at
@@ -21,23 +28,23 @@ def merge_nests(program: Program) -> None:
     statements: list[Statement] = []
     written: dict[Buffer, int] = {}  # buffer -> place of its last writer in `statements`
     writers: dict[Buffer, int] = {}
-    for s in program.statements:
-        for b in writes(s):
+    for statement in given:
+        for b in writes(statement):
             writers[b] = writers.get(b, 0) + 1
-    for statement in program.statements:
+    for statement in given:
         at = len(statements)
         if isinstance(statement, Nest) and _pointwise(statement):
             place = _host(statements, statement, written, writers)
             if place is not None:
                 host = statements[place]
                 assert isinstance(host, Nest)
-                statements[place] = _merged(program, host, statement)
+                statements[place] = _merged(s, host, statement)
                 at = place
         if at == len(statements):
             statements.append(statement)
         for b in writes(statement):
             written[b] = at
-    program.statements = statements
+    return statements
 
 
 def _pointwise(nest: Nest) -> bool:
@@ -73,9 +80,8 @@ def _host(
     return None
 
 
-def _merged(program: Program, host: Nest, nest: Nest) -> Nest:
+def _merged(s: Builder, host: Nest, nest: Nest) -> Nest:
     """Return both nests as one; loads of what the host stores become its values."""
-    s = program.builder
     known: dict[Expr, Expr] = {
         s.load(t.buffer, t.address): t.value for t in host.stores
     }

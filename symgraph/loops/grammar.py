@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from symgraph.core.dtype import BOOL, INT64, DType
+from symgraph.core.record import dataclass, field
 from symgraph.dims.dim import Dim, exact_div, provably_le
 
 Size = int | Dim
@@ -57,6 +57,7 @@ class Buffer:
     shape: tuple[Size, ...]
     kind: str  # "input", "shared", "output", "constant", "temporary"
     slot: int = 0
+    axis: Axis | None = None  # the loop in whose every step it is written anew
 
     @property
     def size(self) -> Size:
@@ -67,6 +68,17 @@ class Buffer:
 
     def __repr__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The part of a buffer that starts at `offset`, which may depend on the step of a loop."""
+
+    buffer: Buffer
+    offset: Expr
+    dtype: DType
+    shape: tuple[Size, ...]
+    kind: str = "view"
 
 
 class Expr:
@@ -180,11 +192,15 @@ class Builder:
             self._table[key] = found
         return found
 
-    def load(self, buffer: Buffer, address: Index, guard: Expr | None = None) -> Expr:
+    def load(self, buffer: Buffer | View, address: Index, guard: Expr | None = None) -> Expr:
         """Read element `address` of the flat buffer; 0 where `guard` is false (nothing is read)."""
+        if isinstance(buffer, View):
+            return self.load(buffer.buffer, self.iadd(buffer.offset, address), guard)
         a = self.index(address)
         args = (a,) if guard is None else (a, guard)
         free = a.free if guard is None else a.free | guard.free
+        if buffer.axis is not None:  # what a loop rewrites differs from step to step
+            free |= buffer.axis.bit
         return self._make("load", args, buffer, buffer.dtype, free)
 
     def reduce(self, kind: str, axes: tuple[Axis, ...], value: Expr) -> Expr:
@@ -548,7 +564,34 @@ class Check:
     origin: tuple[Any, ...] = ()
 
 
-Statement = Nest | LibraryCall | Check
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """Run the statements of `body` once for each value of `axis`, in order.
+
+    After each step the two buffers of every pair in `carried` change places: what the step wrote to
+    the second is what the next one reads from the first; a pair of one buffer is updated in place.
+    At the end the final state is in the first. `count` is a run-time number of steps (at most the axis' extent); `start` and `go_on` say
+    whether to do the first step, and after each whether to go on. `steps` gets the number done.
+    """
+
+    axis: Axis
+    body: tuple[Statement, ...]
+    carried: tuple[tuple[Buffer, Buffer], ...] = ()
+    count: Expr | None = None
+    start: Expr | None = None
+    go_on: Expr | None = None
+    steps: Buffer | None = None
+    origin: tuple[Any, ...] = ()
+
+    def with_body(self, body: tuple[Statement, ...]) -> Loop:
+        """Return the same loop around other statements."""
+        return Loop(
+            self.axis, body, self.carried, self.count, self.start, self.go_on, self.steps,
+            self.origin,
+        )  # fmt: skip
+
+
+Statement = Nest | LibraryCall | Check | Loop
 
 
 @dataclass(slots=True, eq=False)

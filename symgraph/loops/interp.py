@@ -21,11 +21,16 @@ from symgraph.loops.grammar import (
     Check,
     Expr,
     LibraryCall,
+    Loop,
     Nest,
     Program,
+    Statement,
     Store,
     walk,
 )
+
+Memory = dict[Buffer, np.ndarray]
+Steps = dict[Axis, int]
 
 COMBINE: dict[str, Any] = {
     "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
@@ -70,16 +75,71 @@ def run_program(
     where a statement reads outside of a buffer.
     """
     memory = {b: np.array(a).ravel() for b, a in data.items()}
-    for statement in program.statements:
+    _run(program.statements, memory, aliases, {})
+    return memory
+
+
+def _run(statements: Sequence[Statement], memory: Memory, aliases: Any, at: Steps) -> None:
+    """Run statements; `at` are the steps at which the loops around them are."""
+    for given in statements:
+        statement = in_step(given, at) if at else given
         if isinstance(statement, Nest):
             _nest(statement, memory, aliases)
         elif isinstance(statement, Check):
             axes = list(statement.axes) + _inner(statement.condition)
             if _value(statement.condition, axes, memory, aliases).any():
                 raise ProgramError(statement.code)
+        elif isinstance(statement, Loop):
+            _loop(statement, memory, aliases, at)
         else:
             _product(statement, memory, aliases)
-    return memory
+
+
+def _loop(loop: Loop, memory: Memory, aliases: Any, at: Steps) -> None:
+    def scalar(e: Expr) -> Any:
+        return _value(e, [], memory, aliases).reshape(())[()]
+
+    extent = loop.axis.extent
+    assert isinstance(extent, int)
+    steps = extent if loop.count is None else max(0, min(extent, int(scalar(loop.count))))
+    going = loop.start is None or bool(scalar(loop.start))
+    done = 0
+    while going and done < steps:
+        _run(loop.body, memory, aliases, {**at, loop.axis: done})
+        for now, new in loop.carried:
+            first, second = _place(now, memory, aliases), _place(new, memory, aliases)
+            memory[aliases.get(now, now)], memory[aliases.get(new, new)] = second, first
+        done += 1
+        going = loop.go_on is None or bool(scalar(loop.go_on))
+    if loop.steps is not None:
+        _place(loop.steps, memory, aliases)[0] = done
+
+
+def in_step(statement: Statement, at: Steps) -> Statement:
+    """Return a statement with the variables of the loops around it replaced by numbers."""
+    if isinstance(statement, Nest):
+        stores = tuple(
+            Store(t.buffer, _fixed(t.address, at), _fixed(t.value, at), t.guard, t.accumulate)
+            for t in statement.stores
+        )
+        return Nest(statement.axes, stores, statement.serial, statement.scan)
+    if isinstance(statement, Check):
+        return Check(statement.axes, _fixed(statement.condition, at), statement.code)
+    if isinstance(statement, LibraryCall):
+        params = tuple(_fixed_params(p, at) for p in statement.params)
+        return LibraryCall(statement.name, statement.outputs, statement.inputs, params)
+    return statement
+
+
+def _fixed(e: Expr, at: Steps) -> Expr:
+    return e.builder.replace(e, at, {})  # type: ignore[arg-type]
+
+
+def _fixed_params(value: Any, at: Steps) -> Any:
+    if isinstance(value, Expr):
+        value = _fixed(value, at)
+        return value.data[1] if value.op == "affine" and not value.args else value
+    return tuple(_fixed_params(v, at) for v in value) if isinstance(value, tuple) else value
 
 
 def _inner(root: Expr) -> list[Axis]:
@@ -175,7 +235,7 @@ def _load(e: Expr, env: Mapping[Expr, np.ndarray], flat: np.ndarray) -> np.ndarr
 
 
 def _product(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
-    (*batch, m, n, k), left, right = call.params
+    (*batch, m, n, k), left, right, start = call.params
     a, b = (
         _strided(_place(buffer, memory, aliases), (*batch, *shape), operand)
         for buffer, shape, operand in zip(
@@ -183,7 +243,8 @@ def _product(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) 
         )
     )
     with np.errstate(all="ignore"):
-        _place(call.outputs[0], memory, aliases)[:] = np.matmul(a, b).ravel()
+        product = np.matmul(a, b).ravel()
+    _place(call.outputs[0], memory, aliases)[start : start + product.size] = product
 
 
 def _strided(flat: np.ndarray, shape: tuple[Any, ...], operand: Any) -> np.ndarray:

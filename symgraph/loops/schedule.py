@@ -6,17 +6,23 @@ A schedule is data; correctness never depends on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from symgraph.core.dtype import BOOL
+from symgraph.core.record import dataclass
 from symgraph.loops.grammar import Axis, Expr, Nest, walk
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
+ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
+COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
+COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
 TRANSPOSE_TILE = 8  # rows stored together when loads run across them
 MOST_POINT_WORK = 300  # operations of one point that an estimate counts: expression trees repeat
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
+CHUNK = 1 << 13  # elements of one chunk of a long reduction
+CHUNK_AXIS = "c"  # the name of the loop over such chunks
 GRAIN_WORK = 250_000  # operations that one chunk should have at least
 
 
@@ -31,6 +37,7 @@ class Schedule:
     tile: int = 1
     parallel: bool = False
     grain: int = 1
+    block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
 
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
@@ -53,9 +60,13 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None:
         # two registers per value hide latency; long bodies would spill
         lanes = fit_lanes(base * (2 if cost < 400 else 1), base, vector.extent)
+    block = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
-        lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
+        if _many_rows(nest, vector, reductions):
+            lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
+        else:
+            lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     if unroll is None and vector is not None and not reductions and not nest.scan:
         unroll = _transposed_axis(nest, vector, exprs)
         if unroll is not None:
@@ -65,8 +76,11 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
         order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
     if nest.serial:
         order = axes
-    parallel, grain = _parallel(nest, order, vector, exprs, lanes)
-    return Schedule(order, vector, lanes, unroll, tile, parallel, grain)
+    least = block // 2 if block else lanes  # columns of a chunk: its rows must not be cut short
+    parallel, grain = _parallel(nest, order, vector, least)
+    if block and parallel and work(nest) is None:
+        grain = least
+    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block)
 
 
 def fit_lanes(lanes: int, base: int, extent: object) -> int:
@@ -156,6 +170,19 @@ def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
     return True
 
 
+def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
+    """Tell whether a column reduction reads more than a near cache holds (or may do so)."""
+    if len(nest.stores) != 1 or any(t.value.dtype is BOOL for t in nest.stores):
+        return False
+    axes = reductions[0].data[1]
+    if len(axes) != 1 or any(r.data[1] != axes or r.dtype is BOOL for r in reductions):
+        return False
+    if any(e.op == "reduce" for e in walk([r.args[0] for r in reductions])):
+        return False  # one of them needs the other
+    points = _points((vector, *axes))
+    return points is None or points * reductions[0].dtype.itemsize >= COLUMN_BYTES
+
+
 def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:
     """Return the axis along which a load is contiguous that runs across the vector axis.
 
@@ -189,11 +216,11 @@ def _tile(
     for axis in axes:
         if axis is vector or not isinstance(axis.extent, int) or axis.extent < 2:
             continue
-        if not any(not e.free & axis.bit for e in loads) and vector is not None:
-            continue  # nothing would be shared
         if not reductions[0].free & axis.bit:
             continue
-        limit = TILE_REGISTERS // registers if vector is not None else 4
+        if all(e.free & axis.bit for e in loads):
+            continue  # rows of their own: each has accumulators enough
+        limit = TILE_REGISTERS // registers if vector is not None else ROW_TILE
         tile = min(axis.extent, max(1, limit))
         for t in range(tile, max(1, tile // 2), -1):  # prefer a tile without remainder
             if axis.extent % t == 0:
@@ -234,21 +261,26 @@ def _points(axes: Sequence[Axis]) -> int | None:
 
 
 def _parallel(
-    nest: Nest, order: Sequence[Axis], vector: Axis | None, exprs: Sequence[Expr], lanes: int
+    nest: Nest, order: Sequence[Axis], vector: Axis | None, least: int
 ) -> tuple[bool, int]:
-    """Return whether the outermost loop is shared among threads, and the iterations of a chunk."""
+    """Return whether the outermost loop is shared among threads, and the iterations of a chunk.
+
+    Chunks of the vector axis are multiples of `least`.
+    """
     if nest.serial or not order or (nest.scan and order[0] is nest.axes[-1]):
         return False, 1
     total = work(nest)
     outer = order[0]
+    if total is None and outer.name == CHUNK_AXIS:
+        return True, GRAIN_WORK // (2 * CHUNK)
     if total is None:
-        return True, 1 if outer is not vector else max(lanes, 4096)
+        return True, 1 if outer is not vector else max(least, 4096)
     if total < PARALLEL_WORK or not isinstance(outer.extent, int) or outer.extent < 2:
         return False, 1
     per = max(1, total // outer.extent)
     grain = max(1, -(-GRAIN_WORK // per))
     if outer is vector:
-        grain = max(lanes, grain - grain % lanes)
+        grain = max(least, grain - grain % least)
     if grain >= outer.extent:
         return False, 1
     return True, grain

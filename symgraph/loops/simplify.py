@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
-from symgraph.loops.grammar import Axis, Builder, Check, Expr, Nest, Size, Statement, Store, walk
+from symgraph.loops.grammar import (
+    Axis,
+    Builder,
+    Check,
+    Expr,
+    Loop,
+    Nest,
+    Size,
+    Statement,
+    Store,
+    walk,
+)
 
 SMALL_POINTS = 9  # reductions of so few points become straight code: a pooling window
 SMALL_COST = 4000  # of all copies together; most of it are tests that the copies decide
@@ -128,6 +139,8 @@ def collapse(s: Builder, statement: Statement) -> Statement:
         axes, replaced = _joined(s, statement.axes, [statement.condition])
         condition = s.replace(statement.condition, replaced, {})  # type: ignore[arg-type]
         return Check(axes, condition, statement.code, statement.origin)
+    if isinstance(statement, Loop):
+        return statement.with_body(tuple(collapse(s, t) for t in statement.body))
     return statement
 
 

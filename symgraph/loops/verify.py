@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from symgraph.core.dtype import BOOL
 from symgraph.core.errors import VerifyError
 from symgraph.loops.grammar import (
@@ -9,11 +11,14 @@ from symgraph.loops.grammar import (
     BITWISE,
     COMPARE,
     INDEX,
+    Buffer,
     Check,
     Expr,
     LibraryCall,
+    Loop,
     Nest,
     Program,
+    Statement,
     walk,
 )
 from symgraph.loops.storage import reads, writes
@@ -29,26 +34,48 @@ def verify_program(program: Program, stage: str) -> None:
     their buffers where bounds are known.
     """
     written = {b for s in program.statements for b in writes(s) if b.kind != "temporary"}
-    done = set(written)
-    for k, statement in enumerate(program.statements):
+    try:
+        _statements(program, program.statements, set(written), 0)
+    except VerifyError as error:
+        raise VerifyError(f"after {stage}, {error}") from None
+
+
+def _statements(
+    program: Program, statements: Sequence[Statement], done: set[Buffer], around: int
+) -> None:
+    """Check statements inside of the loops whose bits are `around`; `done` was written before."""
+    for k, statement in enumerate(statements):
         try:
             for buffer in reads(statement):
                 if buffer.kind == "temporary" and buffer not in done:
                     raise VerifyError(f"reads {buffer} before anything was stored there")
             if isinstance(statement, Nest):
-                _nest(program, statement)
+                _nest(program, statement, around)
             elif isinstance(statement, Check):
                 bound = sum(a.bit for a in statement.axes)
-                _tree(statement.condition, bound)
+                _tree(statement.condition, bound | around)
             elif isinstance(statement, LibraryCall):
                 _call(statement)
+            else:
+                _loop(program, statement, done, around)
         except VerifyError as error:
-            raise VerifyError(f"after {stage}, statement {k}: {error}") from None
+            raise VerifyError(f"statement {k}: {error}") from None
         done.update(writes(statement))
 
 
-def _nest(program: Program, nest: Nest) -> None:
-    bound = 0
+def _loop(program: Program, loop: Loop, done: set[Buffer], around: int) -> None:
+    if around & loop.axis.bit:
+        raise VerifyError(f"loop {loop.axis} occurs twice")
+    for now, new in loop.carried:
+        if now.dtype is not new.dtype or now.shape != new.shape:
+            raise VerifyError(f"the carry {now} changes its type to that of {new}")
+        if now not in done:
+            raise VerifyError(f"the carry {now} has no first value")
+    _statements(program, loop.body, set(done), around | loop.axis.bit)
+
+
+def _nest(program: Program, nest: Nest, around: int) -> None:
+    bound = around
     for axis in nest.axes:
         if bound & axis.bit:
             raise VerifyError(f"loop {axis} occurs twice")
@@ -56,10 +83,28 @@ def _nest(program: Program, nest: Nest) -> None:
     for t in nest.stores:
         if t.value.dtype is not t.buffer.dtype and not nest.scan:
             raise VerifyError(f"stores {t.value.dtype} into {t.buffer} of {t.buffer.dtype}")
-        if (t.value.free | t.address.free) & ~bound:
+        free = _axes_of(t.value) | _axes_of(t.address)
+        if free & ~bound:
             raise VerifyError(f"the value of {t.buffer} depends on loops that are not there")
         _inside(program, t.address, t.buffer.size, f"the store to {t.buffer}")
         _tree(t.value, bound)
+
+
+def _axes_of(root: Expr) -> int:
+    """Return the loop variables that a value uses and no reduction below it binds.
+
+    `free` says more: that a buffer is rewritten by a loop.
+    """
+    found: dict[Expr, int] = {}
+    for e in walk([root]):
+        bits = e.data.bit if e.op == "axis" else 0
+        for a in e.args:
+            bits |= found[a]
+        if e.op == "reduce":
+            for axis in e.data[1]:
+                bits &= ~axis.bit
+        found[e] = bits
+    return found[root]
 
 
 def _tree(root: Expr, bound: int) -> None:

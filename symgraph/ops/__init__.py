@@ -13,13 +13,17 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     conv,
     create,
     index,
+    loop,
+    loop_derivative,
     pool,
     random,
     rearrange,
     reduce,
     rows,
+    scan,
     shape,
     transcendental,
+    vmap,
 )
 
 _BINARY = {
@@ -42,8 +46,9 @@ _UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 _METHODS = (
     *("sum", "prod", "mean", "var", "std", "max", "min", "argmax", "argmin", "any", "all"),
     *("cumsum", "cumprod", "flatten", "ravel", "squeeze", "dimshuffle", "swapaxes", "clip"),
-    *("take", "repeat", "dot", "diagonal", "trace", "round", "astype", "size"),
+    *("take", "repeat", "dot", "diagonal", "trace", "round", "astype"),
 )
+_PROPERTIES = {"shape": "shape", "size": "size", "T": "permute_dims", "mT": "matrix_transpose"}
 
 
 def _install() -> None:
@@ -58,24 +63,20 @@ def _install() -> None:
         f = getattr(o, name)
         setattr(Node, f"__{method}__", lambda x, f=f: f(x))
     for name in _METHODS:
-        if name == "size":
-            Node.size = property(lambda x: o.size(x))  # type: ignore[attr-defined]
-        else:
-            setattr(Node, name, getattr(o, name))
-    Node.__getitem__ = lambda x, key: o.getitem(x, key)  # type: ignore[attr-defined]
-    Node.__divmod__ = lambda x, y: o.divmod(x, y)  # type: ignore[attr-defined]
-    Node.shape = property(lambda x: o.shape(x))  # type: ignore[attr-defined]
-    Node.T = property(lambda x: o.permute_dims(x))  # type: ignore[attr-defined]
-    Node.mT = property(lambda x: o.matrix_transpose(x))  # type: ignore[attr-defined]
-    Node.set = lambda x, value: o.set_subtensor(x, value)  # type: ignore[attr-defined]
-    Node.inc = lambda x, value: o.inc_subtensor(x, value)  # type: ignore[attr-defined]
-    Node.reshape = _reshape  # type: ignore[attr-defined]
-    Node.transpose = _transpose  # type: ignore[attr-defined]
+        setattr(Node, name, getattr(o, name))
+    cls: Any = Node
+    cls.__getitem__ = o.getitem
+    cls.__divmod__ = o.divmod
+    for name, function in _PROPERTIES.items():
+        setattr(Node, name, property(getattr(o, function)))
+    cls.set, cls.inc = o.set_subtensor, o.inc_subtensor
+    cls.reshape = _reshape
+    cls.transpose = _transpose
 
 
-def _reshape(x: Node, *shape: Any) -> Node:
+def _reshape(x: Node, *sizes: Any) -> Node:
     """Return the elements under another shape, given as one tuple or as separate sizes."""
-    return o.reshape(x, shape[0] if len(shape) == 1 else shape)
+    return o.reshape(x, sizes[0] if len(sizes) == 1 else sizes)
 
 
 def _transpose(x: Node, *axes: Any) -> Node:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import BOOL, as_dtype
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import CONSTANT, Node, as_node, constant, make
 from symgraph.core.op import alias, function, o, register
 from symgraph.core.types import TensorType
@@ -133,7 +134,7 @@ def _int_pow(s: Any, x: Any, y: Any) -> Any:
 
 def _np_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind != "i" or not (y < 0).any():
-        return np.power(x, y)
+        return np.asarray(np.power(x, y))
     return np.where(y < 0, 0, np.power(x, np.where(y < 0, 0, y)))  # the reciprocal, truncated
 
 
@@ -144,7 +145,7 @@ def _power(s: Any, x: Any, y: Any) -> Any:
     return p if x.dtype.kind == "u" else s.select(y < 0, s.const(0, x.dtype), p)
 
 
-def _d_power(o: Any, n: Node) -> tuple[Any, Any]:
+def _d_power(o: Namespace, n: Node) -> tuple[Any, Any]:
     x, y = n.inputs
     # where x is 0 the factor log(x) must not turn 0 into NaN
     dy = n * o.log(o.where(o.gt(x, 0), x, o.ones_like(x)))
@@ -208,7 +209,7 @@ elementwise(
 )  # fmt: skip
 
 
-def _d_extremum(o: Any, n: Node) -> tuple[Node, Node]:
+def _d_extremum(o: Namespace, n: Node) -> tuple[Node, Node]:
     """Half of the derivative goes to each side at a tie, as the field does."""
     x, y = n.inputs
     half = o.where(o.eq(x, y), 0.5, 1.0)
@@ -230,6 +231,7 @@ elementwise(
     scalar=lambda s, x, y: x & y if x.dtype is BOOL else s.min(x, y), partials=_d_extremum,
 )  # fmt: skip
 
+_f: Any  # NumPy's function of each op below
 for _name, _f in (("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc), ("rint", np.rint)):
     elementwise(
         _name,
@@ -330,7 +332,7 @@ elementwise(
 
 # -- floating-point classes ---------------------------------------------------------------------
 elementwise(
-    "isnan", doc="True where x is NaN.", types=to_bool, numpy=lambda x: x != x,
+    "isnan", doc="True where x is NaN.", types=to_bool, numpy=lambda x: x != x,  # noqa: PLR0124 - NaN is not itself
     scalar=lambda s, x: s.isnan(x), not_differentiable=FLAT,
 )  # fmt: skip
 elementwise(
@@ -374,11 +376,11 @@ class Cast(Elementwise):
         return s.cast(read(0, index), node.dtype)
 
     @staticmethod
-    def partials(o: Any, node: Node) -> tuple[Any, ...]:
+    def partials(o: Namespace, node: Node) -> tuple[Any, ...]:
         return (1 if node.inputs[0].dtype.is_float else None,)
 
 
-CAST = Cast.instance  # type: ignore[attr-defined]
+CAST = Cast.instance
 
 
 @function
@@ -410,13 +412,13 @@ class Where(Elementwise):
         return s.select(*(read(k, aligned(index, i)) for k, i in enumerate(node.inputs)))
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Any, ...]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Any, ...]:
         c, x, y = node.inputs
         zero = o.zeros_like(g)
         return None, o.sum_to(o.where(c, g, zero), x), o.sum_to(o.where(c, zero, g), y)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         c, x, y = node.inputs
         zero = o.zeros((), node.dtype)
         dx, dy = (zero if t is None else t for t in tangents[1:])
@@ -427,13 +429,22 @@ class Where(Elementwise):
 def where(condition: Any, x: Any, y: Any) -> Node:
     """Return elements of `x` where `condition` is true and of `y` elsewhere, broadcast.
 
-    Both branches are evaluated; no NaN of the branch that is not chosen gets into the result. It
-    does not get into the derivative either, as long as elementwise ops of the same shape lead to
-    that branch; behind a broadcast or a product, 0 * inf can still be NaN: choose the argument too.
+    Both branches are evaluated; no NaN or infinity of the branch that is not chosen gets into the
+    result, nor into derivatives of any order and mode: they are exactly 0 there. This holds through
+    elementwise ops, broadcasts, sums, maxima, cumulative sums, softmax, and ops that only move
+    elements. Through a matrix product it holds for rows and columns of which nothing is chosen, so
+    wherever all the products that are not finite are left out; a threshold of the product itself,
+    as in where(z > 0, z, 0), counts as an activation that guards nothing. Convolutions and windowed
+    maxima do not carry it: there, choose the argument too.
+
+    >>> x = sg.vector("x", dtype="float64")
+    >>> cost = sg.where(x > 0, sg.log(x), 0).sum()
+    >>> sg.grad(cost, x).eval({x: np.array([-1.0, 0.0, 2.0])})
+    array([0. , 0. , 0.5])
     """
     c = cast_to(as_node(condition), BOOL)
     a, b = as_nodes((x, y))
-    return make(Where.instance, (c, a, b))  # type: ignore[attr-defined]
+    return make(Where.instance, (c, a, b))
 
 
 @function

@@ -11,6 +11,7 @@ import numpy as np
 from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, DType, as_dtype, promote
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe, make, weak_dtype
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
@@ -41,12 +42,12 @@ def broadcast_shapes(op: str, inputs: Sequence[Node]) -> tuple[Size, ...]:
 def clash(op: str, inputs: Sequence[Node], axis: int, ndim: int) -> ShapeError:
     """Return the error for operands whose sizes do not broadcast along `axis`."""
     sizes = {
-        describe(i): i.type.shape[axis - ndim + i.ndim]
-        for i in inputs
-        if axis - ndim + i.ndim >= 0
+        describe(i): i.type.shape[axis - ndim + i.ndim] for i in inputs if axis - ndim + i.ndim >= 0
     }
     lengths = " and ".join(f"{n} in `{name}`" for name, n in sizes.items() if n != 1)
-    lines = [f"cannot {op} {' and '.join(f'`{n}`' for n in sizes)}: axis {axis} has length {lengths}."]
+    lines = [
+        f"cannot {op} {' and '.join(f'`{n}`' for n in sizes)}: axis {axis} has length {lengths}."
+    ]
     for i in inputs:
         lines.append(f"  input:  {describe(i)}  {i.type}, made at {i.source}")
     lines.append("  mend:   pass arrays of equal length, or insert axes: a[:, None] + b[None, :]")
@@ -106,7 +107,7 @@ def cast_to(x: Node, dtype: DType) -> Node:
     return x if x.dtype is dtype else o.cast(x, dtype)
 
 
-# -- dtype rules of elementwise ops: operands' common dtype -> (compute dtype, result dtype) ---------
+# -- dtype rules of elementwise ops: operands' common dtype -> (compute dtype, result dtype) -------
 DTypeRule = Callable[[DType, str], tuple[DType, DType]]
 
 
@@ -178,16 +179,19 @@ class Elementwise(Op):
         values = [read(k, aligned(index, i)) for k, i in enumerate(node.inputs)]
         return half_as_single(s, node, values, self.scalar)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         """Batched operands get their batch axis in front, behind it the missing axes."""
         ndim = node.ndim
         moved = [
-            x if a is None else batch_front(o, x, a, ndim) for x, a in zip(inputs, axes, strict=True)
+            x if a is None else batch_front(o, x, a, ndim)
+            for x, a in zip(inputs, axes, strict=True)
         ]
         return make(self, tuple(moved), node.params), 0
 
 
-def batch_front(o: Any, x: Node, axis: int, ndim: int) -> Node:
+def batch_front(o: Namespace, x: Node, axis: int | None, ndim: int) -> Node:
     """Move the batch axis to the front and pad with axes of length 1 up to `ndim` own axes."""
     x = o.moveaxis(x, axis, 0)
     missing = ndim - (x.ndim - 1)
@@ -248,8 +252,8 @@ def elementwise(
         "dtypes": dtypes,
         "samples": staticmethod(lambda rng, dtype: ()),
     }
-    cls = register(type(name.title().replace("_", ""), (Elementwise,), body))
-    op: Elementwise = cls.instance  # type: ignore[attr-defined]
+    cls: Any = register(type(name.title().replace("_", ""), (Elementwise,), body))
+    op = cls.instance
 
     def call(*values: Any) -> Node:
         if len(values) != arity:

@@ -9,6 +9,7 @@ import numpy as np
 
 from symgraph.core.dtype import FLOAT32
 from symgraph.core.errors import ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
@@ -62,7 +63,7 @@ class Matmul(Op):
         if node.dtype == "float16":
             a, b = a.astype(np.float32), b.astype(np.float32)
         with np.errstate(all="ignore"):
-            return np.matmul(a, b).astype(node.dtype.numpy)
+            return np.asarray(np.matmul(a, b), node.dtype.numpy)
 
     def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
         a, b = node.inputs
@@ -79,13 +80,15 @@ class Matmul(Op):
         low.product(node, out)
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         a, b = node.inputs
         if k == 0:
             return o.sum_to(Matmul.instance(g, o.matrix_transpose(b)), a)
         return o.sum_to(Matmul.instance(o.matrix_transpose(a), g), b)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         moved = [
             x if a is None else batch_front(o, x, a, node.ndim)
             for x, a in zip(inputs, axes, strict=True)
@@ -114,7 +117,7 @@ def matmul(a: Any, b: Any) -> Node:
 
 @function
 def dot(a: Any, b: Any) -> Node:
-    """Return NumPy's dot: products of scalars, vectors, matrices; higher ranks sum last by second last."""
+    """Return NumPy's dot, for scalars to matrices; higher ranks sum last by second last."""
     x, y = as_nodes((a, b))
     if x.ndim == 0 or y.ndim == 0:
         return x * y
@@ -125,7 +128,7 @@ def dot(a: Any, b: Any) -> Node:
 
 @function
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Node:
-    """Return the sum of products over pairs of axes: a number n (last n by first n) or two lists."""
+    """Return the sum of products over pairs of axes: n (last n by first n) or two lists."""
     x, y = as_nodes((a, b))
     if isinstance(axes, int):
         left, right = list(range(x.ndim - axes, x.ndim)), list(range(axes))
@@ -134,7 +137,10 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Node:
         right = [i % y.ndim for i in ([axes[1]] if isinstance(axes[1], int) else axes[1])]
     free_x = [k for k in range(x.ndim) if k not in left]
     free_y = [k for k in range(y.ndim) if k not in right]
-    size = lambda node, ks: _product([node.type.shape[k] for k in ks])  # noqa: E731
+
+    def size(node: Node, ks: Sequence[int]) -> Any:
+        return _product([node.type.shape[k] for k in ks])
+
     x2 = o.reshape(o.permute_dims(x, free_x + left), (size(x, free_x), size(x, left)))
     y2 = o.reshape(o.permute_dims(y, right + free_y), (size(y, right), size(y, free_y)))
     shape = [x.type.shape[k] for k in free_x] + [y.type.shape[k] for k in free_y]
@@ -172,5 +178,3 @@ def vdot(a: Any, b: Any) -> Node:
     """Return the sum of products of two flattened arrays."""
     x, y = as_nodes((a, b))
     return matmul(o.ravel(x), o.ravel(y))
-
-

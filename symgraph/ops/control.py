@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import Op, alias, function, register
 from symgraph.core.types import TensorType
@@ -30,7 +31,9 @@ class Identity(Op):
     def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
         return read(0, index)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return self.rebuild(node, tuple(inputs)), axes[0]
 
 
@@ -43,7 +46,10 @@ class StopGradient(Identity):
 
 @register
 class GradClip(Identity):
-    name, doc = "grad_clip", "The identity; the derivative that flows back is clipped to [low, high]."
+    name, doc = (
+        "grad_clip",
+        "The identity; the derivative that flows back is clipped to [low, high].",
+    )
     params = ("low", "high")
 
     @staticmethod
@@ -51,11 +57,11 @@ class GradClip(Identity):
         yield ((3, 4),), {"low": -100.0, "high": 100.0}
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         return (o.clip(g, node.params.low, node.params.high),)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Node, ...]) -> Node:
         return tangents[0]
 
 

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from symgraph.core.dtype import FLOAT32
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
@@ -100,7 +101,8 @@ def _windows(x: np.ndarray, kernel: Pair, p: Any) -> np.ndarray:
 def _einsum(rule: str, *arrays: np.ndarray) -> np.ndarray:
     """Contract; greedy pairing turns float products into BLAS calls."""
     with np.errstate(all="ignore"):
-        return np.einsum(rule, *arrays, optimize=arrays[0].dtype.kind == "f")
+        product = np.einsum(rule, *arrays, optimize=arrays[0].dtype.kind == "f")
+        return np.asarray(product)
 
 
 def _spread(g: np.ndarray, w: np.ndarray, p: Any) -> np.ndarray:
@@ -132,7 +134,9 @@ class Convolution(Op):
     loops = True
     result_is_filter = False
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         """Fold the batch into the images where only they are batched, else into the groups."""
         p = node.params
         if axes[1] is None and not self.result_is_filter:
@@ -157,13 +161,13 @@ class Convolution(Op):
         return o.reshape(result, (shape[0], n, shape[1] // n, *shape[2:])), 1
 
 
-def _fold_images(o: Any, x: Node) -> Node:
+def _fold_images(o: Namespace, x: Node) -> Node:
     """(b, n, c, h, w) -> (n, b * c, h, w)."""
     b, n, c, h, w = x.type.shape
     return o.reshape(o.permute_dims(x, (1, 0, 2, 3, 4)), (n, b * c, h, w))
 
 
-def _fold_filters(o: Any, w: Node) -> Node:
+def _fold_filters(o: Namespace, w: Node) -> Node:
     """(b, o, c, kh, kw) -> (b * o, c, kh, kw)."""
     b, n, *rest = w.type.shape
     return o.reshape(w, (b * n, *rest))
@@ -256,7 +260,7 @@ class Conv2d(Convolution):
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
 
     @staticmethod
-    def specialise(o: Any, node: Node) -> Node:
+    def specialise(o: Namespace, node: Node) -> Node:
         """Pad the images once, so that the inner loops need no guards."""
         (x, w), p = node.inputs, node.params._asdict()
         if p["padding"] == NO_PADDING or not _positive(p["padding"]):
@@ -277,7 +281,7 @@ class Conv2d(Convolution):
         return _contraction(s, node, loops, image, read(1, (out, c, u, v)))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         (x, w), p = node.inputs, node.params._asdict()
         if k == 0:
             return Conv2dInput.instance(g, w, **p, size=x.type.shape[2:])
@@ -320,7 +324,7 @@ class Conv2dInput(Convolution):
         return value.astype(node.dtype.numpy)
 
     @staticmethod
-    def specialise(o: Any, node: Node) -> Node:
+    def specialise(o: Namespace, node: Node) -> Node:
         """A convolution of g, spread out by the stride and padded, with the filters turned round.
 
         dx[a] = sum_u g'[a + top - u d] w[u], where g' has g at the multiples of the stride.
@@ -364,7 +368,7 @@ class Conv2dInput(Convolution):
         return _contraction(s, node, loops, gradient, read(1, (out, c, u, v)))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         (y, w), p = node.inputs, geometry(node.params)
         if k == 0:
             return Conv2d.instance(g, w, **p)
@@ -419,7 +423,7 @@ class Conv2dFilter(Convolution):
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
 
     @staticmethod
-    def specialise(o: Any, node: Node) -> Node:
+    def specialise(o: Namespace, node: Node) -> Node:
         """Pad the images once, so that the inner loops need no guards."""
         (x, g), p = node.inputs, node.params._asdict()
         if p["padding"] == NO_PADDING or not _positive(p["padding"]):
@@ -440,7 +444,7 @@ class Conv2dFilter(Convolution):
         return _contraction(s, node, loops, image, read(1, (n, out, i, j)))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         (x, y), p = node.inputs, geometry(node.params)
         if k == 0:
             return Conv2dInput.instance(y, g, **p, size=x.type.shape[2:])

@@ -9,6 +9,7 @@ import numpy as np
 
 from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, INT64, as_dtype
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, constant, weak_dtype
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
@@ -39,7 +40,9 @@ class Iota(Op):
     def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
         return s.as_value(index[node.params.axis], node.dtype)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return node, None
 
 
@@ -102,7 +105,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> No
 
 
 @function
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Node:
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
+) -> Node:
     """Return `num` evenly spaced values from start to stop (which is hit exactly)."""
     kind = as_dtype(dtype) if dtype else floatx()
     a, b = cast_to(as_node(start, (kind,)), kind), cast_to(as_node(stop, (kind,)), kind)
@@ -133,7 +138,8 @@ def tri(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
 def tril(x: Any, k: int = 0) -> Node:
     """Return `x` with zeros above diagonal k of the last two axes."""
     node = as_node(x)
-    keep = tri(*node.type.shape[-2:], k=k, dtype=BOOL)
+    n, m = node.type.shape[-2:]
+    keep = tri(n, m, k, BOOL)
     return o.where(keep, node, o.zeros((), node.dtype))
 
 
@@ -141,7 +147,8 @@ def tril(x: Any, k: int = 0) -> Node:
 def triu(x: Any, k: int = 0) -> Node:
     """Return `x` with zeros below diagonal k of the last two axes."""
     node = as_node(x)
-    drop = tri(*node.type.shape[-2:], k=k - 1, dtype=BOOL)
+    n, m = node.type.shape[-2:]
+    drop = tri(n, m, k - 1, BOOL)
     return o.where(drop, o.zeros((), node.dtype), node)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.errors import ShapeError, SymbolicValueError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
@@ -32,7 +33,11 @@ class Slice(View):
         yield ((4,),), {"starts": (0,), "steps": (1,), "lengths": (0,)}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return inputs[0].type.with_shape(params.lengths)
+        x = inputs[0]
+        for axis, n in enumerate(x.type.shape):
+            start, step = params.starts[axis], params.steps[axis]
+            _inside(x, axis, n, start, start + step * (params.lengths[axis] - 1), params)
+        return x.type.with_shape(params.lengths)
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return arrays[0][_numpy_slices(node.params)]
@@ -46,14 +51,35 @@ class Slice(View):
         return read(0, tuple(old))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         p = node.params
         return Place.instance(g, starts=p.starts, steps=p.steps, shape=node.inputs[0].type.shape)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x, p = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim), node.params
         n = x.type.shape[0]
         return self(x, starts=(0, *p.starts), steps=(1, *p.steps), lengths=(n, *p.lengths)), 0
+
+
+def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -> None:
+    """Raise where a slice leaves its array; where that is not known yet, ask for it.
+
+    `getitem` clips slices, so what can leave are single elements and the sequences of scans.
+    """
+    length = params.lengths[axis]
+    if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
+        if isinstance(length, int) and length > 0 and not 0 <= min(first, last) <= max(first, last) < n:
+            raise ShapeError(
+                f"`{describe(x)}` of type {x.type} has no elements {first} to {last} on axis {axis}"
+            )
+    elif isinstance(length, int) and length > 0:
+        for end in (first, last):
+            if not provably_le(end + 1, n):
+                must_equal(minimum(end + 1, n), end + 1)
+            if not provably_le(0, end):
+                must_equal(minimum(end, 0), 0)
 
 
 def _numpy_slices(p: Any) -> tuple[slice, ...]:
@@ -65,7 +91,7 @@ def _numpy_slices(p: Any) -> tuple[slice, ...]:
 
 
 def _sources(s: Any, index: tuple[Any, ...], p: Any, lengths: tuple[Size, ...]) -> Any:
-    """Return the position in the slice of each element of the whole, and the guard that it has one."""
+    """Return each element's position in the slice, and the guard that it has one."""
     guard, source = None, []
     for i, start, step, n in zip(index, p.starts, p.steps, lengths, strict=True):
         offset = s.isub(i, start) if step > 0 else s.isub(start, i)
@@ -111,12 +137,14 @@ class Place(Op):
         return s.select(guard, read(0, source, guard), s.const(0, node.dtype))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         p = node.params
         lengths = node.inputs[0].type.shape
         return Slice.instance(g, starts=p.starts, steps=p.steps, lengths=lengths)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x, p = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim), node.params
         n = x.type.shape[0]
         return self(x, starts=(0, *p.starts), steps=(1, *p.steps), shape=(n, *p.shape)), 0
@@ -125,9 +153,7 @@ class Place(Op):
 @function
 def place(x: Any, starts: Any, steps: Any, shape: Any) -> Node:
     """Return zeros of `shape` with `x` at starts + i * steps along each axis."""
-    return Place.instance(
-        as_node(x), starts=tuple(starts), steps=tuple(steps), shape=tuple(shape)
-    )
+    return Place.instance(as_node(x), starts=tuple(starts), steps=tuple(steps), shape=tuple(shape))
 
 
 @register
@@ -157,25 +183,27 @@ class SetSlice(Op):
         return s.select(guard, read(1, source, guard), read(0, index))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         p, y = node.params, node.inputs[1]
         if k == 1:
             return Slice.instance(g, starts=p.starts, steps=p.steps, lengths=y.type.shape)
         return SetSlice.instance(g, o.zeros_like(y), starts=p.starts, steps=p.steps)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         dx, dy = (
             o.zeros_like(x) if t is None else t for x, t in zip(node.inputs, tangents, strict=True)
         )
         return SetSlice.instance(dx, dy, starts=node.params.starts, steps=node.params.steps)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x, y = _both_batched(o, inputs, axes)
         return self(x, y, starts=(0, *node.params.starts), steps=(1, *node.params.steps)), 0
 
 
-def _both_batched(o: Any, inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
+def _both_batched(o: Namespace, inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
     n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
     return [
         o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
@@ -233,11 +261,13 @@ class Gather(Op):
         low.check_indices(node, node.inputs[0], node.inputs[1:])
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         x = node.inputs[0]
         return Scatter.instance(o.zeros_like(x), g, *node.inputs[1:], mode="add")
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         """A batch of x gets its number as one more index in front."""
         x, indices = inputs[0], list(inputs[1:])
         n = next(v.type.shape[a] for v, a in zip(inputs, axes, strict=True) if a is not None)
@@ -252,7 +282,9 @@ class Gather(Op):
         return self(o.moveaxis(x, axes[0], 0), number, *indices), 0
 
 
-def wrapped(s: Any, x: Node, indices: Sequence[Node], block: tuple[Any, ...], read: Any) -> list[Any]:
+def wrapped(
+    s: Any, x: Node, indices: Sequence[Node], block: tuple[Any, ...], read: Any
+) -> list[Any]:
     """Return the index expressions of a gather; a negative one counts from the end."""
     result = []
     for k, node in enumerate(indices):
@@ -325,7 +357,7 @@ class Scatter(Op):
         low.check_indices(node, node.inputs[0], node.inputs[2:])
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         x, y, indices = node.inputs[0], node.inputs[1], node.inputs[2:]
         if k == 0:
             if node.params.mode == "add":
@@ -338,19 +370,23 @@ class Scatter(Op):
         block = broadcast_shapes_of(*indices)
         number = o.reshape(o.iota((product(block),)), block)
         whole = o.zeros(x.type.shape[: len(indices)], INT64)
-        winner = o.eq(Gather.instance(Scatter.instance(whole, number, *indices, mode="set"), *indices), number)
+        winner = o.eq(
+            Gather.instance(Scatter.instance(whole, number, *indices, mode="set"), *indices), number
+        )
         winner = o.expand_dims(winner, tuple(range(winner.ndim, y.ndim)))
         return o.where(winner, taken, o.zeros((), g.dtype))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         dx, dy = (
             o.zeros_like(x) if t is None else t
             for x, t in zip(node.inputs[:2], tangents[:2], strict=True)
         )
         return Scatter.instance(dx, dy, *node.inputs[2:], mode=node.params.mode)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         n = next(v.type.shape[a] for v, a in zip(inputs, axes, strict=True) if a is not None)
         x, y = _both_batched(o, [*inputs[:2], o.iota((n,))], [*axes[:2], 0])[:2]
         block = y.ndim - 1 - (node.inputs[0].ndim - len(inputs[2:]))
@@ -434,7 +470,14 @@ def parse(x: Node, key: Any) -> Key:
         lengths.append(length)
         axis += 1
     return Key(
-        tuple(starts), tuple(steps), tuple(lengths), tuple(drop), tuple(insert), arrays, moving, None
+        tuple(starts),
+        tuple(steps),
+        tuple(lengths),
+        tuple(drop),
+        tuple(insert),
+        arrays,
+        moving,
+        None,
     )
 
 
@@ -550,7 +593,8 @@ class Masked:
 
     def __getattr__(self, name: str) -> Any:
         raise SymbolicValueError(
-            f"`{describe(self.x)}[mask]` has a length that depends on data; use sg.where(mask, x, y), "
+            f"`{describe(self.x)}[mask]` has a length that depends on data; use "
+            "sg.where(mask, x, y), "
             "or x[mask].set(v) / x[mask].inc(v)"
         )
 
@@ -564,7 +608,7 @@ def _basic(x: Node, key: Key) -> Node:
 def _layout(key: Key, ndim: int) -> tuple[list[int], list[Node], list[int]]:
     """Return how a gather realises the key on the basic result of `ndim` axes.
 
-    The order that brings indexed axes to the front; the index arrays, shaped so that moving slices are
+    The order that brings indexed axes to the front; the index arrays, so that moving slices are
     orthogonal to the block of the others; the order of the gather's axes that NumPy's result has.
     """
     fancy, moving = sorted(key.arrays), sorted(key.moving)

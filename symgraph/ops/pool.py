@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from symgraph.core.dtype import FLOAT32, INT64, DType
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
@@ -81,7 +82,7 @@ def _windows_over(s: Any, g: Node, p: Any, index: Index) -> Any:
 class Pool(Op):
     """Base: x of shape (..., h, w) to one value per window, (..., h', w')."""
 
-    params = WINDOWS
+    params: tuple[str, ...] = WINDOWS
     loops = True
     dtypes = "bool int float"
 
@@ -97,7 +98,9 @@ class Pool(Op):
         sizes = output_sizes(self.name, x, params.window, params)
         return x.type.with_shape((*x.type.shape[:-2], *sizes))
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
         full = [
             o.broadcast_to(x, (n, *x.type.shape))
@@ -132,18 +135,18 @@ class MaxPool2d(Pool):
         return s.cast(best, node.dtype)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         place = MaxPool2dIndex.instance(node.inputs[0], **node.params._asdict())
         return _picked(o, place, tangents[0])
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         x, p = node.inputs[0], node.params._asdict()
         place = MaxPool2dIndex.instance(x, **p)
         return (MaxPool2dGrad.instance(place, g, **p, size=x.type.shape[-2:]),)
 
 
-def _picked(o: Any, place: Node, x: Node) -> Node:
+def _picked(o: Namespace, place: Node, x: Node) -> Node:
     """Return the elements of x at the positions `place` of its flattened last two axes."""
     lead, (h, w) = x.type.shape[:-2], x.type.shape[-2:]
     rows, columns = place.type.shape[-2:]
@@ -170,7 +173,7 @@ class MaxPool2dIndex(Pool):
         if x.dtype.kind == "f":
             hit |= np.isnan(values)
         where = np.where(hit & (place >= 0), place, NOWHERE)
-        return where.min((-2, -1))
+        return np.asarray(where.min((-2, -1)))
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         """The order of positions in the image is that in the window: the first is the smallest."""
@@ -249,7 +252,7 @@ class MaxPool2dGrad(Spread):
         return s.cast(s.reduce(kind, loops, value), node.dtype)
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return _picked(o, node.inputs[0], g)
 
 
@@ -261,14 +264,15 @@ class SumPool2d(Pool):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         wide = FLOAT32.numpy if node.dtype == "float16" else node.dtype.numpy
-        return _views(arrays[0].astype(wide), node.params, 0).sum((-2, -1)).astype(node.dtype.numpy)
+        total = _views(arrays[0].astype(wide), node.params, 0).sum((-2, -1))
+        return np.asarray(total, node.dtype.numpy)
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         loops, at, guard = _elements(s, node.inputs[0], node.params, index)
         return _summed(s, node, loops, guarded(s, read, 0, at, guard))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         size = node.inputs[0].type.shape[-2:]
         return SumPool2dGrad.instance(g, **node.params._asdict(), size=size)
 
@@ -291,9 +295,9 @@ class SumPool2dGrad(Spread):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         p, g = node.params, arrays[0]
-        (h, w), (t, b), (left, right) = p.size, *p.padding
+        (h, w), ((t, b), (left, right)) = p.size, p.padding
         wide = np.float32 if g.dtype == np.float16 else g.dtype
-        out = np.zeros((*g.shape[:-2], h + t + b, w + left + right), wide)
+        out: np.ndarray = np.zeros((*g.shape[:-2], h + t + b, w + left + right), wide)
         for i, j in np.ndindex(*p.window):
             rows = slice(i, i + p.stride[0] * (g.shape[-2] - 1) + 1, p.stride[0])
             columns = slice(j, j + p.stride[1] * (g.shape[-1] - 1) + 1, p.stride[1])
@@ -305,7 +309,7 @@ class SumPool2dGrad(Spread):
         return _summed(s, node, loops, guarded(s, read, 0, at, guard))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return SumPool2d.instance(g, **_window_geometry(node.params))
 
 

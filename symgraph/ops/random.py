@@ -1,8 +1,8 @@
 """Counter-based random bits: Philox4x32-10 as an expression of the element index.
 
-Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Element e of draw
-number c under key (seed, stream) is word e mod 4 of philox(counter = (e // 4, c), key): it does not
-depend on fusion, vector width or threads, and can be recomputed instead of stored.
+Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Element e of
+draw number c under key (seed, stream) is word e mod 4 of philox(counter = (e // 4, c), key): it
+does not depend on fusion, vector width or threads, and can be recomputed instead of stored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from symgraph.core.dtype import UINT32, UINT64
 from symgraph.core.errors import ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import Op, function, register
 from symgraph.core.types import TensorType
@@ -62,10 +63,10 @@ class RandomBits(Op):
         e = np.arange(n, dtype=np.uint64)
         block, draw = e // np.uint64(4), np.uint64(arrays[0])
         high, low = draw >> np.uint64(32), draw & np.uint64(MASK)
-        counter = [block & np.uint64(MASK), block >> np.uint64(32), low, high]
-        counter = [np.broadcast_to(w, (n,)) for w in counter]
+        parts: list[Any] = [block & np.uint64(MASK), block >> np.uint64(32), low, high]
+        counter = [np.broadcast_to(w, (n,)) for w in parts]
         words = np.stack(philox(counter, node.params.key))
-        return words[e % np.uint64(4), e].astype(np.uint32).reshape(shape)
+        return np.asarray(words[e % np.uint64(4), e], np.uint32).reshape(shape)
 
     def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
         element: Any = 0
@@ -83,7 +84,9 @@ class RandomBits(Op):
         low, high = s.select(odd, c[1], c[0]), s.select(odd, c[3], c[2])
         return s.cast(s.select(upper, high, low), UINT32)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         """Each draw number gives an array of its own; their count must be known."""
         n = inputs[0].type.shape[0]
         if not isinstance(n, int):

@@ -9,6 +9,7 @@ import numpy as np
 
 from symgraph.core.dtype import BOOL, FLOAT32, INT64, UINT64, DType, as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
@@ -64,7 +65,9 @@ class Reduction(Op):
         wide = FLOAT32 if node.dtype == "float16" else node.dtype
         return s.cast(s.reduce(self.kind, loops, s.cast(read(0, full), wide)), node.dtype)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         shifted = tuple(a + 1 for a in node.params.axes)
         return self(x, axes=shifted, dtype=node.params.dtype), 0
@@ -78,7 +81,7 @@ def reduction_index(s: Any, x: Node, axes: tuple[int, ...], index: tuple[Any, ..
     return loops, full
 
 
-def expand(o: Any, value: Node, axes: tuple[int, ...]) -> Node:
+def expand(o: Namespace, value: Node, axes: tuple[int, ...]) -> Node:
     """Put reduced axes back with length 1."""
     return o.expand_dims(value, axes) if axes else value
 
@@ -90,7 +93,7 @@ class Sum(Reduction):
     linear = (0,)
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         x = node.inputs[0]
         return o.broadcast_to(expand(o, cast_to(g, x.dtype), node.params.axes), x.type.shape)
 
@@ -101,7 +104,7 @@ class Prod(Reduction):
     numpy_function = staticmethod(np.prod)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """d prod = sum_i dx_i * (product before i) * (product after i): exact with zeros."""
         x = cast_to(node.inputs[0], node.dtype)
         flat, d = (_joined_last(o, v, node.params.axes) for v in (x, tangents[0]))
@@ -110,7 +113,7 @@ class Prod(Reduction):
         return o.sum(cast_to(d, node.dtype) * before * after, -1, node.dtype)
 
 
-def _joined_last(o: Any, x: Node, axes: tuple[int, ...]) -> Node:
+def _joined_last(o: Namespace, x: Node, axes: tuple[int, ...]) -> Node:
     """Return x with `axes` joined to one last axis."""
     kept = [k for k in range(x.ndim) if k not in axes]
     length: Any = 1
@@ -120,14 +123,14 @@ def _joined_last(o: Any, x: Node, axes: tuple[int, ...]) -> Node:
     return o.reshape(o.permute_dims(x, [*kept, *axes]), shape)
 
 
-def _exclusive(o: Any, x: Node) -> Node:
+def _exclusive(o: Namespace, x: Node) -> Node:
     """Return the product of all elements before each one along the last axis."""
     n = x.type.shape[-1]
     one = o.ones((*x.type.shape[:-1], 1), x.dtype)
     return o.cumprod(o.slice_axis(o.concatenate([one, x], -1), -1, 0, n), -1)
 
 
-def _extremum_vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+def _extremum_vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
     """The derivative is shared equally among ties."""
     x, axes = node.inputs[0], node.params.axes
     hit = cast_to(o.eq(x, expand(o, node, axes)), x.dtype)
@@ -135,7 +138,7 @@ def _extremum_vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
     return (share * expand(o, g, axes),)
 
 
-def _extremum_jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+def _extremum_jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
     x, axes = node.inputs[0], node.params.axes
     hit = cast_to(o.eq(x, expand(o, node, axes)), x.dtype)
     return o.sum(tangents[0] * hit, axes) / o.sum(hit, axes)
@@ -158,20 +161,29 @@ def refuse_empty(op: str, x: Node, axes: tuple[int, ...]) -> None:
         if isinstance(x.type.shape[a], int) and x.type.shape[a] == 0:
             raise ShapeError(
                 f"{op} of an empty axis: axis {a} of `{describe(x)}` has length 0 and there is no "
-                f"smallest or largest element.\n  input:  {describe(x)}  {x.type}, made at {x.source}"
+                "smallest or largest element.\n"
+                f"  input:  {describe(x)}  {x.type}, made at {x.source}"
                 "\n  mend:   pass at least one element, or reduce other axes"
             )
 
 
 @register
 class Max(Extremum):
-    name, kind, doc = "max", "max", "Largest element over axes; NaN wins, ties share the derivative."
+    name, kind, doc = (
+        "max",
+        "max",
+        "Largest element over axes; NaN wins, ties share the derivative.",
+    )
     numpy_function = staticmethod(np.max)
 
 
 @register
 class Min(Extremum):
-    name, kind, doc = "min", "min", "Smallest element over axes; NaN wins, ties share the derivative."
+    name, kind, doc = (
+        "min",
+        "min",
+        "Smallest element over axes; NaN wins, ties share the derivative.",
+    )
     numpy_function = staticmethod(np.min)
 
 
@@ -227,7 +239,9 @@ class ArgExtremum(Op):
         position = s.as_value(full[axis], INT64)
         return s.reduce("min", loops, s.select(hit, position, s.const(2**62, INT64)))
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, axis=node.params.axis + 1), 0
 
@@ -260,12 +274,15 @@ class Cumulative(Op):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         f = type(self).numpy_function
         wide = FLOAT32.numpy if node.dtype == "float16" else node.dtype.numpy
-        return f(arrays[0].astype(wide), axis=node.params.axis).astype(node.dtype.numpy)
+        value = f(arrays[0].astype(wide), axis=node.params.axis)
+        return np.asarray(value, node.dtype.numpy)
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.running(node, out, self.kind, node.params.axis)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, axis=node.params.axis + 1, dtype=node.params.dtype), 0
 
@@ -277,7 +294,7 @@ class Cumsum(Cumulative):
     linear = (0,)
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         axis = node.params.axis
         back = Cumsum.instance(o.flip(g, axis), axis=axis, dtype=g.dtype)
         return cast_to(o.flip(back, axis), node.inputs[0].dtype)
@@ -289,7 +306,7 @@ class Cumprod(Cumulative):
     numpy_function = staticmethod(np.cumprod)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """d y_k = sum_{i<=k} dx_i prod_{j<=k, j!=i} x_j, exact with zeros (quadratic in length).
 
         Row i of the pairwise table has a one in place of factor i.
@@ -383,7 +400,8 @@ def var(x: Any, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> N
     if not ddof:
         return mean(o.square(centred), axes, keepdims=keepdims)
     n = _count(node, axes, centred.dtype)
-    return o.sum(o.square(centred), axes, None, keepdims) / (n - ddof)
+    value: Node = o.sum(o.square(centred), axes, None, keepdims) / (n - ddof)
+    return value
 
 
 @function

@@ -12,11 +12,12 @@ import numpy as np
 
 from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError, SymbolicValueError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import CONSTANT, INPUT, Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import Dim, broadcast, exact_div, must_equal, symbol
-from symgraph.ops.base import Size, as_nodes, batch_front, cast_to, clash
+from symgraph.ops.base import Size, as_nodes, batch_front, clash
 
 Index = tuple[Any, ...]
 
@@ -42,7 +43,9 @@ class DimValue(Op):
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         return s.as_value(node.params.dim, INT64)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return node, None
 
 
@@ -170,10 +173,12 @@ class Reshape(View):
         return read(0, tuple(old))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.reshape(g, node.inputs[0].type.shape)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, shape=(x.type.shape[0], *node.params.shape)), 0
 
@@ -192,12 +197,12 @@ def reshape(x: Any, shape: Any, ndim: int | None = None) -> Node:
         k = unknown[0]
         rest = product(new[:k] + new[k + 1 :])
         total = product(node.type.shape)
-        if isinstance(rest, int) and isinstance(total, int):
-            if rest == 0 or total % rest:
-                raise ShapeError(
-                    f"cannot reshape `{describe(node)}` {node.type.shape} to {tuple(new)}: "
-                    f"{total} elements do not divide by {rest}"
-                )
+        known = isinstance(rest, int) and isinstance(total, int)
+        if known and (rest == 0 or total % rest):
+            raise ShapeError(
+                f"cannot reshape `{describe(node)}` {node.type.shape} to {tuple(new)}: "
+                f"{total} elements do not divide by {rest}"
+            )
         exact = exact_div(total, rest)
         new[k] = exact if exact is not None else total // rest
     shape = tuple(new)
@@ -218,7 +223,7 @@ def ravel(x: Any) -> Node:
     return flatten(x)
 
 
-# -- permutation, insertion and removal of axes -----------------------------------------------------
+# -- permutation, insertion and removal of axes ---------------------------------------------------
 @register
 class PermuteDims(View):
     name, doc = "permute_dims", "Axes in another order: axis k of the result is axes[k] of x."
@@ -242,10 +247,12 @@ class PermuteDims(View):
         return read(0, tuple(old))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.permute_dims(g, inverse(node.params.axes))
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, axes=(0, *(a + 1 for a in node.params.axes))), 0
 
@@ -318,10 +325,12 @@ class ExpandDims(View):
         return read(0, tuple(i for k, i in enumerate(index) if k not in node.params.axes))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.squeeze(g, node.params.axes)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
 
@@ -366,10 +375,12 @@ class Squeeze(View):
         return read(0, tuple(0 if k in node.params.axes else next(rest) for k in range(ndim)))
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.expand_dims(g, node.params.axes)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
 
@@ -431,13 +442,17 @@ class BroadcastTo(View):
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         x = node.inputs[0]
         tail = index[len(index) - x.ndim :]
-        return read(0, tuple(0 if is_one(n) else i for i, n in zip(tail, x.type.shape, strict=True)))
+        return read(
+            0, tuple(0 if is_one(n) else i for i, n in zip(tail, x.type.shape, strict=True))
+        )
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.sum_to(g, node.inputs[0])
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.ndim)
         return self(x, shape=(x.type.shape[0], *node.params.shape)), 0
 
@@ -465,26 +480,31 @@ class SumTo(Op):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         g, shape = arrays[0], node.params.shape
-        g = g.sum(tuple(range(g.ndim - len(shape)))) if g.ndim > len(shape) else g
-        axes = tuple(k for k, n in enumerate(shape) if n == 1 and g.shape[k] != 1)
-        return np.asarray(g.sum(axes, keepdims=True) if axes else g).astype(node.dtype.numpy)
+        with np.errstate(all="ignore"):
+            g = g.sum(tuple(range(g.ndim - len(shape)))) if g.ndim > len(shape) else g
+            axes = tuple(k for k, n in enumerate(shape) if n == 1 and g.shape[k] != 1)
+            return np.asarray(g.sum(axes, keepdims=True) if axes else g).astype(node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         """Sum over the axes known to be repeated; a symbolic axis counts as not repeated."""
         g, shape = node.inputs[0], node.params.shape
         lead = g.ndim - len(shape)
         ones = tuple(
-            lead + k for k, n in enumerate(shape) if is_one(n) and not is_one(g.type.shape[lead + k])
+            lead + k
+            for k, n in enumerate(shape)
+            if is_one(n) and not is_one(g.type.shape[lead + k])
         )
         value = o.sum(g, (*range(lead), *ones), g.dtype)
         return o.expand_dims(value, tuple(a - lead for a in ones)) if ones else value
 
     @staticmethod
-    def transpose(o: Any, node: Node, k: int, g: Node) -> Node:
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.broadcast_to(g, node.inputs[0].type.shape)
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         x, ndim = inputs[0], node.inputs[0].ndim
         x = batch_front(o, x, axes[0], ndim)
         lead = tuple(range(1, 1 + ndim - len(node.params.shape)))
@@ -530,7 +550,9 @@ class Concatenate(Op):
         shape = list(inputs[0].type.shape)
         for node in inputs[1:]:
             if node.ndim != len(shape):
-                raise ShapeError(f"cannot concatenate {[str(i.type) for i in inputs]}: ranks differ")
+                raise ShapeError(
+                    f"cannot concatenate {[str(i.type) for i in inputs]}: ranks differ"
+                )
             for k, n in enumerate(node.type.shape):
                 if k == params.axis:
                     shape[k] = shape[k] + n
@@ -545,14 +567,14 @@ class Concatenate(Op):
         return np.concatenate(arrays, node.params.axis)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         parts = [
             o.zeros_like(x) if t is None else t for x, t in zip(node.inputs, tangents, strict=True)
         ]
         return o.concatenate(parts, node.params.axis)
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node, ...]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node, ...]:
         axis, start, parts = node.params.axis, 0, []
         for x in node.inputs:
             n = x.type.shape[axis]
@@ -567,7 +589,9 @@ class Concatenate(Op):
             low.store_region(node, out, k, node.params.axis, start)
             start = start + x.type.shape[node.params.axis]
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
         full = [
             o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
@@ -600,7 +624,9 @@ def tile(x: Any, reps: Any) -> Node:
     """Return `x` repeated `reps` times along each axis."""
     node = as_node(x)
     times = as_shape(reps)
-    node = expand_dims(node, tuple(range(len(times) - node.ndim))) if len(times) > node.ndim else node
+    node = (
+        expand_dims(node, tuple(range(len(times) - node.ndim))) if len(times) > node.ndim else node
+    )
     times = (1,) * (node.ndim - len(times)) + times
     old = node.type.shape
     doubled = [n for t, m in zip(times, old, strict=True) for n in (t, m)]
@@ -616,9 +642,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
         node, axis = ravel(node), 0
     axis = normal_axis(axis, node.ndim)
     n, shape = as_size(repeats), list(node.type.shape)
-    wide = broadcast_to(
-        expand_dims(node, axis + 1), (*shape[: axis + 1], n, *shape[axis + 1 :])
-    )
+    wide = broadcast_to(expand_dims(node, axis + 1), (*shape[: axis + 1], n, *shape[axis + 1 :]))
     shape[axis] = shape[axis] * n
     return reshape(wide, shape)
 
@@ -631,7 +655,9 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Node]:
     n = node.type.shape[axis]
     if isinstance(sections, int):
         if isinstance(n, int) and n % sections:
-            raise ShapeError(f"axis {axis} of length {n} does not split into {sections} equal parts")
+            raise ShapeError(
+                f"axis {axis} of length {n} does not split into {sections} equal parts"
+            )
         size = n // sections
         cuts = [size * k for k in range(sections)] + [n]
     else:

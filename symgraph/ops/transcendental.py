@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import alias, o
 from symgraph.ops.base import elementwise, number, to_float
@@ -28,7 +29,7 @@ def _of(f: Any) -> Any:
 
 def _np_sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)))
 
 
 def _math(name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY) -> None:
@@ -92,21 +93,19 @@ _math(
 _math(
     "cbrt", "Cube root.", np.cbrt, lambda o, n: (1 / (3 * o.square(n)),), ((0.2, 4.0),)
 )  # fmt: skip
-_math(
-    "sigmoid", "1 / (1 + exp(-x)), finite for every x.", _np_sigmoid, lambda o, n: (n * (1 - n),)
-)
+_math("sigmoid", "1 / (1 + exp(-x)), finite for every x.", _np_sigmoid, lambda o, n: (n * (1 - n),))
 _math(
     "softplus", "log(1 + exp(x)) without overflow.",
     lambda x: np.logaddexp(x, np.zeros((), x.dtype)), lambda o, n: (o.sigmoid(n.inputs[0]),),
 )  # fmt: skip
 
 
-def _rsqrt1m(o: Any, n: Node) -> Node:
+def _rsqrt1m(o: Namespace, n: Node) -> Node:
     x = n.inputs[0]
     return 1 / o.sqrt((1 - x) * (1 + x))
 
 
-def _d_atan2(o: Any, n: Node) -> tuple[Node, Node]:
+def _d_atan2(o: Namespace, n: Node) -> tuple[Node, Node]:
     y, x = n.inputs
     r2 = o.square(x) + o.square(y)
     return x / r2, -y / r2
@@ -137,7 +136,7 @@ elementwise(
 )  # fmt: skip
 
 
-def _d_hypot(o: Any, n: Node) -> tuple[Node, Node]:
+def _d_hypot(o: Namespace, n: Node) -> tuple[Node, Node]:
     x, y = n.inputs
     return x / n, y / n
 

@@ -58,8 +58,8 @@ def slice_of_broadcast(node: Node) -> Node | None:
     starts, steps, lengths = [], [], []
     for k, n in enumerate(inner.type.shape):
         same = n is x.type.shape[lead + k] or n == x.type.shape[lead + k]
-        if not same and not isinstance(n, int):
-            return None
+        if not same and not (isinstance(n, int) and n == 1):
+            return None  # the sizes may turn out to be equal
         # an axis of length 1 that is sliced to nothing must stay 1 to be repeated 0 times
         starts.append(q.starts[lead + k] if same and n != 1 else 0)
         steps.append(q.steps[lead + k] if same and n != 1 else 1)

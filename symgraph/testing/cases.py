@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -19,6 +18,7 @@ from symgraph.core.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, UINT32, 
 from symgraph.core.errors import DTypeError
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import Op, o, ops
+from symgraph.core.record import dataclass
 from symgraph.dims.dim import symbol
 from symgraph.ops.base import Elementwise
 
@@ -113,7 +113,7 @@ def _allowed(rule: Any, dtype: DType, name: str) -> bool:
 def draw(rng: np.random.Generator, shape: Any, dtype: DType, low: float, high: float) -> np.ndarray:
     """Return random numbers of `dtype` between `low` and `high`."""
     if dtype.is_bool:
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     if dtype.is_float:
         return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
     first = int(np.floor(low)) if dtype.kind == "i" else max(0, int(np.floor(low)))
@@ -125,10 +125,10 @@ def specials(dtype: DType) -> np.ndarray:
     if dtype.is_bool:
         return np.array([False, True])
     if dtype.is_integer:
-        info = np.iinfo(dtype.numpy)
-        values = [info.min, info.min + 1, -1, 0, 1, 2, 7, info.max - 1, info.max]
-        return np.array([v for v in values if info.min <= v], dtype.numpy)
-    info = np.finfo(dtype.numpy)
+        low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
+        whole = [low, low + 1, -1, 0, 1, 2, 7, high - 1, high]
+        return np.array([v for v in whole if low <= v], dtype.numpy)
+    info: Any = np.finfo(dtype.numpy)
     values = [0.0, 1.0, 0.5, 1.5, 2.5, 3.0, info.tiny, info.smallest_subnormal, info.max, np.inf]
     return np.array([s * v for v in values for s in (1, -1)] + [np.nan], dtype.numpy)
 

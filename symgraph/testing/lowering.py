@@ -18,7 +18,7 @@ from symgraph.loops.evaluate import evaluate
 from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, walk
 from symgraph.testing.oracles import NUMPY_FUNCTIONS
 
-_COMBINE = {
+_COMBINE: dict[str, Any] = {
     "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
     "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
 }  # fmt: skip
@@ -96,7 +96,7 @@ def _reduce(e: Expr, env: Mapping[Expr, np.ndarray], axes: list[Axis]) -> np.nda
     places = tuple(axes.index(a) for a in bound)
     value = env[e.args[0]]
     value = value.reshape(value.shape or (1,) * len(axes))
-    shape = tuple(axes[k].extent if k in places else n for k, n in enumerate(value.shape))
+    shape: Any = tuple(axes[k].extent if k in places else n for k, n in enumerate(value.shape))
     with np.errstate(all="ignore"):
         result = _COMBINE[kind](np.broadcast_to(value, shape), axis=places, keepdims=True)
     return np.asarray(result).astype(e.dtype.numpy)

@@ -1,4 +1,4 @@
-"""Native code against the NumPy references: one compiled function per op and dtype, many outputs."""
+"""Native code against the NumPy references: one function per op and dtype, many outputs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def _compare(group: Sequence[Case], gradients: bool, generic: bool) -> list[str]
     expected = eager.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
     found = []
     for (case, what, limit), a, e in zip(labels, actual, expected, strict=True):
-        wrong = tol.mismatch(a, e, ulp=limit, relative=None if limit is not None else 10 * tol.RELATIVE.get(str(e.dtype), 0))
+        relative = None if limit is not None else 10 * tol.RELATIVE.get(str(e.dtype), 0)
+        wrong = tol.mismatch(a, e, ulp=limit, relative=relative)
         if wrong is not None:
             found.append(f"{case} {what}: {wrong}")
     return found

@@ -35,7 +35,7 @@ def _groups(x: np.ndarray, axes: tuple[int, ...]) -> Any:
         yield at, [x[i].item() for i in product(*ranges)]
 
 
-def _reduced(f: Callable[[list[Any], DType], Any]) -> Any:
+def _reduced(f: Callable[[list[Any], Any], Any]) -> Any:
     def value(p: dict[str, Any], x: np.ndarray) -> np.ndarray | None:
         axes = p["axes"]
         dtype = p.get("dtype")
@@ -64,7 +64,7 @@ def _row(log: bool) -> Any:
         total = _reduced(_logsumexp)(p, x).astype(np.float64)
         shape = tuple(1 if k in p["axes"] else n for k, n in enumerate(x.shape))
         z = x.astype(np.float64) - total.reshape(shape)
-        return z if log else np.exp(z)
+        return np.asarray(z if log else np.exp(z))
 
     return value
 
@@ -230,7 +230,7 @@ def _matmul(p: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarray | Non
         terms = [a[(*s, i, k)].item() * b[(*s, k, j)].item() for k in range(a.shape[-1])]
         out[at] = sum(terms)
         if a.dtype.kind in "iu":
-            out[at] = wrap(out[at], DType(a.dtype.name))
+            out[at] = wrap(sum(terms), DType(a.dtype.name))
     return out
 
 
@@ -254,13 +254,13 @@ def _random_bits(p: dict[str, Any], draw: np.ndarray) -> np.ndarray:
             a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
             c = [(b >> 32) ^ c[1] ^ key[0], b & mask, (a >> 32) ^ c[3] ^ key[1], a & mask]
             key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
-        return c[element % 4]
+        return int(c[element % 4])
 
     return _from_index(p["shape"], np.uint32, word)
 
 
 def _cross_entropy(p: dict[str, Any], x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    total = _reduced(_logsumexp)({"axes": (x.ndim - 1,)}, x)
+    total: np.ndarray = _reduced(_logsumexp)({"axes": (x.ndim - 1,)}, x)
     for at in np.ndindex(*labels.shape):
         total[at] -= x[(*at, int(labels[at]))].item()
     return total

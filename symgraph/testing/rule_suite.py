@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -23,6 +22,7 @@ from symgraph.core.errors import SymgraphError
 from symgraph.core.node import CONSTANT, INPUT, Node, constant, make, new_input
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import Rule, Term, Variable, instantiate, sides
+from symgraph.core.record import dataclass
 from symgraph.core.rewrite import Report, Table, rewrite
 from symgraph.core.walk import leaves, toposort
 from symgraph.rewrites import PHASES, optimise, tables
@@ -59,7 +59,7 @@ class Firing:
 # -- where a rule fires ---------------------------------------------------------------------------
 def firings(r: Rule) -> list[Firing]:
     """Return the rule applied to all its left sides that it fires on."""
-    found = []
+    found: list[Any] = []
     for left in left_sides(r):
         for numerics in ("fast", "default") if r.numeric == "algebraic" else ("default",):
             table = Table(r.phase, [r], numerics)
@@ -177,7 +177,7 @@ def failures(r: Rule, tries: int = 24) -> list[str]:
         return [f"{r.name}: {error}"]
     if not fired:
         return [f"{r.name} never fires on its own left side"]
-    found = []
+    found: list[Any] = []
     rng = np.random.default_rng(crc32(r.name.encode()))
     for f in fired:
         checks = (_check_values(f, rng, tries), _check_derivative(f, rng), _check_normal(f))

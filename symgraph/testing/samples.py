@@ -6,12 +6,12 @@ The tests emit them for other machines, and compare the hash of their text with 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 import symgraph as sg
 from symgraph.core.node import Node, new_input
+from symgraph.core.record import dataclass
 from symgraph.cpu.program import Module
 from symgraph.debug import stages
 from symgraph.dims.dim import Dim, symbol

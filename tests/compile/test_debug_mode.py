@@ -2,29 +2,60 @@
 
 import numpy as np
 import pytest
+
 import symgraph as sg
 from symgraph.compile import pipeline
 from symgraph.core.op import ops
 
 
 def make():
-    x = sg.matrix("x")
+    x = sg.tensor("x", (None, 4))
     w = sg.shared(np.random.default_rng(0).normal(size=(4, 3)).astype("float32"), "w")
     y = sg.tanh(x @ w)
     loss = sg.log(1 + sg.exp(y)).sum()
     return x, w, y, loss
 
 
-def call(x, w, loss):
+SHAPES = ["exact", "generic"]
+
+
+def call(x, w, loss, shapes="exact"):
     step = w - np.float32(0.1) * sg.grad(loss, w)
-    f = sg.function([x], loss, updates={w: step}, mode="debug")
-    return f(np.ones((5, 4), "float32"))
+    f = sg.function([x], loss, updates={w: step}, mode="debug", shapes=shapes)
+    result = f(np.ones((5, 4), "float32"))
+    assert f.versions()[0]["kind"] == shapes
+    return result
 
 
-def test_honest_function_passes():
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_honest_function_passes(shapes):
     x, w, _, loss = make()
     for _ in range(3):
-        call(x, w, loss)
+        call(x, w, loss, shapes)
+
+
+def test_honest_generic_versions_of_other_graphs_pass():
+    x, y = sg.matrices("x", "y")
+    i, v = sg.lvector("i"), sg.vector("v")
+    graphs = [
+        (sg.softmax(x, 1) + x.mean(0), (x,)),
+        (sg.concatenate([x[:, ::-1], x[1:] * 2], 0).T, (x,)),
+        (sg.cumsum(x, 1) + sg.arange(x.shape[1]), (x,)),
+        (x @ y - x.max(1, keepdims=True), (x, y)),
+        (sg.grad((x[i] * v).sum(), x), (x, i, v)),
+        (x.reshape((x.shape[1], x.shape[0])) * v[:, None], (x, v)),
+    ]
+    rng = np.random.default_rng(1)
+    given = {
+        x: rng.normal(size=(6, 6)).astype("float32"),
+        y: rng.normal(size=(6, 6)).astype("float32"),
+        i: np.array([0, 2, 2, -1]),
+        v: rng.normal(size=6).astype("float32"),
+    }
+    for graph, inputs in graphs:
+        f = sg.function(list(inputs), graph, mode="debug", shapes="generic")
+        f(*(given[n] for n in inputs))
+        assert f.versions()[0]["kind"] == "generic"
 
 
 def test_planted_rewrite_is_found(monkeypatch):
@@ -39,18 +70,19 @@ def test_planted_rewrite_is_found(monkeypatch):
         call(x, w, loss)
 
 
-def test_planted_lowering_is_found(monkeypatch):
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_planted_lowering_is_found(monkeypatch, shapes):
     x, w, _, loss = make()
     op = type(ops["tanh"])
     monkeypatch.setattr(op, "scalar", staticmethod(lambda s, v: s.unary("tanh", v) + 0.01))
     with pytest.raises(sg.VerifyError, match="the loops of `.*tanh"):
-        call(x, w, loss)
+        call(x, w, loss, shapes)
 
 
 def test_planted_aliasing_is_found(monkeypatch):
     a = sg.shared(np.arange(1000, dtype="float32"), "a")
     f_updates = {a: a[::-1] + 1.0}
-    monkeypatch.setattr(pipeline, "_in_place", lambda *args: True)
+    monkeypatch.setattr(pipeline, "updated_in_place", lambda *args: True)
     f = sg.function([], None, updates=f_updates, mode="debug")
     with pytest.raises(sg.VerifyError, match="native code and NumPy disagree"):
         f()

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+
 import symgraph as sg
 
 f32 = np.float32
@@ -86,7 +87,7 @@ def test_keyword_arguments_and_defaults():
     x, y = sg.scalars("x", "y")
     f = sg.function([x, sg.In(y, value=f32(10))], x - y)
     assert f(1) == -9 and f(x=3, y=1) == 2 and f(3, y=2) == 1
-    for call in (lambda: f(), lambda: f(1, 2, 3), lambda: f(1, z=2), lambda: f(1, x=2)):
+    for call in (f, lambda: f(1, 2, 3), lambda: f(1, z=2), lambda: f(1, x=2)):
         with pytest.raises(TypeError):
             call()
 
@@ -337,7 +338,10 @@ f = sg.function([x], y.sum(), updates={w: w + y})
 a = np.ones((1000, 1000), "float32")
 f(a)
 before = w.get_value()
-threading.Timer(0.3, lambda: (times.append(time.time()), os.kill(os.getpid(), signal.SIGINT))).start()
+def stop():
+    times.append(time.time())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.3, stop).start()
 times = []
 try:
     while True:
@@ -419,8 +423,6 @@ def test_settings_of_errors():
     x = sg.vector("x")
     with sg.config.override(warn_float64="raise"), pytest.raises(sg.DTypeError, match="float64"):
         x + np.zeros(3)
-    with pytest.raises(TypeError, match="shared variable"):
-        sg.function([sg.In(x, value=0.0, update=x)], x)
     f = sg.function([x], x)
     with pytest.raises(sg.ShapeError) as error:
         f(np.zeros((2, 2), "float32"))

@@ -1,9 +1,10 @@
-"""Random graphs: native code, exact and generic, agrees with the NumPy references; so do gradients."""
+"""Random graphs: native code, exact and generic, and gradients agree with the NumPy references."""
 
 import numpy as np
-import symgraph as sg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import symgraph as sg
 from symgraph.compile import eager
 from symgraph.testing.tolerances import mismatch
 

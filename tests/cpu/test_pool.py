@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from symgraph.cpu import jit, pool
+from symgraph.cpu.abi import CTX_USER, Ctx
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # args: [0] marks (i64 per element), [1] number of calls (i64), [2] depth to nest, [3] pool,
-# [4] parallel_for, [5] shortest piece
+# [4] parallel_for, [5] shortest piece, [6] context
 KERNEL = """
 define void @mark(ptr %args, i64 %begin, i64 %end) {
 entry:
@@ -51,7 +52,9 @@ entry:
   br label %loop
 loop:
   %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]
-  call void %for(ptr %pool, ptr @mark, ptr %args, i64 10, i64 1)
+  %ctx.at = getelementptr ptr, ptr %args, i64 6
+  %ctx = load ptr, ptr %ctx.at
+  %r = call i32 %for(ptr %pool, ptr @mark, ptr %args, i64 10, i64 1, i64 0, ptr %ctx)
   %i1 = add i64 %i, 1
   %more = icmp slt i64 %i1, %end
   br i1 %more, label %loop, label %done
@@ -64,12 +67,12 @@ define void @nothing(ptr %args, i64 %begin, i64 %end) {
 }
 
 ; Call parallel_for many times from native code.
-define void @repeat(ptr %for, ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %times) {
+define void @repeat(ptr %for, ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %times, ptr %ctx) {
 entry:
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %i1, %loop ]
-  call void %for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 1)
+  %r = call i32 %for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 1, i64 0, ptr %ctx)
   %i1 = add i64 %i, 1
   %more = icmp slt i64 %i1, %times
   br i1 %more, label %loop, label %done
@@ -87,27 +90,30 @@ class Rig:
         self.pool = pool.thread_pool()
         self.marks = np.zeros(size, np.int64)
         self.calls = np.zeros(1, np.int64)
-        self.args = np.zeros(6, np.int64)
+        self.args = np.zeros(7, np.int64)
+        self.context = np.zeros(CTX_USER, np.uint64)
         self.args[:2] = self.marks.ctypes.data, self.calls.ctypes.data
         self.args[3:5] = self.pool.state_address, self.pool.parallel_for_address
         self.args[5] = 1 << 60
+        self.args[6] = self.context.ctypes.data
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._for = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, number, number)(
-            self.pool.parallel_for_address
-        )
-        self._repeat = ctypes.CFUNCTYPE(None, *[pointer] * 4, number, number)(
+        kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[pointer] * 3, *[number] * 3, pointer)
+        self._for = kind(self.pool.parallel_for_address)
+        self._repeat = ctypes.CFUNCTYPE(None, *[pointer] * 4, number, number, pointer)(
             self.code.address("repeat")
         )
 
-    def run(self, n, grain=1, kernel="mark"):
-        address = self.code.address(kernel)
-        self._for(self.pool.state_address, address, self.args.ctypes.data, n, grain)
+    def run(self, n, grain=1, kernel="mark", step=0):
+        address, args = self.code.address(kernel), self.args.ctypes.data
+        context = self.context.ctypes.data
+        return self._for(self.pool.state_address, address, args, n, grain, step, context)
 
     def repeat(self, n, times, kernel="nothing"):
         state, address = self.pool.state_address, self.code.address(kernel)
         start = time.perf_counter()
         data = self.args.ctypes.data
-        self._repeat(self.pool.parallel_for_address, state, address, data, n, times)
+        context = self.context.ctypes.data
+        self._repeat(self.pool.parallel_for_address, state, address, data, n, times, context)
         return (time.perf_counter() - start) / times
 
 
@@ -147,8 +153,8 @@ define void @sleep(ptr %args, i64 %b, i64 %e) {
     rig.args[0] = from_libc
     for _ in range(3):
         start = time.perf_counter()
-        address = code.address("sleep")
-        rig._for(rig.pool.state_address, address, rig.args.ctypes.data, 2, 1)
+        address, context = code.address("sleep"), rig.context.ctypes.data
+        rig._for(rig.pool.state_address, address, rig.args.ctypes.data, 2, 1, 0, context)
         assert time.perf_counter() - start < 0.095
 
 
@@ -240,3 +246,47 @@ P.close = P.thread_pool().close
     assert time.perf_counter() - start < 1.9  # no wait ran into its limit
 
 
+def check_after(rig, calls):
+    """Let the look at signals raise at the given call; returns the calls made so far."""
+    made = []
+
+    def check(context):
+        made.append(context)
+        return -1 if len(made) == calls else 0
+
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(check)
+    rig.context[Ctx.CHECK_INTERRUPT] = ctypes.cast(function, ctypes.c_void_p).value
+    return made, function
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_steps_are_taken_and_do_everything_once(rig, threads):
+    pool.set_threads(threads)
+    rig.pool.wait_ready()
+    made, _keep = check_after(rig, 0)
+    assert rig.run(900, 10, step=7) == 0
+    assert (rig.marks[:900] == 1).all() and not rig.marks[900:].any()
+    mine = 900 // threads
+    assert made == [rig.context.ctypes.data] * (-(-mine // 7) - 1)
+    assert rig.calls[0] == threads * -(-mine // 7)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_job_that_is_stopped_ends_early_and_the_next_is_whole(rig, threads):
+    pool.set_threads(threads)
+    rig.pool.wait_ready()
+    made, _keep = check_after(rig, 3)
+    assert rig.run(1000, 10, step=1) == -1
+    assert len(made) == 3 and rig.marks.max() == 1
+    assert rig.marks[: 1000 // threads].sum() == 3  # the caller's share
+    rig.marks[:] = 0
+    assert rig.run(1000, 10, step=1) == 0 and (rig.marks == 1).all()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_the_context_limits_threads(rig, limit):
+    pool.set_threads(3)
+    rig.pool.wait_ready()
+    rig.context[Ctx.MAX_THREADS] = limit
+    rig.run(900, 1)
+    assert rig.calls[0] == min(limit, 3)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import symgraph as sg
 import symgraph_nn as nn
 from symgraph_nn.demo import nets

@@ -1,6 +1,7 @@
 """Every op compiled to native code agrees with its NumPy reference, exact and generic versions."""
 
 import pytest
+
 from symgraph.core.config import config
 from symgraph.core.op import ops
 from symgraph.testing.native_suite import native_failures

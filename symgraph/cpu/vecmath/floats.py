@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symgraph.core.dtype import FLOAT32, FLOAT64, INT32, INT64, DType
+from symgraph.core.record import dataclass
 from symgraph.loops.grammar import Builder, Expr
 
 INF = math.inf

@@ -1,0 +1,183 @@
+"""Adjoints that know where they can differ from zero, so that no 0 * inf leaks out of a `where`.
+
+The side of a `where` that was not chosen has adjoint zero there, and its own derivative may be
+infinite or NaN. Multiplying the two gives NaN. So an adjoint carries its support: a boolean node
+that is false only where the adjoint is exactly zero. Products are chosen by it, not multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from symgraph.core.node import Node
+from symgraph.core.op import o
+from symgraph.core.record import dataclass
+
+# Ops whose transpose only moves and adds up elements, with factors that are not negative.
+_MOVES = frozenset(
+    {
+        *("reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "sum_to"),
+        *("concatenate", "slice", "place", "set_slice", "gather", "scatter", "cumsum"),
+        *("sum_pool2d", "sum_pool2d_grad", "cast", "stop_gradient"),
+    }
+)
+_FOLDS = frozenset({"sum", "max", "min", "logsumexp"})  # x[..., k, ...] gets the adjoint of its row
+_ROWS = frozenset({"softmax", "log_softmax"})  # every element of a row reaches every other
+_TESTS = frozenset({"isnan", "isinf", "isfinite", "eq", "ne"})  # what a guard against NaN asks
+
+Pull = Callable[[Node], Sequence[Node | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoint:
+    """A derivative of the cost: `value` where `support` is true, exactly zero elsewhere.
+
+    support: bool, broadcasts to the shape of `value`; None is true everywhere. clean: `value` is
+    already zero outside of the support; otherwise it may be anything there.
+    """
+
+    value: Node
+    support: Node | None = None
+    clean: bool = True
+
+    def node(self) -> Node:
+        """Return the derivative as one node."""
+        if self.support is None or self.clean:
+            return self.value
+        return o.where(self.support, self.value, o.zeros((), self.value.dtype))
+
+    def times(self, p: Any) -> Adjoint:
+        """Return the product with a partial derivative: a node of the same shape, or a number."""
+        if isinstance(p, Node):
+            return Adjoint(self.value * p, self.support, False)
+        if p == 1:
+            return self
+        return Adjoint(-self.value if p == -1 else self.value * p, self.support, self.clean)
+
+    def summed_to(self, like: Node) -> Adjoint:
+        """Return the sum over the axes along which `like` was broadcast."""
+        if self.value.type.shape == like.type.shape:
+            return self
+        value = o.sum_to(self.node(), like)
+        return Adjoint(value, None if self.support is None else _any_to(self, like.type.shape))
+
+    def __add__(self, other: Adjoint) -> Adjoint:
+        """Return the sum of two uses of one node; its support is where either has its own."""
+        a, b = self.support, other.support
+        if a is b:
+            return Adjoint(self.value + other.value, a, self.clean and other.clean)
+        total = self.node() + other.node()
+        return Adjoint(total, None if a is None or b is None else _either(a, b))
+
+
+def chosen(node: Node, g: Adjoint) -> tuple[Adjoint | None, Adjoint, Adjoint]:
+    """Return the adjoints of the inputs of a `where`."""
+    c, x, y = node.inputs
+    sides = []
+    for side, here in ((x, c), (y, o.logical_not(c))):
+        support = here if g.support is None else o.logical_and(g.support, here)
+        sides.append(Adjoint(g.value, support, False).summed_to(side))
+    return None, sides[0], sides[1]
+
+
+def spread(node: Node, support: Node | None, pull: Pull) -> tuple[Node | None, ...]:
+    """Return the support of each input's adjoint from that of a node that is not elementwise.
+
+    `pull` maps an adjoint of the node to those of its inputs. None: unknown, so everywhere.
+    """
+    count, name = len(node.inputs), node.op.name
+    if support is None:
+        return (None,) * count
+    if support.ndim == 0 and name in _MOVES | _FOLDS | _ROWS:
+        return (support,) * count
+    if name in _MOVES:
+        full = o.broadcast_to(o.cast(support, node.dtype), node.type.shape)
+        return tuple(None if p is None else o.gt(p, 0) for p in pull(full))
+    if name in _FOLDS:
+        full = o.broadcast_to(support, node.type.shape)
+        return (o.expand_dims(full, node.params.axes) if node.params.axes else full,)
+    if name in _ROWS:
+        full = o.broadcast_to(support, node.type.shape)
+        return (o.any(full, node.params.axes, keepdims=True) if node.params.axes else full,)
+    if name == "cross_entropy_rows":
+        return (o.expand_dims(o.broadcast_to(support, node.type.shape), node.ndim), None)
+    return (support if name == "grad_clip" else None,) * count
+
+
+def pull_product(
+    node: Node, g: Adjoint, transpose: Callable[[Node, int, Node], Node]
+) -> tuple[Adjoint, Adjoint]:
+    """Return the adjoints of both operands of a matrix product.
+
+    dA = g B^T and dB = A^T g, where columns of B and rows of A that meet only zeros of g are
+    replaced by zeros: an infinity there stands behind no element that was chosen.
+    """
+    a, b = node.inputs
+    value, support = g.node(), g.support
+    if support is None or _is_activation(support, node):
+        return Adjoint(transpose(node, 0, value)), Adjoint(transpose(node, 1, value))
+    rows, columns = _any(support, -1), _any(support, -2)
+    zero = o.zeros((), node.dtype)
+    used_b = o.where(_any_within(columns, (*b.type.shape[:-2], 1, b.type.shape[-1])), b, zero)
+    used_a = o.where(_any_within(rows, (*a.type.shape[:-2], a.type.shape[-2], 1)), a, zero)
+    safe = node.op.rebuild(node, (used_a, used_b))
+    return (
+        Adjoint(transpose(safe, 0, value), _any_within(rows, a.type.shape)),
+        Adjoint(transpose(safe, 1, value), _any_within(columns, b.type.shape)),
+    )
+
+
+def _is_activation(support: Node, product: Node) -> bool:
+    """Tell whether a support comes from a threshold of the product itself, or from chance.
+
+    `where(z > 0, z, 0)` and dropout guard nothing; passes over whole operands would only cost.
+    """
+    stack, seen = [support], {support}
+    while stack:
+        node = stack.pop()
+        if node is product or node.op.name == "random_bits":
+            return True
+        if node.op.name in _TESTS or node.op.loops:
+            continue
+        fresh = [i for i in node.inputs if i not in seen]
+        seen.update(fresh)
+        stack.extend(fresh)
+    return False
+
+
+def _either(a: Node, b: Node) -> Node | None:
+    """Return a or b; None where they are opposites, so that both sides of a choice meet."""
+    for x, y in ((a, b), (b, a)):
+        if x.op.name == "logical_not" and x.inputs[0] is y:
+            return None
+    return o.logical_or(a, b)
+
+
+def _any(mask: Node, axis: int) -> Node:
+    """Return whether any element along a (negative) axis is true; the axis stays, with length 1."""
+    if -axis > mask.ndim or mask.type.shape[axis] == 1:
+        return mask
+    return o.any(mask, axis, keepdims=True)
+
+
+def _any_to(g: Adjoint, shape: tuple[Any, ...]) -> Node:
+    """Return the support of a sum of `g` to `shape`, where a symbolic size may turn out to be 1."""
+    support, full = g.support, g.value.type.shape
+    assert support is not None
+    pairs = zip(reversed(shape), reversed(full), strict=False)
+    if all(isinstance(n, int) or n is m or n == m for n, m in pairs):
+        return _any_within(support, shape)
+    counts = o.broadcast_to(o.cast(support, g.value.dtype), full)
+    return o.gt(o.sum_to(counts, shape), 0)
+
+
+def _any_within(mask: Node, shape: tuple[Any, ...]) -> Node:
+    """Return `mask` joined along the axes that `shape` lacks or has with length 1."""
+    extra = mask.ndim - len(shape)
+    if extra > 0:
+        mask = o.any(mask, tuple(range(extra)))
+    for axis in range(-mask.ndim, 0):
+        if shape[axis] == 1:
+            mask = _any(mask, axis)
+    return mask

@@ -1,0 +1,180 @@
+"""Loops of a kernel: plain ones, whole vectors with a masked rest, single turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from symgraph.cpu.operations import Operations
+from symgraph.cpu.scope import Body, Scope, Vector
+from symgraph.loops.grammar import Axis
+from symgraph.loops.schedule import stride
+
+
+class Loops(Operations):
+    """Emits loops around bodies that carry values from turn to turn."""
+
+    def _loop(
+        self,
+        scope: Scope,
+        axis: Axis,
+        bounds: tuple[str, str] | None,
+        body: Body,
+        carried: Sequence[tuple[str, str]] = (),
+        step: int = 1,
+        vector: Vector | None = None,
+    ) -> list[str]:
+        """Emit a loop and return the carried values after it.
+
+        `carried` are (type, initial value); `body(scope, values)` returns the next values.
+        """
+        begin, end = bounds if bounds is not None else ("0", self._size(axis.extent))
+        initial = [value for _, value in carried]
+        static = begin.isdigit() and end.isdigit()
+        if static and int(end) <= int(begin):
+            return initial
+        inner = Scope(scope, scope.label, scope.bits | axis.bit, vector or scope.vector)
+        if static and int(end) - int(begin) <= step:
+            inner.label = inner.entry = self._label("once")
+            inner.positions[axis] = begin
+            return self._append(scope, inner, body(inner, initial))
+        head, exit_ = self._label("loop"), self._label("done")
+        inner.label, position = head, self._name()
+        inner.positions[axis] = position
+        phis = [self._name() for _ in carried]
+        following = body(inner, phis)
+        after, test = self._name(), self._name()
+        inner.lines.append(f"  {after} = add nsw i64 {position}, {step}")
+        inner.lines.append(f"  {test} = icmp slt i64 {after}, {end}")
+        inner.lines.append(f"  br i1 {test}, label %{head}, label %{exit_}")
+        if static:
+            before = scope.label
+            scope.lines.append(f"  br label %{head}")
+        else:
+            some = self._new(scope, f"icmp slt i64 {begin}, {end}")
+            before = scope.label
+            scope.lines.append(f"  br i1 {some}, label %{head}, label %{exit_}")
+        edges = f"%{before} ], [ {{}}, %{inner.label} ]"
+        scope.lines.append(f"{head}:")
+        scope.lines.append(f"  {position} = phi i64 [ {begin}, " + edges.format(after))
+        for (kind, value), phi, new in zip(carried, phis, following, strict=True):
+            scope.lines.append(f"  {phi} = phi {kind} [ {value}, " + edges.format(new))
+        scope.lines.extend(inner.lines)
+        scope.lines.append(f"{exit_}:")
+        scope.label = exit_
+        if static:
+            return following
+        return self._merge(scope, carried, following, before, inner.label)
+
+    def _merge(
+        self, scope: Scope, carried: Any, following: Sequence[str], before: str, latch: str
+    ) -> list[str]:
+        """Choose between the initial and the final values where a loop may not run at all."""
+        results = []
+        for (kind, value), new in zip(carried, following, strict=True):
+            name = self._name()
+            scope.lines.append(f"  {name} = phi {kind} [ {value}, %{before} ], [ {new}, %{latch} ]")
+            results.append(name)
+        return results
+
+    def _append(self, scope: Scope, inner: Scope, values: list[str]) -> list[str]:
+        """Put straight code of an inner scope behind the outer one, as a block of its own.
+
+        Work that was hoisted out of it may have added loops to the outer scope meanwhile.
+        """
+        scope.lines.append(f"  br label %{inner.entry}")
+        scope.lines.append(f"{inner.entry}:")
+        scope.lines.extend(inner.lines)
+        scope.label = inner.label
+        return values
+
+    def _vector_loop(
+        self,
+        scope: Scope,
+        axis: Axis,
+        lanes: int,
+        bounds: tuple[str, str] | None,
+        body: Body,
+        carried: Sequence[tuple[str, str]] = (),
+    ) -> list[str]:
+        """Emit whole vectors, then one masked turn for the rest."""
+        begin, end = bounds if bounds is not None else ("0", self._size(axis.extent))
+        kinds = [kind for kind, _ in carried]
+        values = [value for _, value in carried]
+        if begin == "0" and end.isdigit():
+            tail = int(end) % lanes
+            main = str(int(end) - tail)
+        else:
+            span = self._new(scope, f"sub i64 {end}, {begin}")
+            whole = self._new(scope, f"and i64 {span}, {-lanes}")
+            main, tail = self._new(scope, f"add i64 {whole}, {begin}"), -1
+        if main != begin:
+            full = Vector(axis, lanes, None)
+            pairs = list(zip(kinds, values, strict=True))
+            values = self._loop(scope, axis, (begin, main), body, pairs, lanes, full)
+        if tail == 0:
+            return values
+        if self._needs_scalar_tail(axis):
+            pairs = list(zip(kinds, values, strict=True))
+            return self._scalar_tail(scope, axis, (main, end), body, pairs)
+        return self._masked_tail(scope, axis, lanes, (main, end), tail, body, kinds, values)
+
+    def _masked_tail(
+        self,
+        scope: Scope,
+        axis: Axis,
+        lanes: int,
+        bounds: tuple[str, str],
+        count: int,
+        body: Body,
+        kinds: list[str],
+        values: list[str],
+    ) -> list[str]:
+        """One masked turn over the last `count` elements (-1: not known, perhaps none)."""
+        first, end = bounds
+        mask = self._rest_mask(scope, lanes, first, end, count)
+        vector = Vector(axis, lanes, mask)
+        inner = Scope(scope, scope.label, scope.bits | axis.bit, vector)
+        inner.positions[axis] = first
+        if count > 0:
+            inner.label = inner.entry = self._label("rest")
+            return self._append(scope, inner, body(inner, values))
+        inner.label = head = self._label("tail")
+        exit_ = self._label("done")
+        following = body(inner, values)
+        some = self._new(scope, f"icmp slt i64 {first}, {end}")
+        before = scope.label
+        scope.lines.append(f"  br i1 {some}, label %{head}, label %{exit_}")
+        scope.lines.extend([f"{head}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
+        scope.label = exit_
+        return self._merge(
+            scope, list(zip(kinds, values, strict=True)), following, before, inner.label
+        )
+
+    def _rest_mask(self, scope: Scope, lanes: int, first: str, end: str, count: int) -> str:
+        """Return which lanes from `first` on are in range: `count` of them (-1: not known)."""
+        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+        if count > 0:
+            bits = ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes))
+            return f"<{bits}>"
+        rest = self._new(scope, f"sub i64 {end}, {first}")
+        rest = self._new(scope, f"trunc i64 {rest} to i32")
+        wide = self._broadcast(scope, "i32", rest, lanes)
+        return self._new(scope, f"icmp sgt <{lanes} x i32> {wide}, <{numbers}>")
+
+    def _scalar_tail(
+        self, scope: Scope, axis: Axis, bounds: tuple[str, str], body: Body, carried: Any
+    ) -> list[str]:
+        """Run the rest one element at a time (vectors of one lane)."""
+        if carried:
+            raise AssertionError("a reduction always has a masked tail")
+        return self._loop(scope, axis, bounds, body, (), 1, Vector(axis, 1, None))
+
+    def _needs_scalar_tail(self, axis: Axis) -> bool:
+        """Masked stores are cheap only for contiguous elements of 32 or 64 bits."""
+        if axis is not self.schedule.vector:
+            return False
+        return any(
+            stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate
+            for t in self.nest.stores
+        )

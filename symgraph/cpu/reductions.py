@@ -1,0 +1,238 @@
+"""Reductions: loops with accumulators, along the lanes or across them, and running ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from symgraph.core.dtype import FLOAT32, FLOAT64
+from symgraph.cpu.scope import Scope
+from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
+from symgraph.cpu.stores import Stores
+from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
+from symgraph.loops.grammar import Axis, Expr, Store, walk
+from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
+
+LONG_BODY = 12  # cost of a reduction's body from which two accumulators are enough
+NO_REDUCTION = 1 << 30  # the depth of what is stored: deeper than any reduction
+REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
+
+
+class Reductions(Searches, Stores):
+    """Emits the loops of reductions; those over the same axes at one place share a loop."""
+
+    _reductions: list[Expr]
+    _depths: dict[Expr, int]
+    _running_group: Sequence[Expr] = ()  # the reductions whose loop is being emitted
+    _depth = NO_REDUCTION  # their depth
+
+    def _find_reductions(self, values: Sequence[Expr]) -> None:
+        """List all reductions and how deeply they depend on each other."""
+        depth: dict[Expr, int] = {}
+        for e in walk(values):
+            below = max((depth[a] for a in e.args), default=0)
+            depth[e] = below + (e.op == "reduce")
+        self._reductions = [e for e in depth if e.op == "reduce"]
+        self._depths = depth
+
+    def _reduce(self, e: Expr, home: Scope) -> None:
+        """Emit the loop of a reduction, together with all others that can share it."""
+        moves = home.vector is not None and bool(e.free & home.vector.axis.bit)
+        if not moves and self._seeks(e):
+            home.env[e] = self._search(e, home)
+            return
+        group = self._group(e, home)
+        kind_axes: tuple[Axis, ...] = e.data[1]
+        around = self._running_group, self._depth
+        self._running_group, self._depth = group, self._depths[e]
+        if home.vector is not None and any(g.free & home.vector.axis.bit for g in group):
+            self._reduce_lanes(group, kind_axes, home)
+        else:
+            self._reduce_across(group, kind_axes, home)
+        self._running_group, self._depth = around
+
+    def _group(self, e: Expr, home: Scope) -> list[Expr]:
+        """Return the reductions over the same axes, at the same place and depth, not done yet."""
+        depth = self._depths
+        moves = home.vector is not None and bool(e.free & home.vector.axis.bit)
+        return [
+            r
+            for r in self._reductions
+            if r.data[1] == e.data[1]
+            and r not in home.env
+            and depth[r] == depth[e]
+            and home.home(r.free) is home
+            and (home.vector is not None and bool(r.free & home.vector.axis.bit)) == moves
+            and not r.free & ~home.bits
+            and (moves or not self._seeks(r))
+        ]
+
+    @staticmethod
+    def _seeks(r: Expr) -> bool:
+        """Tell whether a reduction is the search for a first position along more than a vector."""
+        extent = r.data[1][0].extent
+        short = isinstance(extent, int) and extent < SEARCH_LANES
+        return not short and first_position(r) is not None
+
+    def _reduce_lanes(self, group: list[Expr], axes: tuple[Axis, ...], home: Scope) -> None:
+        """Accumulate per lane of the vector axis around; the reduced axes are plain loops."""
+        assert home.vector is not None
+        lanes = home.vector.lanes
+        carried = self._starts(group, lanes)
+        if self._short_rows(group, axes, home.vector.axis):
+            for r, (_, start) in zip(group, carried, strict=True):
+                home.env[r] = self._pairwise(r, home, start, lanes)
+            return
+        values = self._reduce_loops(home, list(axes), group, carried, lanes)
+        for r, value in zip(group, values, strict=True):
+            home.env[r] = value
+
+    @staticmethod
+    def _short_rows(group: list[Expr], axes: tuple[Axis, ...], vector: Axis) -> bool:
+        """Tell whether the lanes are rows so short that a vector holds several of them.
+
+        With sizes not known a vector would run along the row: the order is kept as it is there.
+        """
+        (axis, *more) = axes
+        extent = axis.extent
+        if more or not isinstance(extent, int) or not 1 < extent <= SHUFFLE_STRIDE:
+            return False
+        loads = [e for e in walk([r.args[0] for r in group]) if e.op == "load"]
+        return any(
+            stride(e.args[0], axis) == 1 and stride(e.args[0], vector) == extent for e in loads
+        )
+
+    def _pairwise(self, r: Expr, home: Scope, start: str, lanes: int) -> str:
+        """Combine the few values of each row as the lanes of a vector would be combined."""
+        (axis,) = r.data[1]
+        terms: list[str] = []
+        for k in range(axis.extent):
+            body = self.builder.replace(r.args[0], {axis: k}, {})
+            point = self.builder.reduce(r.data[0], r.data[1], body)
+            terms.append(self._step(home, point, start, lanes))
+        half = 1 << (len(terms) - 1).bit_length() >> 1
+        while half:
+            for k in range(half, len(terms)):
+                terms[k - half] = self._combine(
+                    home, r.data[0], r.dtype, lanes, terms[k - half], terms[k]
+                )
+            terms, half = terms[:half], half // 2
+        return terms[0]
+
+    def _starts(self, group: list[Expr], lanes: int) -> list[tuple[str, str]]:
+        result = []
+        for r in group:
+            element = register_type(r.dtype)
+            start = splat(element, identity(r.data[0], r.dtype), lanes)
+            result.append((vector_type(element, lanes), start))
+        return result
+
+    def _reduce_loops(
+        self, scope: Scope, axes: list[Axis], group: list[Expr], carried: Any, lanes: int
+    ) -> list[str]:
+        """Plain nested loops that carry the accumulators."""
+        axis, rest = axes[0], axes[1:]
+
+        def body(inner: Scope, values: list[str]) -> list[str]:
+            if rest:
+                pairs = [(t, v) for (t, _), v in zip(carried, values, strict=True)]
+                return self._reduce_loops(inner, rest, group, pairs, lanes)
+            return [self._step(inner, r, v, lanes) for r, v in zip(group, values, strict=True)]
+
+        return self._loop(scope, axis, None, body, carried)
+
+    def _step(self, scope: Scope, r: Expr, old: str, lanes: int) -> str:
+        """Combine the accumulator with the value at this point (a product is added by one fma)."""
+        kind, value = r.data[0], r.args[0]
+        if kind == "sum" and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
+            x, y = (self._wide(a, scope, lanes) for a in value.args)
+            t = vector_type(register_type(r.dtype), lanes)
+            new = self._call(scope, "fma", register_type(r.dtype), lanes, [x, y, old])
+        else:
+            t = vector_type(register_type(r.dtype), lanes)
+            new = self._combine(scope, kind, r.dtype, lanes, old, self._wide(value, scope, lanes))
+        mask = scope.vector.mask if scope.vector is not None else None
+        if mask is not None and scope.vector is not None and scope.vector.axis in r.data[1]:
+            new = self._new(scope, f"select <{lanes} x i1> {mask}, {t} {new}, {t} {old}")
+        return new
+
+    def _wide(self, e: Expr, scope: Scope, lanes: int) -> str:
+        return self.splatted(e, scope) if lanes > 1 else self.value(e, scope)
+
+    def _reduce_across(self, group: list[Expr], axes: tuple[Axis, ...], home: Scope) -> None:
+        """Vectorise along one of the reduced axes and combine the lanes at the end."""
+        axis = self._reduction_axis(group, axes)
+        bodies = walk([r.args[0] for r in group])
+        base = max(1, self.vector_bytes // element_bytes(bodies))
+        alike = max(1, len(group) // self.schedule.tile)  # rows of a tile: the order of each stays
+        registers = max(1, REDUCE_REGISTERS // alike)
+        if max(r.args[0].cost for r in group) > LONG_BODY:
+            registers = min(registers, 2)  # its own latency is hidden already, its code is long
+        lanes = fit_lanes(base * registers, base, axis.extent)
+        if lanes == 1 or (isinstance(axis.extent, int) and axis.extent < 2):
+            values = self._reduce_loops(home, list(axes), group, self._starts(group, 1), 1)
+            for r, value in zip(group, values, strict=True):
+                home.env[r] = value
+            return
+        outer = [a for a in axes if a is not axis]
+        values = self._across_loops(home, outer, axis, group, self._starts(group, lanes), lanes)
+        for r, value in zip(group, values, strict=True):
+            home.env[r] = self._horizontal(home, r.data[0], r.dtype, lanes, value)
+
+    def _reduction_axis(self, group: list[Expr], axes: tuple[Axis, ...]) -> Axis:
+        """Return the reduced axis along which most loads are contiguous."""
+        loads = [e for e in walk([r.args[0] for r in group]) if e.op == "load"]
+
+        def score(axis: Axis) -> int:
+            steps = [stride(e.args[0], axis) for e in loads]
+            gain = sum(2 if c in (1, -1) else (0 if c == 0 else -2) for c in steps)
+            return gain - (6 if isinstance(axis.extent, int) and axis.extent < 4 else 0)
+
+        return max(reversed(axes), key=score)
+
+    def _across_loops(
+        self,
+        scope: Scope,
+        outer: list[Axis],
+        axis: Axis,
+        group: list[Expr],
+        carried: Any,
+        lanes: int,
+    ) -> list[str]:
+        if outer:
+
+            def around(inner: Scope, values: list[str]) -> list[str]:
+                pairs = [(t, v) for (t, _), v in zip(carried, values, strict=True)]
+                return self._across_loops(inner, outer[1:], axis, group, pairs, lanes)
+
+            return self._loop(scope, outer[0], None, around, carried)
+
+        def body(inner: Scope, values: list[str]) -> list[str]:
+            return [self._step(inner, r, v, lanes) for r, v in zip(group, values, strict=True)]
+
+        return self._vector_loop(scope, axis, lanes, None, body, carried)
+
+    def _running(self, scope: Scope, axis: Axis, stores: Sequence[Store]) -> None:
+        """Loop in order, storing the running combination at each point."""
+        kind = self.nest.scan or "sum"
+        vector = scope.vector
+        lanes = vector.lanes if vector is not None else 1
+        dtypes = [t.value.dtype for t in stores]
+        types = [vector_type(register_type(d), lanes) for d in dtypes]
+        starts = [splat(register_type(d), identity(kind, d), lanes) for d in dtypes]
+
+        def body(inner: Scope, values: list[str]) -> list[str]:
+            result = []
+            for t, old, dtype in zip(stores, values, dtypes, strict=True):
+                new = self.splatted(t.value, inner) if lanes > 1 else self.value(t.value, inner)
+                new = self._combine(inner, kind, dtype, lanes, old, new)
+                stored = new
+                if t.buffer.dtype is not dtype:
+                    to = vector_type(register_type(t.buffer.dtype), lanes)
+                    op = cast_instruction(dtype, t.buffer.dtype)
+                    stored = self._new(inner, f"{op} {types[0]} {new} to {to}")
+                self._store(inner, Store(t.buffer, t.address, t.value), stored)
+                result.append(new)
+            return result
+
+        self._loop(scope, axis, None, body, list(zip(types, starts, strict=True)))

@@ -1,0 +1,245 @@
+"""Emit a loop of statements as one function: a serial loop with the nests of its body inside.
+
+Small nests stand in the loop itself, so that what does not change from step to step is hoisted out
+of it and no call is made per step. Nests with work for several threads and matrix products are
+called, as they are from `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from symgraph.core.dtype import BOOL
+from symgraph.core.record import dataclass
+from symgraph.cpu.abi import Ctx
+from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.scope import Scope
+from symgraph.loops.grammar import (
+    Axis,
+    Buffer,
+    Builder,
+    Check,
+    Expr,
+    LibraryCall,
+    Loop,
+    Nest,
+    Size,
+    Statement,
+    Store,
+)
+from symgraph.loops.schedule import Schedule, choose_schedule
+
+INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
+
+
+@dataclass(slots=True)
+class Call:
+    """A kernel to call from a loop: its name and what it is passed."""
+
+    name: str
+    buffers: list[Buffer]
+    values: list[Size | Expr]
+    library: int | None  # word of the context with the function to pass behind the buffers
+    units: Size
+    grain: int
+    parallel: bool
+
+
+Outside = Callable[[Any, Sequence[Axis]], Call]
+
+
+class LoopEmitter(KernelEmitter):
+    """Builds the text of one loop: `i32 name(ptr args, ptr ctx)`; not 0 where a check failed.
+
+    `outside(statement, axes)` emits a statement as a kernel of its own, which is passed the step
+    numbers of the loops around it.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        vector_bytes: int,
+        aliases: Mapping[Buffer, Buffer],
+        outside: Outside,
+        interruptible: bool,
+        work: Callable[[Statement], int | None],
+    ) -> None:
+        super().__init__(builder, vector_bytes)
+        self.aliases, self.outside, self.interruptible = aliases, outside, interruptible
+        self.work = work
+        self.bases: dict[Buffer, str] = {}  # places that change from step to step
+        self.rows = {}
+        self.words = 0
+        self.parallel = False
+
+    def emit_loop(self, loop: Loop, name: str) -> str:
+        """Return the function text."""
+        self._repeat(self.root, loop, ())
+        head = [f"define internal i32 {name}(ptr %args, ptr %ctx) nounwind {{", "entry:"]
+        if self.words:
+            head.append(f"  %words = alloca [{self.words} x i64], align 16")
+        head.append("  %flag = alloca i64, align 8")
+        return "\n".join([*head, *self._arguments(), *self.stack, *self.root.lines, "  ret i32 0", "}", ""])
+
+    def _base(self, buffer: Buffer) -> str:
+        buffer = self.aliases.get(buffer, buffer)
+        if buffer.kind == "flag":
+            return "%flag"
+        return self.bases.get(buffer) or super()._base(buffer)
+
+    # -- the loop ------------------------------------------------------------------------------
+    def _repeat(self, scope: Scope, loop: Loop, around: Sequence[Axis]) -> None:
+        """Emit a loop; the places of carried values are exchanged after each step."""
+        limit = self._limit(scope, loop)
+        swapped = [(now, new) for now, new in loop.carried if now is not new]
+        pairs = [(self._base(now), self._base(new)) for now, new in swapped]
+        head, exit_ = self._label("step"), self._label("done")
+        inner = Scope(scope, head, scope.bits | loop.axis.bit, None)
+        position = inner.positions[loop.axis] = self._name()
+        names = [(self._name(), self._name()) for _ in pairs]
+        for (now, new), (a, b) in zip(swapped, names, strict=True):
+            self.bases[now], self.bases[new] = a, b
+        self._statements(inner, loop, [*around, loop.axis])
+        after = self._new(inner, f"add nsw i64 {position}, 1")
+        going = None if loop.go_on is None else self.value(loop.go_on, inner)
+        self._signals(inner, loop, after)
+        test = self._new(inner, f"icmp slt i64 {after}, {limit}")
+        if going is not None:
+            test = self._new(inner, f"and i1 {test}, {going}")
+        inner.lines.append(f"  br i1 {test}, label %{head}, label %{exit_}")
+        some = self._new(scope, f"icmp slt i64 0, {limit}")
+        if loop.start is not None:
+            some = self._new(scope, f"and i1 {some}, {self.value(loop.start, scope)}")
+        before = scope.label
+        scope.lines.append(f"  br i1 {some}, label %{head}, label %{exit_}")
+        edge = f"%{before} ], [ {{}}, %{inner.label} ]"
+        scope.lines.append(f"{head}:")
+        scope.lines.append(f"  {position} = phi i64 [ 0, {edge.format(after)}")
+        for (first, second), (a, b) in zip(pairs, names, strict=True):
+            scope.lines.append(f"  {a} = phi ptr [ {first}, {edge.format(b)}")
+            scope.lines.append(f"  {b} = phi ptr [ {second}, {edge.format(a)}")
+        scope.lines += [*inner.lines, f"{exit_}:"]
+        scope.label = exit_
+        self._finish(scope, loop, swapped, edge, after, pairs, names)
+
+    def _limit(self, scope: Scope, loop: Loop) -> str:
+        """Return the number of steps that the loop does at most."""
+        extent = self._size(loop.axis.extent)
+        if loop.count is None:
+            return extent
+        count = self.value(loop.count, scope)
+        less = self._new(scope, f"icmp slt i64 {count}, {extent}")
+        return self._new(scope, f"select i1 {less}, i64 {count}, i64 {extent}")
+
+    def _finish(
+        self,
+        scope: Scope,
+        loop: Loop,
+        swapped: Sequence[tuple[Buffer, Buffer]],
+        edge: str,
+        after: str,
+        pairs: Sequence[tuple[str, str]],
+        names: Sequence[tuple[str, str]],
+    ) -> None:
+        """Leave the final state where the first one was, and say how many steps were done."""
+        done = self._name()
+        finals = [self._name() for _ in pairs]
+        scope.lines.append(f"  {done} = phi i64 [ 0, {edge.format(after)}")
+        for final, (first, _), (_, b) in zip(finals, pairs, names, strict=True):
+            scope.lines.append(f"  {final} = phi ptr [ {first}, {edge.format(b)}")
+        if loop.steps is not None:
+            scope.lines.append(f"  store i64 {done}, ptr {self._base(loop.steps)}, align 8")
+        s = self.builder
+        for (now, new), (first, second), final in zip(swapped, pairs, finals, strict=True):
+            self.bases[now], self.bases[new] = first, second
+            last = Buffer("final", now.dtype, now.shape, "temporary", axis=loop.axis)
+            self.bases[last] = final
+            size = s.axis("i0", now.size)
+            at = s.at(size)
+            copy = Nest((size,), (Store(now, s.index(at), s.load(last, at)),))
+            self._inline(scope, copy, choose_schedule(copy, self.vector_bytes))
+
+    def _signals(self, scope: Scope, loop: Loop, after: str) -> None:
+        """Look at signals from time to time; leave where a handler raised."""
+        if not self.interruptible:
+            return
+        amounts = [self.work(t) for t in loop.body]
+        known = [a for a in amounts if a is not None]
+        step = max(1, sum(known)) if len(known) == len(amounts) else INTERRUPT_WORK
+        every = 1 << max(0, (INTERRUPT_WORK // step).bit_length() - 1)
+        call, on = self._label("signal"), self._label("on")
+        rest = self._new(scope, f"and i64 {after}, {every - 1}")
+        due = self._new(scope, f"icmp eq i64 {rest}, 0")
+        scope.lines += [f"  br i1 {due}, label %{call}, label %{on}", f"{call}:"]
+        status = self._new(scope, "call i32 @check_interrupt(ptr %ctx)")
+        bad = self._new(scope, f"icmp ne i32 {status}, 0")
+        stop = self._label("stop")
+        scope.lines += [f"  br i1 {bad}, label %{stop}, label %{on}", f"{stop}:", "  ret i32 -1"]
+        scope.lines.append(f"{on}:")
+        scope.label = on
+
+    # -- its statements ------------------------------------------------------------------------
+    def _statements(self, scope: Scope, loop: Loop, axes: Sequence[Axis]) -> None:
+        for statement in loop.body:
+            if isinstance(statement, Loop):
+                self._repeat(scope, statement, axes)
+            elif isinstance(statement, Check):
+                self._check(scope, statement)
+            elif isinstance(statement, LibraryCall):
+                self._call_outside(scope, statement, axes)
+            else:
+                schedule = choose_schedule(statement, self.vector_bytes)
+                if schedule.parallel:
+                    self._call_outside(scope, statement, axes)
+                else:
+                    self._inline(scope, statement, schedule)
+
+    def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
+        self.start(nest, schedule)
+        self._loops(scope, list(schedule.order), self.prepared())
+
+    def _check(self, scope: Scope, check: Check) -> None:
+        """Leave with the code where the condition holds at any point."""
+        s = self.builder
+        flag = Buffer("flag", BOOL, (), "flag")
+        found = s.reduce("any", check.axes, check.condition) if check.axes else check.condition
+        nest = Nest((), (Store(flag, s.index(0), found),))
+        self._inline(scope, nest, choose_schedule(nest, self.vector_bytes))
+        value = self._new(scope, "load i8, ptr %flag, align 8")
+        bad = self._new(scope, f"icmp ne i8 {value}, 0")
+        stop, on = self._label("stop"), self._label("on")
+        scope.lines.append(f"  br i1 {bad}, label %{stop}, label %{on}")
+        scope.lines += [f"{stop}:", f"  ret i32 {check.code}", f"{on}:"]
+        scope.label = on
+
+    def _call_outside(self, scope: Scope, statement: Any, axes: Sequence[Axis]) -> None:
+        """Call a statement that is a kernel of its own."""
+        call = self.outside(statement, axes)
+        words = [("ptr", self._base(b)) for b in call.buffers]
+        if call.library is not None:
+            words.append(("ptr", self._context(scope, call.library)))
+        words += [("i64", self._number(scope, v)) for v in call.values]
+        self.words = max(self.words, len(words))
+        for k, (kind, word) in enumerate(words):
+            at = self._new(scope, f"getelementptr i64, ptr %words, i64 {k}")
+            scope.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
+        units = self._size(call.units)
+        if not call.parallel:
+            scope.lines.append(f"  call void {call.name}(ptr %words, i64 0, i64 {units})")
+            return
+        self.parallel = True
+        run = self._context(scope, Ctx.PARALLEL_FOR)
+        pool = self._context(scope, Ctx.THREAD_POOL)
+        self._new(
+            scope,
+            f"call i32 {run}(ptr {pool}, ptr {call.name}, ptr %words, i64 {units}, "
+            f"i64 {call.grain}, i64 0, ptr %ctx)",
+        )
+
+    def _number(self, scope: Scope, value: Size | Expr) -> str:
+        return self.value(value, scope) if isinstance(value, Expr) else self._size(value)
+
+    def _context(self, scope: Scope, word: int) -> str:
+        at = self._new(scope, f"getelementptr i64, ptr %ctx, i64 {int(word)}")
+        return self._new(scope, f"load ptr, ptr {at}, align 8")

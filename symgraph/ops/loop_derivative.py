@@ -1,0 +1,378 @@
+"""Derivatives of loops: both modes turn a loop into loops.
+
+Forward mode carries the tangents beside the values. Reverse mode runs the transposed step from the
+last step to the first; what it needs of the forward steps is read from traces that the forward loop
+stores (dear values) or is computed again (cheap ones). Products dW += a_t b_t are not added up step
+by step where stacking their factors and multiplying once, after the loop, is cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from symgraph.core.dtype import INT64
+from symgraph.core.node import CONSTANT, Node, new_input
+from symgraph.core.op import function, o
+from symgraph.core.walk import substitute, toposort
+from symgraph.ops.loop import COUNT, FOR, RESULT, WHILE, Parts, make_loop, results, split_inputs
+
+DEAR = frozenset(  # elementwise ops whose values are stored for the way back
+    {
+        *("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh"),
+        *("sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "sigmoid"),
+        *("softplus", "erf", "erfc", "power", "logaddexp", "cbrt", "atan2"),
+    }
+)
+
+Fill = Mapping[Node, Node]
+
+
+def _opened(node: Node) -> tuple[Parts, list[Node]]:
+    """Return the parts of a loop with its body over fresh variables, and these variables."""
+    parts = Parts.of(node)
+    variables, outputs = node.params.body.open()
+    parts.set_body(node.params, variables, outputs)
+    return parts, variables
+
+
+# -- forward mode --------------------------------------------------------------------------------
+@function
+def loop_push_forward(
+    node: Node, tangents: Sequence[Node | None], push: Callable[..., Any]
+) -> list[Node | None]:
+    """Return the tangent of each result of a loop from tangents of its inputs."""
+    p, _ = _opened(node)
+    _, d_sequences, d_initial, d_constants = split_inputs(tangents, node.params)
+    moving = [t is not None for t in d_initial]
+    while True:  # a carry moves if it starts to, or depends on something that does
+        elements = _fresh(p.elements, [t is not None for t in d_sequences])
+        carries = _fresh(p.carries, moving)
+        fixed = {v: t for v, t in zip(p.fixed, d_constants, strict=True) if t is not None}
+        pushed = push([*p.next, *p.rows], {**elements, **carries, **fixed})
+        d_next = pushed[: len(moving)]
+        now = [m or t is not None for m, t in zip(moving, d_next, strict=True)]
+        if now == moving:
+            break
+        moving = now
+    d_rows = pushed[len(moving) :]
+    places = [k for k, m in enumerate(moving) if m]
+    loop = _rebuilt(
+        node,
+        p,
+        elements=list(elements.values()),
+        carries=list(carries.values()),
+        next_=[_or_zeros(d_next[k], p.next[k]) for k in places],
+        rows=[t for t in d_rows if t is not None],
+        sequences=[t for t in d_sequences if t is not None],
+        initial=[_or_zeros(d_initial[k], p.initial[k]) for k in places],
+        keep_rows=False,
+    )
+    found = iter(results(loop)[len(moving) :])
+    finals: list[Node | None] = [next(found) if m else None for m in moving]
+    return [*finals, *(None if t is None else next(found) for t in d_rows), None]
+
+
+def _fresh(variables: Sequence[Node], wanted: Sequence[bool]) -> dict[Node, Node]:
+    """Return a fresh variable of the same type for each wanted one."""
+    return {
+        v: new_input(v.dtype, v.type.shape, f"d{v.name}")
+        for v, w in zip(variables, wanted, strict=True)
+        if w and v.dtype.is_float
+    }
+
+
+def _or_zeros(t: Node | None, like: Node) -> Node:
+    return o.zeros_like(like) if t is None else t
+
+
+def _rebuilt(
+    node: Node,
+    p: Parts,
+    elements: Sequence[Node] = (),
+    carries: Sequence[Node] = (),
+    next_: Sequence[Node] = (),
+    rows: Sequence[Node] = (),
+    sequences: Sequence[Node] = (),
+    initial: Sequence[Node] = (),
+    keep_rows: bool = True,
+) -> Node:
+    """Return the loop with more sequences, carries and rows behind its own."""
+    fill = dict(zip(p.fixed, p.constants, strict=True))
+    outputs = [*p.next, *next_, *(p.rows if keep_rows else ()), *rows]
+    outputs = substitute([*outputs, *([] if p.go_on is None else [p.go_on])], fill)
+    go_on = None if p.go_on is None else outputs.pop()
+    count = len(p.next) + len(next_)
+    return make_loop(
+        [p.step, *p.elements, *elements, *p.carries, *carries],
+        outputs[:count],
+        outputs[count:],
+        [*p.sequences, *sequences],
+        [*p.initial, *initial],
+        node.params.length,
+        p.header,
+        go_on,
+        node.params.reverse,
+        node.params.updates,
+    )
+
+
+# -- reverse mode --------------------------------------------------------------------------------
+@function
+def loop_pull_back(
+    node: Node, gradients: Mapping[int, Node], accumulate: Callable[..., Any]
+) -> list[Node | None]:
+    """Return the derivative by each input of a loop from derivatives by some of its results."""
+    if node.params.length is None:
+        return o.while_pull_back(node, gradients, accumulate)
+    back = _Backward(node, gradients, accumulate)
+    return back.run()
+
+
+class _Backward:
+    """The transposed loop under construction."""
+
+    def __init__(self, node: Node, gradients: Mapping[int, Node], accumulate: Any) -> None:
+        self.node, self.accumulate = node, accumulate
+        self.p, self.variables = _opened(node)
+        n = node.params.n_carries
+        self.final = [gradients.get(k) for k in range(n)]
+        self.traces = [gradients.get(n + k) for k in range(len(self.p.rows))]
+        # derivatives by the carries after a step, and by the rows of a step
+        self.lam: dict[int, Node] = {}
+        self.rows_in = {
+            k: new_input(row.dtype, row.type.shape, "grad")
+            for k, row in enumerate(self.p.rows)
+            if self.traces[k] is not None
+        }
+
+    def run(self) -> list[Node | None]:
+        """Build both loops and return the derivative by each input."""
+        parts = self._step()
+        p = self.p
+        n_x, n_c = len(p.elements), len(p.carries)
+        d_x, d_c, d_w = parts[:n_x], parts[n_x : n_x + n_c], parts[n_x + n_c :]
+        live_x = [k for k, t in enumerate(d_x) if t is not None]
+        live_w = [k for k, t in enumerate(d_w) if t is not None]
+        sums = _Sums([p.fixed[k] for k in live_w], [d_w[k] for k in live_w])
+        places = list(self.lam)
+        wanted = [
+            *(_or_zeros(d_c[k], p.carries[k]) for k in places),
+            *sums.steps,
+            *(d_x[k] for k in live_x),
+            *sums.factors,
+        ]
+        steps, read = self._forward_values(wanted)
+        outputs = substitute(wanted, read.substitution)
+        outputs = substitute(outputs, dict(zip(p.fixed, p.constants, strict=True)))
+        count = len(places) + len(sums.steps)
+        rows_in = list(self.rows_in)
+        loop = make_loop(
+            [
+                p.step, *read.variables, *self.rows_in.values(),
+                *(self.lam[k] for k in places), *sums.variables,
+            ],
+            [*outputs[: len(places)], *(v + t for v, t in zip(
+                sums.variables, outputs[len(places) : count], strict=True))],
+            outputs[count:],
+            [*read.traces, *(self.traces[k] for k in rows_in)],  # type: ignore[list-item]
+            [
+                *(_or_zeros(self.final[k], p.next[k]) for k in places),
+                *(o.zeros_like(v) for v in sums.variables),
+            ],
+            self.node.params.length,
+            steps,
+            None,
+            not self.node.params.reverse,
+        )
+        return self._collected(loop, places, live_x, live_w, sums)
+
+    def _step(self) -> list[Node | None]:
+        """Pull the derivatives back through one step; find which carries have any."""
+        p = self.p
+        wrt = [*p.elements, *p.carries, *p.fixed]
+        self.lam = {
+            k: _gradient_of(c) for k, c in enumerate(p.carries) if self.final[k] is not None
+        }
+        while True:
+            seeds = [(p.next[k], g) for k, g in self.lam.items()]
+            seeds += [(p.rows[k], g) for k, g in self.rows_in.items()]
+            parts: list[Node | None] = self.accumulate(seeds, wrt)
+            first = len(p.elements)
+            new = [
+                k
+                for k, c in enumerate(p.carries)
+                if parts[first + k] is not None and k not in self.lam
+            ]
+            if not new:
+                return parts
+            for k in new:
+                self.lam[k] = _gradient_of(p.carries[k])
+            self.lam = dict(sorted(self.lam.items()))
+
+    def _forward_values(self, wanted: Sequence[Node]) -> tuple[Node | None, _Reads]:
+        """Return how many steps were done (None: all), and what the way back reads of them."""
+        p, node = self.p, self.node
+        read = _Reads(p, wanted, [*self.lam.values(), *self.rows_in.values()])
+        loop = node
+        if read.stored:
+            loop = _rebuilt(node, p, rows=read.stored)
+            found = results(loop)[node.params.n_carries + len(p.rows) : -1]
+            read.traces += found
+        if node.params.kind == FOR:
+            return None, read
+        return results(loop)[-1], read
+
+    def _collected(
+        self, loop: Node, places: list[int], live_x: list[int], live_w: list[int], sums: _Sums
+    ) -> list[Node | None]:
+        found = results(loop)
+        p = self.p
+        count = len(places) + len(sums.steps)
+        d_initial: list[Node | None] = [None] * len(p.carries)
+        for k, g in zip(places, found, strict=False):
+            d_initial[k] = g
+        d_sequences: list[Node | None] = [None] * len(p.elements)
+        for k, g in zip(live_x, found[count:], strict=False):
+            d_sequences[k] = g
+        d_constants: list[Node | None] = [None] * len(p.fixed)
+        totals = sums.totals(found[len(places) : count], found[count + len(live_x) : -1])
+        for k, g in zip(live_w, totals, strict=True):
+            d_constants[k] = g
+        header = [] if p.header is None else [None]
+        return [*header, *d_sequences, *d_initial, *d_constants]
+
+
+def _gradient_of(c: Node) -> Node:
+    return new_input(c.dtype, c.type.shape, f"grad_{c.name}")
+
+
+class _Reads:
+    """What the backward step reads of the forward steps, as sequences of the backward loop.
+
+    Values that are dear (products, reductions, transcendental functions) are stored by the forward
+    loop; cheap ones are computed again from what they depend on.
+    """
+
+    def __init__(self, p: Parts, wanted: Sequence[Node], backward: Sequence[Node]) -> None:
+        elements = dict(zip(p.elements, p.sequences, strict=True))
+        carries = set(p.carries)
+        forward = _dependent([*p.next, *p.rows], {*p.elements, *p.carries, p.step})
+        own = set(backward)
+        self.variables: list[Node] = []
+        self.traces: list[Node] = []  # sequences that are there; those of `stored` are appended
+        self.stored: list[Node] = []
+        late: list[Node] = []
+        self.substitution: dict[Node, Node] = {}
+        seen: set[Node] = set()
+        stack = list(reversed(wanted))
+        while stack:
+            v = stack.pop()
+            if v in seen or v in own:
+                continue
+            seen.add(v)
+            if v in elements:
+                self.variables.append(v)
+                self.traces.append(elements[v])
+            elif v in carries or (v in forward and not _cheap(v)):
+                fresh = new_input(v.dtype, v.type.shape, v.name or v.op.name)
+                self.substitution[v] = fresh
+                late.append(fresh)
+                self.stored.append(v)
+            else:
+                stack.extend(reversed(v.inputs))
+        self.variables += late
+
+
+def _dependent(outputs: Sequence[Node], variables: set[Node]) -> set[Node]:
+    """Return the nodes below `outputs` that depend on some of the variables."""
+    found = set(variables)
+    for n in toposort(outputs):
+        if any(i in found for i in n.inputs):
+            found.add(n)
+    return found
+
+
+def _cheap(v: Node) -> bool:
+    """Tell whether a value of the forward step is computed again rather than stored."""
+    op = v.op
+    if op.is_leaf or op.view:
+        return True
+    return hasattr(op, "scalar") and op.name not in DEAR and not op.opaque
+
+
+class _Sums:
+    """Derivatives by constants: sums over the steps, of terms or of products of factors."""
+
+    def __init__(self, constants: Sequence[Node], parts: Sequence[Node | None]) -> None:
+        self.constants = constants
+        self.steps: list[Node] = []  # what a step adds to each of `variables`
+        self.variables: list[Node] = []
+        self.factors: list[Node] = []  # factors to stack, in pairs
+        self.plan: list[tuple[bool, list[tuple[int, int]]]] = []
+        for w, part in zip(constants, parts, strict=True):
+            assert part is not None
+            self._plan(w, part)
+
+    def _plan(self, w: Node, part: Node) -> None:
+        added: list[Node] = []
+        pairs: list[tuple[int, int]] = []
+        for term in _terms(part):
+            if _worth_stacking(term):
+                a, b = term.inputs
+                pairs.append((self._factor(a), self._factor(b)))
+            else:
+                added.append(term)
+        if added:
+            total = added[0]
+            for term in added[1:]:
+                total = total + term  # type: ignore[operator]
+            self.steps.append(total)
+            self.variables.append(new_input(w.dtype, w.type.shape, f"sum_{w.name}"))
+        self.plan.append((bool(added), pairs))
+
+    def _factor(self, x: Node) -> int:
+        if x not in self.factors:
+            self.factors.append(x)
+        return self.factors.index(x)
+
+    def totals(self, sums: Sequence[Node], factors: Sequence[Node]) -> list[Node]:
+        """Return the derivative by each constant from the results of the loop."""
+        found: list[Node] = []
+        rest = iter(sums)
+        for added, pairs in self.plan:
+            terms = [next(rest)] if added else []
+            terms += [_stacked_product(factors[a], factors[b]) for a, b in pairs]
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term  # type: ignore[operator]
+            found.append(total)
+        return found
+
+
+def _terms(x: Node) -> list[Node]:
+    """Return the terms of a sum."""
+    if x.op.name == "add" and all(i.type.shape == x.type.shape for i in x.inputs):
+        return [t for i in x.inputs for t in _terms(i)]
+    return [x]
+
+
+def _worth_stacking(term: Node) -> bool:
+    """Tell whether storing both factors costs less than adding up their product every step."""
+    if term.op.name != "matmul" or term.ndim != 2:
+        return False
+    a, b = term.inputs
+    if a.ndim != 2 or b.ndim != 2:
+        return False
+    (p, m), q = a.type.shape, b.type.shape[1]
+    if all(isinstance(n, int) for n in (p, m, q)):
+        return bool(m * (p + q) < 2 * p * q)
+    return True
+
+
+def _stacked_product(a: Node, b: Node) -> Node:
+    """Return sum_t a[t] @ b[t] as one product: a (T, p, m), b (T, m, q) -> (p, q)."""
+    steps, p, m = a.type.shape
+    q = b.type.shape[2]
+    left = o.reshape(o.permute_dims(a, (1, 0, 2)), (p, steps * m))
+    return o.matmul(left, o.reshape(b, (steps * m, q)))

@@ -1,0 +1,313 @@
+"""Scans against the same recurrence written out step by step: values, derivatives, native code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+
+STEPS = 5
+
+
+def inputs(seed: int = 0) -> dict[Any, np.ndarray]:
+    """Return variables X (5, 3), h (3,), W (3, 3) of unknown sizes, with values."""
+    rng = np.random.default_rng(seed)
+    d = "float64"
+    variables = (sg.matrix("X", dtype=d), sg.vector("h", dtype=d), sg.matrix("W", dtype=d))
+    shapes = ((STEPS, 3), (3,), (3, 3))
+    return {v: rng.normal(size=s) for v, s in zip(variables, shapes, strict=True)}
+
+
+def close(a: Any, b: Any, bound: float = 1e-9) -> None:
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a, b, rtol=bound, atol=bound)
+
+
+def agree(ours: list[Any], theirs: list[Any], values: dict[Any, np.ndarray]) -> None:
+    """Compare graphs: eager against eager, native (exact and generic sizes) against eager."""
+    wanted = [t.eval(values) for t in theirs]
+    for a, b in zip(ours, wanted, strict=True):
+        close(a.eval(values), b)
+    for shapes in ("exact", "generic"):
+        f = sg.function(list(values), ours, shapes=shapes, on_unused_input="ignore")
+        for a, b in zip(f(*values.values()), wanted, strict=True):
+            close(a, b)
+
+
+def plain(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    """A recurrent layer: by scan, and written out."""
+    scanned = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h)
+    rows = []
+    for t in range(STEPS):
+        h = sg.tanh(X[t] + h @ W)
+        rows.append(h)
+    return scanned, sg.stack(rows)
+
+
+def taps(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    """Sequence taps -1, 1 and output taps -3, -1."""
+    start = sg.stack([h, 2.0 * h, h * h])
+    scanned = sg.scan(
+        lambda before, after, old, last: sg.sin(before * after) + 0.5 * old + last @ W,
+        dict(input=X, taps=[-1, 1]),
+        dict(initial=start, taps=[-3, -1]),
+    )
+    state = [h, 2.0 * h, h * h]
+    for t in range(STEPS - 2):
+        state.append(sg.sin(X[t] * X[t + 2]) + 0.5 * state[-3] + state[-1] @ W)
+    return scanned, sg.stack(state[3:])
+
+
+def several(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    """Two states and a mapped output."""
+
+    def step(x: Any, a: Any, b: Any) -> list[Any]:
+        new = sg.tanh(x @ W + b)
+        return [new, a * sg.cos(b), (new * x).sum()]
+
+    first, second, third = sg.scan(step, X, [h, h + 1.0, None])
+    rows: list[list[Any]] = [[], [], []]
+    a, b = h, h + 1.0
+    for t in range(STEPS):
+        a, b, c = step(X[t], a, b)
+        for r, v in zip(rows, (a, b, c), strict=True):
+            r.append(v)
+    weight = sg.sqrt(sg.abs(third) + 1.0)
+    by_hand = [sg.stack(r) for r in rows]
+    other = sg.sqrt(sg.abs(by_hand[2]) + 1.0)
+    return first * second * weight[:, None], by_hand[0] * by_hand[1] * other[:, None]
+
+
+def backwards(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    scanned = sg.scan(lambda x, s: sg.tanh(x * s) + s @ W, X, h, go_backwards=True)
+    rows = []
+    for t in reversed(range(STEPS)):
+        h = sg.tanh(X[t] * h) + h @ W
+        rows.append(h)
+    return scanned, sg.stack(rows)
+
+
+def nested(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    """A loop over rows around a loop over the elements of the state."""
+
+    def inner(x: Any, s: Any) -> Any:
+        return sg.scan(lambda v, acc: sg.tanh(acc * v + x.sum()), s, x[0])
+
+    scanned = sg.scan(lambda x, s: inner(x, s) @ W, X, h)
+    rows = []
+    for t in range(STEPS):
+        acc, parts = X[t][0], []
+        for k in range(3):
+            acc = sg.tanh(acc * h[k] + X[t].sum())
+            parts.append(acc)
+        h = sg.stack(parts) @ W
+        rows.append(h)
+    return scanned, sg.stack(rows)
+
+
+def last_only(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    scanned, rows = plain(X, h, W)
+    return scanned[-1], rows[-1]
+
+
+def folded(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    _, rows = plain(X, h, W)
+    return sg.reduce(lambda x, s: sg.tanh(x + s @ W), X, h), rows[-1]
+
+
+def stopped(X: Any, h: Any, W: Any) -> tuple[Any, Any]:
+    """`until` after three steps: the other rows repeat the third."""
+    k = sg.arange(STEPS)
+    scanned = sg.scan(
+        lambda i, x, s: (sg.tanh(x + s @ W), sg.until(i >= 2)), [k, X], h
+    )
+    rows = []
+    for t in range(3):
+        h = sg.tanh(X[t] + h @ W)
+        rows.append(h)
+    return scanned, sg.stack([*rows, rows[-1], rows[-1]])
+
+
+CASES = [plain, taps, several, backwards, nested, last_only, folded, stopped]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
+def test_values_and_derivatives(case: Callable[..., Any]) -> None:
+    values = inputs()
+    ours, theirs = case(*values)
+    agree([ours], [theirs], values)
+    variables = list(values)
+    costs = [(y**2).sum() for y in (ours, theirs)]
+    first = [sg.grad(c, variables) for c in costs]
+    agree(first[0], first[1], values)
+    rng = np.random.default_rng(1)
+    directions = [sg.as_tensor(rng.normal(size=v.shape)) for v in values.values()]
+    pushed = [sg.Rop(y, variables, directions) for y in (ours, theirs)]
+    agree([pushed[0]], [pushed[1]], values)
+    second = [sg.hvp(c, variables, directions) for c in costs]
+    agree(second[0], second[1], values)
+    both = [sg.grad(sum((g**2).sum() for g in part), variables) for part in first]
+    agree(both[0], both[1], values)
+
+
+def test_debug_mode_checks_every_kernel_of_a_loop() -> None:
+    values = inputs()
+    scanned, rows = plain(*values)
+    cost = (scanned**2).sum()
+    f = sg.function(list(values), [cost, *sg.grad(cost, list(values))], mode="debug")
+    close(f(*values.values())[0], (rows**2).sum().eval(values))
+
+
+@pytest.mark.parametrize("last", [0, 2, STEPS])
+def test_truncated_gradient(last: int) -> None:
+    values = inputs()
+    X, h, W = values
+    scanned = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h, truncate_gradient=last)
+    state, rows = h, []
+    for t in range(STEPS):
+        if t == STEPS - last:
+            state = sg.stop_gradient(state)
+        state = sg.tanh(X[t] + state @ W)
+        rows.append(state if t >= STEPS - last else sg.stop_gradient(state))
+    agree([scanned], [sg.stack(rows)], values)
+    costs = [(scanned**2).sum(), (sg.stack(rows) ** 2).sum()]
+    options = {"disconnected_inputs": "ignore"}
+    agree(*[sg.grad(c, list(values), **options) for c in costs], values)
+
+
+def test_no_steps() -> None:
+    x = sg.vector("x", dtype="float64")
+    total = sg.scan(lambda v, s: s + v, x, np.float64(3))
+    last = sg.foldl(lambda v, s: s + v, x, np.float64(3))
+    f = sg.function([x], [total, last])
+    empty = np.zeros(0)
+    assert f(empty)[0].shape == (0,) and f(empty)[1] == 3.0
+    assert sg.grad(last, x).eval({x: empty}).shape == (0,)
+
+
+def test_the_number_of_steps_may_be_an_argument() -> None:
+    n = sg.lscalar("n")
+    powers = sg.scan(lambda s: 2 * s, outputs_info=np.float64(1), n_steps=n)
+    f = sg.function([n], powers)
+    for k in (3, 1, 0, 7, 5, 11, 6):
+        np.testing.assert_array_equal(f(k), 2.0 ** np.arange(1, k + 1))
+
+
+def test_updates_and_random_draws_ride_on_the_scan() -> None:
+    count = sg.shared(np.int64(0), name="count")
+    rng = sg.random.RandomStream(3)
+
+    def step(s: Any) -> Any:
+        draw = rng.uniform((), dtype="float64")
+        return s + draw, {count: count + 2}
+
+    walk = sg.scan(step, outputs_info=np.float64(0), n_steps=6)
+    f = sg.function([], walk)
+    a, b = f(), f()
+    assert int(count.get_value()) == 24
+    draws = np.concatenate([np.diff(a, prepend=0.0), np.diff(b, prepend=0.0)])
+    assert len(np.unique(draws)) == 12 and (draws > 0).all() and (draws < 1).all()
+    rng.seed(3)
+    close(f(), a)
+
+
+def test_random_steps_do_not_depend_on_nesting() -> None:
+    rng = sg.random.RandomStream(5)
+    table = sg.scan(
+        lambda: sg.scan(lambda: rng.uniform((2,), dtype="float64"), n_steps=3), n_steps=4
+    )
+    f = sg.function([], table)
+    a, b = f(), f()
+    assert a.shape == (4, 3, 2) and len(np.unique(np.concatenate([a, b]))) == 48
+
+
+def test_map_and_foldr() -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], [sg.map(lambda v: v * v, x), sg.foldr(lambda v, s: 2 * s + v, x, 0.0)])
+    squares, digits = f(np.array([1.0, 2.0, 3.0]))
+    close(squares, [1.0, 4.0, 9.0])
+    close(digits, 1 + 2 * (2 + 2 * 3.0))
+
+
+def test_while_loop_and_its_limit() -> None:
+    x = sg.scalar("x", dtype="float64")
+    doubled = sg.while_loop(lambda v: v < 100.0, lambda v: 2 * v, x)
+    capped, steps = sg.while_loop(
+        lambda v, k: v < 100.0, lambda v, k: [2 * v, k + 1], [x, sg.as_tensor(0)], max_steps=4
+    )
+    f = sg.function([x], [doubled, capped, steps])
+    close(f(3.0)[0], 192.0)
+    assert [float(v) for v in f(3.0)] == [192.0, 48.0, 4.0]
+    assert [float(v) for v in f(200.0)] == [200.0, 200.0, 0.0]
+    close(sg.function([x], sg.grad(capped, x))(3.0), 16.0)
+
+
+def test_a_last_state_needs_no_trace() -> None:
+    n = 1_000_000
+    x = sg.scalar("x", dtype="float64")
+    states = sg.scan(lambda s: 0.5 * s + x, outputs_info=np.float64(0), n_steps=n)
+    f = sg.function([x], states[-1])
+    close(f(1.0), 2.0)
+    (version,) = f.compiled.version_list
+    assert version.module.arena < 1024
+
+
+def test_products_leave_the_loop() -> None:
+    """Input projections and gradients of weights are one product each, not one per step."""
+    values = inputs()
+    X, h, W = values
+    V = sg.matrix("V", dtype="float64")
+    values[V] = np.random.default_rng(2).normal(size=(3, 3))
+    scanned = sg.scan(lambda x, s: sg.tanh(x @ V + s @ W), X, h)
+    cost = (scanned**2).sum()
+    f = sg.function([X, h, W, V], sg.grad(cost, [W, V]))
+    got = f(*values.values())
+    for a, b in zip(got, sg.grad(cost, [W, V]), strict=True):
+        close(a, b.eval(values))
+    (version,) = f.compiled.version_list
+    loops = [n for n in sg.ops.loop.loops(version.stages.graph)]
+    inside = [m for n in loops for m in sg.ops.loop.body_nodes(n) if m.op.name == "matmul"]
+    assert len(loops) == 2 and len(inside) == 2  # s @ W forward, and its transpose on the way back
+
+
+# -- bad input -------------------------------------------------------------------------------------
+def test_a_step_must_keep_the_type_of_its_state() -> None:
+    x = sg.matrix("x", dtype="float32")
+    with pytest.raises(sg.DTypeError, match="changes the dtype"):
+        sg.scan(lambda v, s: sg.cast(s + v, "float64"), x, sg.zeros((3,), "float32"))
+    with pytest.raises(sg.ShapeError, match="changes the shape"):
+        sg.scan(lambda v, s: sg.concatenate([s, s]), x, sg.zeros((3,), "float32"))
+
+
+def test_clear_errors() -> None:
+    x, w = sg.vector("x"), sg.scalar("w")
+    with pytest.raises(ValueError, match="cannot do -1 steps"):
+        sg.scan(lambda s: s, outputs_info=w, n_steps=-1)
+    with pytest.raises(ValueError, match="needs sequences or n_steps"):
+        sg.scan(lambda s: s, outputs_info=w)
+    with pytest.raises(sg.ShapeError, match="needs 2 values"):
+        sg.scan(lambda a: a, outputs_info=dict(initial=sg.zeros((3,)), taps=[-2]), n_steps=3)
+    with pytest.raises(ValueError, match="taps must be negative"):
+        sg.scan(lambda a: a, outputs_info=dict(initial=w, taps=[0]), n_steps=3)
+    with pytest.raises(ValueError, match="returned 2 outputs"):
+        sg.scan(lambda v, s: [v, s], x, [w])
+    with pytest.raises(sg.MissingInputError, match="`w`"):
+        sg.scan(lambda v: v * w, x, strict=True)
+    sg.scan(lambda v, c: v * c, x, non_sequences=[w], strict=True)
+    with pytest.raises(sg.ShapeError, match="is a scalar"):
+        sg.scan(lambda v: v, w)
+    with pytest.raises(sg.ShapeError, match="sg.until needs a scalar"):
+        sg.until(x > 0)
+
+
+def test_a_sequence_that_is_too_short_at_run_time() -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], sg.scan(lambda v, s: v + s, x, np.float64(0), n_steps=4))
+    close(f(np.ones(6)), [1.0, 2.0, 3.0, 4.0])
+    with pytest.raises((sg.ShapeError, IndexError)):
+        f(np.ones(3))

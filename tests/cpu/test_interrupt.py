@@ -1,0 +1,88 @@
+"""Ctrl-C inside long native work: one product, one kernel; state and later calls are unharmed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import os, signal, threading, time
+import numpy as np, symgraph as sg
+
+{work}
+
+def run(*args):
+    start = time.perf_counter()
+    f(*args)
+    return time.perf_counter() - start
+
+run(*args)
+whole = run(*args)
+assert f.versions()[0]["kernels"] <= {kernels}, "the work must be in one of them"
+state = w.get_value().copy()
+sent = []
+
+def send():
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Timer(0.1 * whole, send).start()
+try:
+    f(*args)
+    print("missed", whole)
+except KeyboardInterrupt:
+    late = time.perf_counter() - sent[0]
+    kept = np.array_equal(w.get_value(), state)
+    first = f(*args)
+    again = f(*args)
+    print(late, whole, int(kept and np.array_equal(first, again)), int({right}))
+"""
+
+PRODUCT = """
+n = {n}
+x = sg.matrix("x")
+w = sg.shared(np.zeros((), "float32"))
+f = sg.function([x], x @ x, updates={{w: w + 1}})
+a = np.full((n, n), 0.5, "float32")
+a[0] = 1
+args = (a,)
+"""
+
+KERNEL = """
+x = sg.vector("x")
+w = sg.shared(np.zeros((), "float32"))
+y = x
+for _ in range({depth}):
+    y = sg.tanh(sg.sin(y) + sg.exp(-y))
+f = sg.function([x], {result}, updates={{w: w + 1}})
+args = (np.linspace(0, 1, 5 << 23, dtype="float32"),)
+"""
+
+LIMIT = 0.3  # seconds; 0.1 is what an idle machine shows
+
+
+def interrupted(work: str, right: str, kernels: int = 2) -> tuple[float, float]:
+    """Return the delay of an interrupt and the time of a whole call, in seconds."""
+    script = SCRIPT.format(work=work, right=right, kernels=kernels)
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr[-500:]
+    late, whole, same, good = out.stdout.split()
+    assert same == "1", "the interrupted call changed something"
+    assert good == "1", "wrong results"
+    return float(late), float(whole)
+
+
+@pytest.mark.parametrize("n", [2048, 4096])
+def test_one_product_is_left_quickly(n):
+    right = "np.allclose(first[0], 1 + 0.5 * (n - 1)) and np.allclose(first[1:], 0.25 * n + 0.25)"
+    late, whole = interrupted(PRODUCT.format(n=n), right)
+    assert late < LIMIT, (late, whole)
+
+
+@pytest.mark.parametrize(("result", "kernels"), [("y", 2), ("y.sum()", 3)])
+def test_one_kernel_is_left_quickly(result, kernels):
+    work = KERNEL.format(depth=8, result=result)
+    late, whole = interrupted(work, "np.isfinite(first).all()", kernels)
+    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)

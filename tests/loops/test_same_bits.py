@@ -1,0 +1,78 @@
+"""A version for exact sizes and one for run-time sizes add in the same order: equal bits.
+
+Not for products of matrices: small ones are loops where sizes are known, a library call elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+
+MATRICES = [(1, 7), (2, 2), (3, 5), (7, 3), (16, 16), (33, 70), (100, 100), (5, 1000), (700, 6)]
+SHORT_ROWS = [(7, 3), (40, 3), (5, 4), (3, 4), (9, 2), (4, 200), (200, 5)]
+LONG = [(3, 40000), (40000, 3), (200, 300), (1, 70001)]
+
+
+def layer_norm(x: Any) -> Any:
+    centred = x - sg.mean(x, 1, keepdims=True)
+    return centred / sg.sqrt(sg.mean(centred * centred, 1, keepdims=True) + 1e-5)
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "sum rows": lambda x: sg.sum(x, 1),
+    "sum columns": lambda x: sg.sum(x, 0),
+    "sum all": sg.sum,
+    "mean all": sg.mean,
+    "square sum": lambda x: sg.sum(x * x),
+    "product rows": lambda x: sg.prod(1 + 0.01 * x, 1),
+    "scaled rows": lambda x: sg.sum(x * x, 1) / 3 + 1,
+    "softmax": lambda x: sg.softmax(x, 1),
+    "softmax columns": lambda x: sg.softmax(x, 0),
+    "log softmax": lambda x: sg.log_softmax(x, 1),
+    "logsumexp": lambda x: sg.logsumexp(x, 1),
+    "layer norm": layer_norm,
+    "standard deviation": lambda x: sg.std(x, 1),
+    "gradient": lambda x: sg.grad(sg.sum(sg.softmax(x, 1) ** 2), x),
+}
+
+
+def both(f: Callable[..., Any], *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the results of the exact and of the generic version."""
+    xs = [sg.tensor(f"x{k}", (None,) * a.ndim, str(a.dtype)) for k, a in enumerate(arrays)]
+    value = f(*xs)
+    exact, generic = (sg.function(xs, value, shapes=kind) for kind in ("exact", "generic"))
+    results = exact(*arrays), generic(*arrays)
+    assert exact.versions()[0]["kind"] == "exact"
+    assert generic.versions()[0]["kind"] == "generic"
+    return results
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sizes_known_or_not_give_the_same_bits(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    for shape in MATRICES + SHORT_ROWS:
+        x = rng.standard_normal(shape).astype(dtype)
+        a, b = both(FUNCTIONS[name], x)
+        np.testing.assert_array_equal(a, b, err_msg=f"{name} {shape}")
+
+
+@pytest.mark.parametrize("shape", LONG, ids=str)
+@pytest.mark.parametrize("name", ["sum rows", "sum columns", "sum all", "mean all", "square sum"])
+def test_long_sums_are_cut_the_same_way(name: str, shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(6).standard_normal(shape).astype(np.float32)
+    a, b = both(FUNCTIONS[name], x)
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("length", [2, 8191, 8192, 32767, 32768, 32769, 40960, 100003])
+def test_vector_sums_around_the_cuts(length: int) -> None:
+    x = np.random.default_rng(7).standard_normal(length).astype(np.float32)
+    for f in (sg.sum, lambda v: sg.sum(v * v), sg.max, lambda v: sg.sum(sg.exp(v))):
+        a, b = both(f, x)
+        np.testing.assert_array_equal(a, b)
