@@ -31,6 +31,7 @@ from symgraph.loops.verify import verify_program
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")  # only graphs with loops need them
 
 LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
+SHORT_SUM = 32  # the library packs its operands, which does not pay for sums as short as this
 LOOP_ROWS = 2  # a product with so few rows (or columns) is bound by memory: always a loop nest
 
 
@@ -67,9 +68,11 @@ def by_loops(node: Node) -> bool:
         return True
     a, b = node.inputs
     m, k, n = a.type.shape[-2], a.type.shape[-1], b.type.shape[-1]
+    if isinstance(k, int) and k <= SHORT_SUM:
+        return True
     if not all(isinstance(x, int) for x in (m, k, n)):
         return False
-    return bool(m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS or k <= 2)
+    return bool(m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS)
 
 
 def expand_composed(outputs: Sequence[Node]) -> list[Node]:

@@ -114,10 +114,31 @@ class Loops(Operations):
             values = self._loop(scope, axis, (begin, main), body, pairs, lanes, full)
         if tail == 0:
             return values
+        if tail > 0 and not carried:
+            main, tail, lanes = self._narrower(scope, axis, lanes, main, tail, body)
+            if tail == 0:
+                return values
         if self._needs_scalar_tail(axis):
             pairs = list(zip(kinds, values, strict=True))
             return self._scalar_tail(scope, axis, (main, end), body, pairs)
         return self._masked_tail(scope, axis, lanes, (main, end), tail, body, kinds, values)
+
+    def _narrower(
+        self, scope: Scope, axis: Axis, lanes: int, main: str, tail: int, body: Body
+    ) -> tuple[str, int, int]:
+        """Do a part of the rest in narrower vectors: (where it begins then, its length, lanes).
+
+        Nests of many registers a turn get one more unmasked turn; others only a narrower mask.
+        """
+        least = max(1, self.vector_bytes // 8)
+        part = 1 << (tail.bit_length() - 1)
+        if part >= least and (part == tail or lanes * 4 >= 4 * self.vector_bytes):
+            begin, main = main, str(int(main) + part)
+            self._loop(scope, axis, (begin, main), body, (), part, Vector(axis, part, None))
+            tail -= part
+        while tail and lanes // 2 >= max(tail, least):
+            lanes //= 2
+        return main, tail, lanes
 
     def _masked_tail(
         self,

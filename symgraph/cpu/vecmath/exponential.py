@@ -109,7 +109,12 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
 
     a and b are powers of two with half the exponent each, so that nothing overflows, and 1 + w is
     never rounded by itself: the error is little more than that of one sum and one division.
+
+    The sigmoid of -z is a * (1 + w) / (b + a * (1 + w)) for the a, b, w of z, so that a gate and
+    its complement, sigmoid(z) and 1 - sigmoid(z), cost one exponential.
     """
+    mirrored = x.op == "neg"
+    x = x.args[0] if mirrored else x
     form = FORMATS[x.dtype]
     high_limit = -EXP_RANGE[x.dtype][0]
     y = clamp(s, -x, -high_limit, high_limit)
@@ -121,4 +126,5 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     b = s.bitcast((s.const(2 * form.bias, form.integer) - half) << form.fraction, x.dtype)
     # a + b is inexact where one is just out of reach of the other; the rest goes to the small term.
     total, lost = fast_two_sum(s, a, b)
-    return b / (total + s.fma(a, w, lost))
+    whole = total + s.fma(a, w, lost)
+    return s.fma(a, w, a) / whole if mirrored else b / whole
