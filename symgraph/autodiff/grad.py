@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from symgraph.autodiff.modes import accumulate, push
 from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
-from symgraph.core.node import Node, as_node, describe
+from symgraph.core.node import Node, as_node, describe, new_input
 from symgraph.core.op import o
+from symgraph.core.vectorise import vectorise
 from symgraph.core.walk import toposort
 
 Wrt = Node | Sequence[Node]
@@ -144,32 +144,104 @@ def ggnvp(cost: Node, outputs: Node, wrt: Wrt, vectors: Any) -> Any:
     return result[0] if isinstance(wrt, Node) else result
 
 
-def _rows(expression: Node, row: Callable[[Node], Node]) -> list[Node]:
-    n = expression.type.shape[0]
-    if not isinstance(n, int):
-        raise ShapeError(
-            f"the Jacobian of `{describe(expression)}` needs its length to be known; give the "
-            'shape: sg.tensor("x", shape=(3,))'
-        )
-    return [row(expression[k]) for k in range(n)]
+def jacobian(
+    expression: Node, wrt: Wrt, disconnected_inputs: str = "raise", direction: str = "auto"
+) -> Any:
+    """Return d expression / d wrt of shape expression.shape + wrt.shape.
 
+    All directions are one batch: `direction` "reverse" pulls back one per element of `expression`,
+    "forward" pushes one per element of `wrt`, "auto" takes the fewer where sizes are known
+    (otherwise reverse). Sizes may be symbolic.
 
-def jacobian(expression: Node, wrt: Wrt, disconnected_inputs: str = "raise") -> Any:
-    """Return d expression / d wrt of shape expression.shape + wrt.shape, row by row.
-
-    The length of `expression` must be known when the graph is built.
+    >>> x = sg.vector("x", dtype="float64")
+    >>> sg.jacobian(x**2, x).eval({x: np.array([1.0, 3.0])})
+    array([[2., 0.],
+           [0., 6.]])
     """
+    if direction not in ("auto", "reverse", "forward"):
+        raise ValueError(f"direction must be auto, reverse or forward, got {direction!r}")
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
-    flat = o.ravel(expression)
+    reverse = grad(  # also reports what is not connected
+        None,
+        xs,
+        known_grads={expression: o.ones(expression.type.shape, expression.dtype)},
+        disconnected_inputs=disconnected_inputs,
+        return_disconnected="none",
+    )
     result = []
-    for x in xs:
-        rows = _rows(flat, partial(grad, wrt=x, disconnected_inputs=disconnected_inputs))
-        result.append(o.reshape(o.stack(rows), (*expression.type.shape, *x.type.shape)))
+    for x, connected in zip(xs, reverse, strict=True):
+        if connected is None:
+            result.append(o.zeros((*expression.type.shape, *x.type.shape), expression.dtype))
+        elif _forward(expression, x, direction):
+            result.append(_pushed_columns(expression, x))
+        else:
+            result.append(_pulled_rows(expression, x))
     return result[0] if isinstance(wrt, Node) else result
 
 
+def _forward(y: Node, x: Node, direction: str) -> bool:
+    rows, columns = _count(y), _count(x)
+    if direction == "auto" and isinstance(rows, int) and isinstance(columns, int):
+        return bool(columns < rows)
+    return direction == "forward"
+
+
+def _count(x: Node) -> Any:
+    n: Any = 1
+    for size in x.type.shape:
+        n = n * size
+    return n
+
+
+def _directions(x: Node) -> tuple[Node, dict[Node, tuple[Node, int]]]:
+    """Return a variable like `x`, and a batch for it: all arrays with a single one in them."""
+    n = _count(x)
+    direction = new_input(x.dtype, x.type.shape, "direction")
+    basis = o.reshape(o.eye(n, dtype=x.dtype), (n, *x.type.shape))
+    return direction, {direction: (basis, 0)}
+
+
+def _pulled_rows(y: Node, x: Node) -> Node:
+    seed, batch = _directions(y)
+    pulled = accumulate([(y, seed)], [x])[0]
+    assert pulled is not None
+    ((rows, axis),) = vectorise([pulled], batch)
+    if axis is None:
+        rows = o.broadcast_to(rows, (_count(y), *x.type.shape))
+    rows = o.moveaxis(rows, axis, 0) if axis else rows
+    return o.reshape(rows, (*y.type.shape, *x.type.shape))
+
+
+def _pushed_columns(y: Node, x: Node) -> Node:
+    tangent, batch = _directions(x)
+    pushed = push([y], {x: tangent})[0]
+    if pushed is None:
+        return o.zeros((*y.type.shape, *x.type.shape), y.dtype)
+    ((columns, axis),) = vectorise([pushed], batch)
+    if axis is None:
+        columns, axis = o.broadcast_to(columns, (_count(x), *y.type.shape)), 0
+    columns = o.moveaxis(columns, axis, -1)
+    return o.reshape(columns, (*y.type.shape, *x.type.shape))
+
+
+def _rows_of_hessian(gradient: Node, x: Node) -> Node:
+    tangent, batch = _directions(x)
+    pushed = push([gradient], {x: tangent})[0]
+    shape = (*x.type.shape, *x.type.shape)
+    if pushed is None:
+        return o.zeros(shape, x.dtype)
+    ((rows, axis),) = vectorise([pushed], batch)
+    if axis is None:
+        rows = o.broadcast_to(rows, (_count(x), *x.type.shape))
+    return o.reshape(o.moveaxis(rows, axis, 0) if axis else rows, shape)
+
+
 def hessian(cost: Node, wrt: Wrt) -> Any:
-    """Return the matrix of second derivatives of a scalar by each variable: shape x.shape * 2."""
+    """Return the matrix of second derivatives of a scalar by each variable: shape x.shape * 2.
+
+    Forward mode over reverse mode, one direction per element of the variable, as one batch. It is
+    symmetric to rounding only: row k is the derivative of the gradient along direction k.
+    """
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
-    result = [jacobian(grad(cost, x), x, disconnected_inputs="ignore") for x in xs]
+    result = [_rows_of_hessian(grad(cost, x), x) for x in xs]
     return result[0] if isinstance(wrt, Node) else result

@@ -80,7 +80,7 @@ def format_program(program: Program) -> str:
             mark = " serial" if statement.serial else (" running" if statement.scan else "")
             lines.append(f"for {loops}{mark}:")
             for t in statement.stores:
-                sign = "+=" if t.accumulate else "="
+                sign = f"{t.accumulate}=" if t.accumulate else "="
                 lines.append(
                     f"    {t.buffer}[{format_expr(t.address)}] {sign} {format_expr(t.value)}"
                 )

@@ -18,7 +18,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
-from symgraph.cpu import blas, jit
+from symgraph.cpu import blas, jit, lapack
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
 from symgraph.cpu.program import Module
@@ -212,13 +212,18 @@ def _load(
     stages.seconds["native code"] = time.perf_counter() - began
     keep: list[Any] = []
     user = [blas.address(name) for name in LIBRARY] if module.needs_library else [0, 0]
+    lapack_table = lapack.table() if module.needs_lapack else None
+    user.append(0 if lapack_table is None else lapack_table.ctypes.data)
     for buffer in module.constants:
         array = np.ascontiguousarray(stages.constant_arrays[buffer])
         keep.append(array)
         user.append(array.ctypes.data)
 
+    if lapack_table is not None:
+        keep.append(lapack_table)
+
     def on_error(code: int) -> None:
-        raise _run_time_error(stages, code)
+        raise _run_time_error(stages, code, lapack_table)
 
     cells = [n.data.cell for n in compiled.definition.shared]
     entry = Entry(
@@ -236,9 +241,12 @@ def _load(
     return entry, keep
 
 
-def _run_time_error(stages: Stages, code: int) -> Exception:
+def _run_time_error(stages: Stages, code: int, lapack_table: np.ndarray | None) -> Exception:
     node = stages.error_nodes[code - 1]
     x = node.inputs[0]
+    if lapack_table is not None and hasattr(node.op, "failure"):
+        item, info = lapack_table[lapack.FAILED_ITEM], lapack_table[lapack.FAILED_INFO]
+        return node.op.failure(node, int(item), int(info))  # type: ignore[no-any-return]
     if node.op.name == "label":
         return IndexError(
             f"a label of `{describe(x)}` is out of bounds for {node.params.n} classes\n"

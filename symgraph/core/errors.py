@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class SymgraphError(Exception):
     """Base class of every error that symgraph raises by itself."""
@@ -29,6 +31,10 @@ class DisconnectedInputError(SymgraphError, ValueError):
 
 class NotDifferentiableError(SymgraphError, TypeError):
     """An op or a dtype has no derivative."""
+
+
+class LinAlgError(SymgraphError, np.linalg.LinAlgError):
+    """A matrix has no factorization or solution of the kind that was asked for."""
 
 
 class CompileError(SymgraphError, RuntimeError):

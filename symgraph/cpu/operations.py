@@ -147,12 +147,6 @@ class Operations(Emission):
         nan = self._new(scope, f"fcmp uno {t} {x}, {x}")
         return self._new(scope, f"select {c} {nan}, {t} {x}, {t} {best}")
 
-    def _add(self, scope: Scope, dtype: DType, x: str, y: str, lanes: int) -> str:
-        kind = vector_type(register_type(dtype), lanes)
-        if dtype is BOOL:
-            return self._new(scope, f"or {kind} {x}, {y}")
-        return self._new(scope, f"{'fadd' if dtype.is_float else 'add'} {kind} {x}, {y}")
-
     def _horizontal(self, scope: Scope, kind: str, dtype: DType, lanes: int, value: str) -> str:
         """Combine the lanes of an accumulator pairwise."""
         element = register_type(dtype)

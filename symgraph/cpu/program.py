@@ -10,8 +10,10 @@ from symgraph.core.record import dataclass, field
 from symgraph.cpu.abi import CTX_USER, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.lapack import REENTRANT, lapack_kernel
 from symgraph.cpu.product import product_kernel, product_pieces
 from symgraph.cpu.repeat import Call, LoopEmitter
+from symgraph.cpu.sort import SORT_COST, argsort_kernel
 from symgraph.dims.dim import Atom, Dim
 from symgraph.loops.grammar import (
     Axis,
@@ -29,7 +31,8 @@ from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
 LIBRARY_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of sgemm, dgemm
-CONSTANT_WORDS = CTX_USER + 2  # addresses of constants, in order
+LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
+CONSTANT_WORDS = CTX_USER + 3  # addresses of constants, in order
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Module:
     kernels: list[KernelInfo]
     constants: list[Buffer]  # their addresses belong in the context from CONSTANT_WORDS on
     needs_library: bool  # the product functions belong in LIBRARY_WORDS
+    needs_lapack: bool  # a table of cpu/lapack.py belongs in LAPACK_WORD
     arena: Size  # bytes, or a symbolic size
     plan: Plan
     work: int | None
@@ -87,7 +91,7 @@ class ProgramEmitter:
         self.kernel_texts: dict[str, str] = {}
         self.kernels: list[KernelInfo] = []
         self.constants: list[Buffer] = []
-        self.needs_library = False
+        self.needs_library = self.needs_lapack = False
         self.lines: list[str] = []
         self.prologue: list[str] = []
         self._names: dict[str, str] = {}
@@ -134,6 +138,7 @@ class ProgramEmitter:
             self.kernels,
             self.constants,
             self.needs_library,
+            self.needs_lapack,
             self.arena,
             self.plan,
             self.total_work,
@@ -275,7 +280,29 @@ class ProgramEmitter:
     def _library(self, call: LibraryCall) -> None:
         self._call(self._library_call(call))
 
+    def _sort_call(self, call: LibraryCall) -> Call:
+        (rows, n), start = call.params
+        amount = statement_work(call)
+        name = self._kernel(argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
+        parallel = (amount is None or amount > RELEASE_WORK) and rows != 1
+        return Call(name, call.outputs, [n, start], None, rows, 1, parallel)
+
+    def _lapack_call(self, call: LibraryCall) -> Call:
+        _, count, values, options = call.params
+        self.needs_lapack = True
+        amount = statement_work(call)
+        text = lapack_kernel(call.name, call.outputs[0].dtype, options)
+        name = self._kernel(text, call.origin, None, amount)
+        large = amount is None or amount > RELEASE_WORK
+        parallel = large and call.name in REENTRANT and count != 1
+        buffers = [*call.outputs, *(b for b in call.inputs if b not in call.outputs)]
+        return Call(name, buffers, list(values), LAPACK_WORD, count, 1, parallel)
+
     def _library_call(self, call: LibraryCall) -> Call:
+        if call.name == "argsort":
+            return self._sort_call(call)
+        if call.name != "gemm":
+            return self._lapack_call(call)
         sizes, left, right, start = call.params
         *batch, m, n, k = sizes
         dtype = call.outputs[0].dtype
@@ -445,7 +472,7 @@ def statement_work(statement: Any) -> int | None:
         return n
     if isinstance(statement, Loop):
         return _loop_work(statement)
-    total = 2
+    total = SORT_COST if statement.name == "argsort" else 2
     for n in statement.params[0]:
         if not isinstance(n, int):
             return None

@@ -32,7 +32,8 @@ class Stores(Access):
             value = self.splatted(t.value, scope)
         if t.accumulate:
             loaded = self._load_at(scope, t.buffer, t.address, None)
-            value = self._add(scope, t.buffer.dtype, loaded, value, lanes if moves else 1)
+            wide = lanes if moves else 1
+            value = self._combine(scope, t.accumulate, t.buffer.dtype, wide, loaded, value)
         if t.buffer.dtype is BOOL:
             kind = vector_type("i1", lanes if moves else 1)
             value = self._new(

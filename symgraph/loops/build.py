@@ -29,13 +29,18 @@ from symgraph.loops.grammar import (
     Store,
     View,
 )
+from symgraph.loops.lapack import lower_lapack
 from symgraph.loops.repeat import Step, lower_loop
 from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
+from symgraph.loops.sort import lower_argsort
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
+MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
+# statements that read their inputs at an index, like a nest
+REGION_STATEMENTS = {"concatenate", "scatter", "scatter_reduce", "cumsum", "cumprod", "argsort"}
 SPLIT = 1 << 15  # reductions longer than this are cut in chunks: parallel, and more accurate
 
 
@@ -184,6 +189,8 @@ class Lowering:
             if node.op.compound:
                 self._need_buffers(node)
                 continue
+            if self._reads_across(node):
+                self.roots[node.inputs[1]] = None
             contexts = self.contexts.get(node, [])
             if node not in self.roots and (
                 self._statement(node) or self._must_store(node, contexts)
@@ -199,15 +206,34 @@ class Lowering:
             for context in contexts:
                 self._visit(node, context)
 
+    def _reads_across(self, node: Node) -> bool:
+        """Tell whether a product's loops would read a transposed second operand again and again.
+
+        It is transposed once, into a buffer, so that many rows can be computed as vectors.
+        """
+        if node.op.name != "matmul" or not self._loops(node):
+            return False
+        b = node.inputs[1]
+        if b.op.name != "permute_dims" or b.params.axes[-1] == b.ndim - 1:
+            return False
+        rows: Size = 1
+        for n in node.type.shape[:-1]:
+            rows = rows * n
+        for n in b.type.shape[:-2]:
+            rows = rows // n if isinstance(rows, int) and isinstance(n, int) and n else rows
+        return provably_le(MANY_ROWS, rows) and not _is(b.type.shape[-1], 1)
+
     def _nest_axes(self, node: Node) -> tuple[Axis, ...]:
         return tuple(self.s.axis(f"i{k}", n) for k, n in enumerate(node.type.shape))
 
     def _need_buffers(self, node: Node) -> None:
         """The inputs of a statement are read as whole buffers, through views where possible."""
-        regions = node.op.name in ("concatenate", "scatter", "cumsum", "cumprod")
-        for x in node.inputs:
-            if regions:  # these read values at an index, like a nest
+        regions = node.op.name in REGION_STATEMENTS
+        for k, x in enumerate(node.inputs):
+            if regions or k in getattr(node.op, "copied", ()):
                 axes = self._nest_axes(x)
+                if node.op.name == "concatenate":
+                    x, axes, _ = self._walked(x)
                 index = tuple(self.s.at(a) for a in axes)
                 self.contexts.setdefault(x, []).append(Context(node, index, None, axes))
                 continue
@@ -369,12 +395,12 @@ class Lowering:
         address = self.flat([s.at(a) for a in axes], target.shape)
         self.add(Nest(axes, (self.store(target, address, s.const(0, target.dtype)),)))
 
-    def store(self, buffer: Buffer | View, address: Any, value: Expr, add: bool = False) -> Store:
+    def store(self, buffer: Buffer | View, address: Any, value: Expr, combine: str = "") -> Store:
         """Return the store of a value into a buffer, or into a part of one."""
         address = self.s.index(address)
         if isinstance(buffer, View):
-            return Store(buffer.buffer, self.s.iadd(buffer.offset, address), value, accumulate=add)
-        return Store(buffer, address, value, accumulate=add)
+            address, buffer = self.s.iadd(buffer.offset, address), buffer.buffer
+        return Store(buffer, address, value, accumulate=combine)
 
     def _emit_checks(self, root: Node) -> None:
         """Checks of the root and of everything inlined into it, before its first store."""
@@ -452,13 +478,33 @@ class Lowering:
 
     def store_region(self, node: Node, out: Buffer, k: int, axis: int, start: Size) -> None:
         """Store input k of `node` into the part of `out` that begins at `start` along `axis`."""
-        x = node.inputs[k]
-        axes = self._nest_axes(x)
-        index = [self.s.at(a) for a in axes]
-        value = self.value(x, index)
+        x, axes, index = self._walked(node.inputs[k])
+        value = self.value(x, [self.s.at(a) for a in axes])
         index[axis] = self.s.iadd(index[axis], start)
         address = self.flat(index, node.type.shape)
         self.add(Nest(axes, (self.store(out, address, value),), origin=(node,)))
+
+    def _walked(self, x: Node) -> tuple[Node, tuple[Axis, ...], list[Any]]:
+        """Return what lies below reshapes of `x`, its axes, and where in `x` each element is.
+
+        To walk along its own axes needs no divisions. Where `x` cannot be reached so, it is `x`.
+        """
+        s, source = self.s, x
+        while source.op.name == "reshape":
+            source = source.inputs[0]
+        axes = self._nest_axes(source)
+        if source is x:
+            return x, axes, [s.at(a) for a in axes]
+        rest = self.flat([s.at(a) for a in axes], source.type.shape)
+        index: list[Any] = []
+        for n in reversed(x.type.shape):
+            one = isinstance(n, int) and n <= 1
+            index.insert(0, s.index(0) if one else s.imod(rest, n))
+            rest = rest if one else s.ifloordiv(rest, n)
+        if _indirect(index):
+            axes = self._nest_axes(x)
+            return x, axes, [s.at(a) for a in axes]
+        return source, axes, index
 
     def running(self, node: Node, out: Buffer, kind: str, axis: int) -> None:
         """Store the running combination of input 0 along `axis`."""
@@ -471,15 +517,18 @@ class Lowering:
         store = self.store(out, self.flat(index, node.type.shape), value)
         self.program.statements.append(Nest(order, (store,), scan=kind, origin=(node,)))
 
-    def scatter(self, node: Node, out: Buffer, indices: Sequence[Node], add: bool) -> None:
-        """Write input 1 of `node` at rows of `out` given by the index inputs, in order."""
+    def scatter(self, node: Node, out: Buffer, indices: Sequence[Node], combine: str) -> None:
+        """Write input 1 of `node` at rows of `out` given by the index inputs, in order.
+
+        `combine` is the reduction ("sum", "max" ...) with what is there, "" to replace it.
+        """
         s, (x, y) = self.s, node.inputs[:2]
         axes = self._nest_axes(y)
         index = tuple(s.at(a) for a in axes)
         block = y.ndim - (x.ndim - len(indices))
         where = self._positions(x, indices, index[:block])
         address = self.flat((*where, *index[block:]), x.type.shape)
-        store = self.store(out, address, self.value(y, index), add)
+        store = self.store(out, address, self.value(y, index), combine)
         self.program.statements.append(Nest(axes, (store,), serial=True, origin=(node,)))
 
     def _positions(self, x: Node, indices: Sequence[Node], block: Sequence[Any]) -> list[Expr]:
@@ -517,6 +566,14 @@ class Lowering:
         self._checked.add(bad)
         code = self.error_code(node)
         self.program.statements.append(Check(axes, bad, code, origin=(node,)))
+
+    def argsort(self, node: Node, out: Buffer | View) -> None:
+        """Store the stable order of each row of input 0."""
+        lower_argsort(self, node, out)
+
+    def lapack(self, node: Node, out: Buffer | View) -> None:
+        """Store a factorization or a solution that LAPACK computes."""
+        lower_lapack(self, node, out)
 
     def product(self, node: Node, out: Buffer | View) -> None:
         """Call the matrix product of the two inputs, read through their strides."""
@@ -623,9 +680,11 @@ def _indirect(index: Sequence[Any]) -> bool:
 
 
 def _in_range(i: Node, n: Size) -> bool:
-    """Recognise positions that cannot leave the axis: an iota over it, an argmax along it."""
-    while i.op.name in ("expand_dims", "broadcast_to", "cast", "reshape"):
+    """Recognise positions that cannot leave the axis: an iota over it, its argsort."""
+    while i.op.name in ("expand_dims", "broadcast_to", "cast", "reshape", "permute_dims", "slice"):
         i = i.inputs[0]
+    if i.op.name == "argsort":
+        return bool(i.type.shape[-1] == n)
     if i.op.name == "iota":
         return i.params.shape[i.params.axis] is n or i.params.shape[i.params.axis] == n
     return False

@@ -525,7 +525,7 @@ class Store:
     address: Expr
     value: Expr
     guard: Expr | None = None
-    accumulate: bool = False  # add to what is there: duplicates in a scatter
+    accumulate: str = ""  # the reduction that combines it with what is there: scatters
 
 
 @dataclass(frozen=True, slots=True, eq=False)

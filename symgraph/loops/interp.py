@@ -28,6 +28,7 @@ from symgraph.loops.grammar import (
     Store,
     walk,
 )
+from symgraph.loops.lapack_interp import run_lapack
 
 Memory = dict[Buffer, np.ndarray]
 Steps = dict[Axis, int]
@@ -35,6 +36,9 @@ Steps = dict[Axis, int]
 COMBINE: dict[str, Any] = {
     "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
     "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
+}  # fmt: skip
+COMBINE_AT: dict[str, np.ufunc] = {
+    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
 RUNNING: dict[str, Any] = {"sum": np.cumsum, "prod": np.cumprod}
 
@@ -91,6 +95,10 @@ def _run(statements: Sequence[Statement], memory: Memory, aliases: Any, at: Step
                 raise ProgramError(statement.code)
         elif isinstance(statement, Loop):
             _loop(statement, memory, aliases, at)
+        elif statement.name == "argsort":
+            _argsort(statement, memory, aliases)
+        elif statement.name != "gemm":
+            run_lapack(statement, lambda b: _place(b, memory, aliases))
         else:
             _product(statement, memory, aliases)
 
@@ -127,7 +135,9 @@ def in_step(statement: Statement, at: Steps) -> Statement:
         return Check(statement.axes, _fixed(statement.condition, at), statement.code)
     if isinstance(statement, LibraryCall):
         params = tuple(_fixed_params(p, at) for p in statement.params)
-        return LibraryCall(statement.name, statement.outputs, statement.inputs, params)
+        return LibraryCall(
+            statement.name, statement.outputs, statement.inputs, params, statement.origin
+        )
     return statement
 
 
@@ -178,7 +188,8 @@ def _nest(nest: Nest, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
 def _write(t: Store, address: np.ndarray, value: np.ndarray, target: np.ndarray) -> None:
     value = value.astype(target.dtype, copy=False)
     if t.accumulate:
-        np.add.at(target, address, value)
+        with np.errstate(all="ignore"):
+            COMBINE_AT[t.accumulate].at(target, address, value)
     else:
         target[address] = value
 
@@ -245,6 +256,13 @@ def _product(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) 
     with np.errstate(all="ignore"):
         product = np.matmul(a, b).ravel()
     _place(call.outputs[0], memory, aliases)[start : start + product.size] = product
+
+
+def _argsort(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
+    (rows, n), start = call.params
+    keys = _place(call.inputs[0], memory, aliases).reshape(rows, n)
+    order = np.argsort(keys, axis=1, kind="stable").ravel()
+    _place(call.outputs[0], memory, aliases)[start : start + order.size] = order
 
 
 def _strided(flat: np.ndarray, shape: tuple[Any, ...], operand: Any) -> np.ndarray:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import Axis, Expr, Nest, walk
+from symgraph.loops.grammar import COMPARE, Axis, Expr, Nest, walk
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
+MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
@@ -205,18 +206,21 @@ def _tile(
     reductions: Sequence[Expr],
     exprs: Sequence[Expr],
 ) -> tuple[Axis | None, int]:
-    """Share the loads of a contraction among several rows (a register tile)."""
-    if nest.scan or nest.serial or len(reductions) != 1 or len(nest.stores) != 1:
+    """Share the operands of a contraction, loaded or compared, among several rows: a tile."""
+    if nest.scan or nest.serial or not reductions or len(nest.stores) != 1:
         return None, 1
-    body = walk([reductions[0].args[0]])
-    loads = [e for e in body if e.op == "load" and e.free]
+    body = walk([r.args[0] for r in reductions])
+    if len(reductions) > MOST_TILED or any(e.op == "reduce" for e in body):
+        return None, 1
+    registers *= len(reductions)
+    loads = [e for e in body if (e.op == "load" or e.op in COMPARE) and e.free]
     if len(loads) < 2 and vector is not None:
         return None, 1
     best: tuple[Axis | None, int] = (None, 1)
     for axis in axes:
         if axis is vector or not isinstance(axis.extent, int) or axis.extent < 2:
             continue
-        if not reductions[0].free & axis.bit:
+        if not all(r.free & axis.bit for r in reductions):
             continue
         if all(e.free & axis.bit for e in loads):
             continue  # rows of their own: each has accumulators enough

@@ -351,7 +351,7 @@ class Scatter(Op):
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.copy(node, out, 0)
-        low.scatter(node, out, node.inputs[2:], node.params.mode == "add")
+        low.scatter(node, out, node.inputs[2:], "sum" if node.params.mode == "add" else "")
 
     def checks(self, low: Any, node: Node) -> None:
         low.check_indices(node, node.inputs[0], node.inputs[2:])

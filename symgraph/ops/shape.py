@@ -166,6 +166,8 @@ class Reshape(View):
         for i, stride in zip(index, strides(node.type.shape), strict=True):
             flat = s.iadd(flat, s.imul(i, stride))
         shape = node.inputs[0].type.shape
+        if any(isinstance(n, int) and n == 0 for n in shape):
+            return read(0, (0,) * len(shape))  # no element is ever read
         old = []
         for k, (n, stride) in enumerate(zip(shape, strides(shape), strict=True)):
             i = s.ifloordiv(flat, stride) if not is_one(stride) else s.index(flat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,82 @@ def slice_of_concatenate(node: Node) -> Node | None:
             return node.op(part, starts=starts, steps=q.steps, lengths=q.lengths)
         at += size
     return None
+
+
+def _neighbours_example() -> list[Node]:
+    x, y, z = _x(3, 4), _x(2, 4), _x(4, 4)
+    first, last = o.pad(x, ((0, 6), (0, 0))), o.pad(z, ((5, 0), (0, 0)))
+    return [first + last + o.pad(y, ((3, 4), (0, 0))), o.pad(y, ((4, 1), (0, 0))) + o.pad(
+        y, ((2, 3), (0, 0)))]  # fmt: skip
+
+
+@rewrite_rule(
+    phase="canonical", numeric="reorder", roots=("add",), children=("place",),
+    example=_neighbours_example,
+)  # fmt: skip
+def sum_of_neighbours(node: Node) -> Node | None:
+    """Adding arrays placed side by side in zeros -> one place of them joined.
+
+    Gradients by slices of one vector of parameters are such sums.
+    """
+    places, others = [], []
+    axis = None
+    for term in _terms(node):
+        found = _placed_axis(term)
+        if found is not None and (axis is None or axis == found):
+            axis = found
+            places.append(term)
+        else:
+            others.append(term)
+    if axis is None or len(places) < 2:
+        return None
+    places.sort(key=lambda t: t.params.starts[axis])
+    runs: list[list[Node]] = []
+    end = -1
+    for t in places:
+        start = t.params.starts[axis]
+        if start < end:
+            return None
+        if runs and start == end:
+            runs[-1].append(t)
+        else:
+            runs.append([t])
+        end = start + t.inputs[0].type.shape[axis]
+    if len(runs) == len(places):
+        return None
+    total: Any = None
+    for term in (*others, *(_side_by_side(run, axis) for run in runs)):
+        total = term if total is None else total + term
+    return total  # type: ignore[no-any-return]
+
+
+def _terms(x: Node) -> list[Node]:
+    if x.op.name == "add" and all(i.type.shape == x.type.shape for i in x.inputs):
+        return [t for i in x.inputs for t in _terms(i)]
+    return [x]
+
+
+def _placed_axis(term: Node) -> int | None:
+    """Return the one axis along which an array lies inside of zeros, element by element."""
+    if term.op.name != "place":
+        return None
+    p, inner = term.params, term.inputs[0].type.shape
+    axes = [k for k, n in enumerate(term.type.shape) if inner[k] is not n and inner[k] != n]
+    if len(axes) != 1 or not all(isinstance(s, int) and s == 1 for s in p.steps):
+        return None
+    (axis,) = axes
+    known = isinstance(p.starts[axis], int) and isinstance(inner[axis], int)
+    return axis if known and inner[axis] > 0 else None
+
+
+def _side_by_side(run: Sequence[Node], axis: int) -> Node:
+    if len(run) == 1:
+        return run[0]
+    first = run[0]
+    whole = o.concatenate([t.inputs[0] for t in run], axis)
+    if whole.type.shape == first.type.shape:
+        return whole
+    return first.op(whole, **first.params._asdict())
 
 
 def _concatenate_example() -> list[Node]:

@@ -232,7 +232,7 @@ def _check_one_batch(case: Case, choice: Sequence[int], last: bool, evaluate: Ev
     rng = np.random.default_rng(9)
     singles, batched, axes, arrays = [], [], [], {}
     for x, a, chosen in zip(inputs, case.arrays, choice, strict=True):
-        stack = [np.asarray(rng.permuted(a.ravel()).reshape(a.shape)) for _ in range(BATCH)]
+        stack = [_other_values(case.op, a, b, rng) for b in range(BATCH)]
         stack = stack if chosen else [a] * BATCH
         axis = (a.ndim if last else 0) if chosen else None
         full = a if axis is None else np.stack(stack, axis)
@@ -251,6 +251,16 @@ def _check_one_batch(case: Case, choice: Sequence[int], last: bool, evaluate: Ev
         _agree(case, value, expected[0], "unbatched result")
     else:
         _agree(case, value, np.stack(expected, place), f"batched {choice} last={last}")
+
+
+def _other_values(op: Op, a: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Return an array like `a`: the same elements in another order, or scaled ones.
+
+    Ops whose input has a structure (`permutes` is False) get it scaled.
+    """
+    if not getattr(op, "permutes", True):
+        return np.asarray(a * (1 + 0.25 * number)).astype(a.dtype)
+    return np.asarray(rng.permuted(a.ravel()).reshape(a.shape))
 
 
 def _apply_batched(

@@ -16,6 +16,7 @@ import numpy as np
 
 from symgraph.core.dtype import BOOL, DType, as_dtype
 from symgraph.core.node import Node
+from symgraph.testing.oracles_special import SPECIAL
 from symgraph.testing.oracles_structured import STRUCTURED, wrap
 
 Scalar = Callable[..., Any]
@@ -277,6 +278,7 @@ _MP: dict[str, Callable[..., Any]] = {
     "logaddexp": lambda m, x, y: m.log(m.exp(x) + m.exp(y)),
     "hypot": lambda m, x, y: m.sqrt(x * x + y * y),
     "sqrt": lambda m, x: m.sqrt(x),
+    **SPECIAL,
 }
 MATH = set(_MP)
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import DType
+from symgraph.testing.oracles_sorting import SORTING
+from symgraph.testing.oracles_special import polygamma
 
 LARGEST_PRODUCT = 2000  # multiplications of a matrix product that the loop still does
 
@@ -363,6 +365,7 @@ def _pool_grad(by_place: bool) -> Any:
 
 
 STRUCTURED: dict[str, Callable[..., Any]] = {
+    "polygamma": polygamma,
     "sum": _reduced(_total),
     "prod": _reduced(lambda e, d: math.prod(e)),
     "max": _reduced(lambda e, d: max(e)),
@@ -406,4 +409,5 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "max_pool2d_grad": _pool_grad(True),
     "sum_pool2d": _pool(lambda v, q: sum(v)),
     "sum_pool2d_grad": _pool_grad(False),
+    **SORTING,
 }  # fmt: skip

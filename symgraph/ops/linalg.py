@@ -1,0 +1,216 @@
+"""Bases of the linear algebra ops: stacks of matrices, their checks, batches and errors.
+
+Two kinds of ops. A *factor* is what LAPACK computes, packed in one array, and has no derivative. A
+*result* (the solution, the eigenvalues, Q ...) has a derivative of its own and expands to slices of
+a factor just before lowering. Equal nodes are one node, so all results of one matrix, and their
+derivatives, share its factorization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.dtype import FLOAT16, FLOAT32, FLOAT64
+from symgraph.core.errors import DTypeError, LinAlgError, ShapeError
+from symgraph.core.node import Node, as_node, describe
+from symgraph.core.op import Op, o
+from symgraph.core.types import TensorType
+from symgraph.dims.dim import broadcast, must_equal
+from symgraph.ops.base import as_nodes, cast_to, floatx
+
+Size = Any
+
+
+class MatrixOp(Op):
+    """Base of ops on a stack of matrices, input 0: leading axes are a batch.
+
+    `square` asks for square matrices.
+    """
+
+    dtypes = "float"
+    square = True
+    copied: tuple[int, ...] = ()  # inputs that the lowering copies: read where they are made
+    fault = "has no result"  # what the error says of a matrix for which LAPACK fails
+    mend = "check the input"
+    permutes = False  # the generated tests keep the matrices of the samples as they are
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        lead, n, m = check_matrices(self.name, inputs[0], self.square)
+        return inputs[0].type.with_shape((*lead, *self.result_shape(n, m, params)))
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        """Return the last axes of the result for matrices of m rows and n columns."""
+        return (m, n)
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        return self.rebuild(node, tuple(front(inputs, axes))), 0
+
+    def failure(self, node: Node, item: int, info: int) -> LinAlgError:
+        """Return the error for matrix `item` of the batch, with LAPACK's `info`."""
+        what = getattr(node.params, "what", "") or self.title
+        which = "the matrix" if node.inputs[0].ndim == 2 else f"matrix {item} of the batch"
+        x = user_matrix(node.inputs[0])
+        return LinAlgError(
+            f"{what}: {which} {self.fault.format(info=info, zero=info - 1)}\n"
+            f"  input:  `{describe(x)}` {x.type}\n"
+            f"  node:   made at {node.source}\n"
+            f"  mend:   {self.mend}"
+        )
+
+    @property
+    def title(self) -> str:
+        """What the user calls the op."""
+        return self.name
+
+
+class Factor(MatrixOp):
+    """Base of packed results of LAPACK."""
+
+    copied = (0,)
+    not_differentiable = "it is a packed factorization; the results made of it have derivatives"
+
+    def statements(self, low: Any, node: Node, out: Any) -> None:
+        low.lapack(node, out)
+
+
+def user_matrix(x: Node) -> Node:
+    """Return the matrix of which `x` is a packed factorization or a part of one."""
+    while (x.op.view or isinstance(x.op, Factor)) and not x.op.is_leaf and x._name is None:
+        x = x.inputs[0]
+    return x
+
+
+def front(inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
+    """Return the inputs with a batch axis in front of each; the unbatched ones are repeated."""
+    n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
+    return [
+        o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+        for x, a in zip(inputs, axes, strict=True)
+    ]
+
+
+def check_matrices(op: str, x: Node, square: bool = True) -> tuple[tuple[Size, ...], Size, Size]:
+    """Return (leading axes, rows, columns); raises DTypeError / ShapeError."""
+    if x.dtype is not FLOAT32 and x.dtype is not FLOAT64:
+        raise DTypeError(
+            f"{op} needs float32 or float64, got `{describe(x)}` {x.type}, made at {x.source}\n"
+            "  mend:   x.astype('float32')"
+        )
+    if x.ndim < 2:
+        raise ShapeError(
+            f"{op} needs a matrix or a stack of them, got `{describe(x)}` {x.type}, made at "
+            f"{x.source}"
+        )
+    *lead, m, n = x.type.shape
+    if square and isinstance(m, int) and isinstance(n, int) and m != n:
+        raise ShapeError(
+            f"{op} needs square matrices, got `{describe(x)}` {x.type}, made at {x.source}"
+        )
+    if square:
+        must_equal(m, n)
+        m = n = m if isinstance(m, int) else n
+    return tuple(lead), m, n
+
+
+def as_matrices(x: Any) -> Node:
+    """Return `x` as a float node; integers become floatX, float16 is refused later by name."""
+    node = as_node(x)
+    if node.dtype is FLOAT16 or node.dtype.is_float:
+        return node
+    return cast_to(node, floatx())
+
+
+def as_pair(a: Any, b: Any) -> tuple[Node, Node]:
+    """Return two operands as float nodes of one dtype."""
+    x, y = as_nodes((a, b))
+    return as_matrices(x), as_matrices(y)
+
+
+def same_batch(op: str, a: Node, b: Node) -> tuple[Node, Node]:
+    """Return two stacks of matrices with equal leading axes; raises ShapeError."""
+    first, second = a.type.shape[:-2], b.type.shape[:-2]
+    if first == second:
+        return a, b
+    ndim = max(len(first), len(second))
+    p = (1,) * (ndim - len(first)) + first
+    q = (1,) * (ndim - len(second)) + second
+    try:
+        lead = tuple(broadcast(m, n) for m, n in zip(p, q, strict=True))
+    except ValueError:
+        raise ShapeError(
+            f"{op}: the stacks `{describe(a)}` {a.type} and `{describe(b)}` {b.type} do not "
+            "broadcast"
+        ) from None
+    return (
+        o.broadcast_to(a, (*lead, *a.type.shape[-2:])),
+        o.broadcast_to(b, (*lead, *b.type.shape[-2:])),
+    )
+
+
+def symmetric_part(x: Node) -> Node:
+    """Return (A + A.T) / 2: derivatives by what is read of a symmetric matrix are symmetric."""
+    return (x + o.matrix_transpose(x)) * 0.5
+
+
+def from_lower(x: Node) -> Node:
+    """Return the symmetric matrix that has the lower triangle of `x`."""
+    return o.tril(x) + o.matrix_transpose(o.tril(x, -1))
+
+
+def identity_like(x: Node) -> Node:
+    """Return identities of the size of square matrices, one for the whole stack."""
+    return o.eye(x.type.shape[-1], dtype=x.dtype)
+
+
+def rows(x: Node, first: Size, last: Size) -> Node:
+    """Return rows first .. last - 1 of stacks of matrices."""
+    return o.slice_axis(x, x.ndim - 2, first, last - first)
+
+
+def each(f: Any, *arrays: np.ndarray) -> np.ndarray:
+    """Apply a NumPy function of matrices to every matrix of stacks with equal leading axes.
+
+    `f` gets the number of the matrix first.
+    """
+    lead = arrays[0].shape[:-2]
+    flat = [a.reshape(-1 if a.size else _count(lead), *a.shape[-2:]) for a in arrays]
+    found = [np.asarray(f(k, *parts)) for k, parts in enumerate(zip(*flat, strict=True))]
+    if not found:
+        probe = np.asarray(f(0, *(np.eye(*a.shape[-2:], dtype=a.dtype) for a in arrays)))
+        return np.zeros((*lead, *probe.shape), probe.dtype)
+    return np.stack(found).reshape(*lead, *found[0].shape)
+
+
+def _count(lead: Sequence[int]) -> int:
+    n = 1
+    for size in lead:
+        n *= size
+    return n
+
+
+# -- samples -----------------------------------------------------------------------------------
+def random_matrices(rng: Any, dtype: Any, shapes: Sequence[Any]) -> Iterator[np.ndarray]:
+    """Yield matrices of the given shapes with singular values apart from 0 and from each other."""
+    if dtype is FLOAT16:
+        return
+    for shape in shapes:
+        x = rng.normal(size=shape)
+        if x.size:
+            u, s, vh = np.linalg.svd(x, full_matrices=False)
+            s = 1 + np.arange(s.shape[-1]) + 0.3 * rng.random(s.shape)
+            x = (u * s[..., None, :]) @ vh
+        yield x.astype(dtype.numpy)
+
+
+def positive_matrices(rng: Any, dtype: Any, shapes: Sequence[Any]) -> Iterator[np.ndarray]:
+    """Yield symmetric matrices with eigenvalues of at least 1, apart from each other."""
+    for x in random_matrices(rng, dtype, shapes):
+        a = x @ np.swapaxes(x, -1, -2)
+        yield ((a + np.swapaxes(a, -1, -2)) / 2).astype(dtype.numpy)
+
+
+SQUARE = ((3, 3), (1, 1), (5, 5), (2, 3, 3), (2, 1, 2, 2), (0, 0), (0, 3, 3))
+GENERAL = ((4, 3), (3, 5), (1, 1), (2, 3, 3), (2, 4, 2), (3, 0), (0, 2))

@@ -1,0 +1,195 @@
+"""Binary search in sorted arrays, and what is made of it: bins and linear interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.dtype import FLOAT32, INT64
+from symgraph.core.errors import ShapeError
+from symgraph.core.namespace import Namespace
+from symgraph.core.node import Node, as_node, describe
+from symgraph.core.op import Op, function, o, register
+from symgraph.core.types import TensorType
+from symgraph.ops.base import Size, as_nodes, floatx
+from symgraph.ops.rows import as_float
+
+BLOCK_BITS = 14  # the ends of blocks of this many bits are counted: any length, few operations
+
+
+@register
+class SearchSorted(Op):
+    name = "searchsorted"
+    doc = "How many elements of each sorted row are below (side left) or not above each value."
+    params = ("right", "lead")
+    not_differentiable = "the result is an index"
+    loops = True
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        long = (2 << BLOCK_BITS) + 5
+        for n, shape in (*((n, (4, 5)) for n in (0, 1, 6, 7, 8, 33)), (long, (2,))):
+            if n == long and dtype != "float32":
+                continue
+            for right in (False, True):
+                a = np.sort(rng.integers(0, 2 if dtype.is_bool else 6, n))
+                yield (a.astype(dtype.numpy), shape), {"right": right, "lead": 0}
+        a = np.sort(rng.integers(0, 2, (3, 9)), -1).astype(dtype.numpy)
+        yield (a, (3, 2)), {"right": False, "lead": 1}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return TensorType(INT64, inputs[1].type.shape)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        a, v = arrays
+        p = node.params
+        side = "right" if p.right else "left"
+        out = np.empty(v.shape, np.int64)
+        for at in np.ndindex(*v.shape[: p.lead]):
+            out[at] = np.searchsorted(a[at], v[at], side)
+        return out
+
+    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
+        """Count the blocks in front of v, then take steps that halve inside of a block.
+
+        A step is taken where the element before its end is in front of v too.
+        """
+        a, p = node.inputs[0], node.params
+        v, n = _single(s, read(1, index)), a.type.shape[-1]
+
+        def in_front(at: Any, guard: Any = None) -> Any:
+            where = (*index[: p.lead], at)
+            e = _single(s, read(0, where) if guard is None else read(0, where, guard))
+            return ~_before(s, v, e) if p.right else _before(s, e, v)
+
+        known = isinstance(n, int) and n < 1 << BLOCK_BITS
+        place = s.const(0, INT64)
+        if not known:
+            (block,) = s.new_axes((n // (1 << BLOCK_BITS),), index)
+            last = s.iadd(s.imul(s.at(block), 1 << BLOCK_BITS), (1 << BLOCK_BITS) - 1)
+            place = s.reduce("sum", (block,), s.cast(in_front(last), INT64)) << BLOCK_BITS
+        reach = 0
+        for k in reversed(range(n.bit_length() if known else BLOCK_BITS)):
+            end = place + (1 << k)
+            reach += 1 << k
+            if known and reach <= n:
+                go = in_front(s.as_index(end - 1))
+            else:
+                inside = end <= s.as_value(n, INT64)
+                go = in_front(s.as_index(end - 1), inside) & inside
+            place = s.select(go, end, place)
+        return place
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        p = node.params
+        if axes[0] is None and not p.lead:
+            return self(*inputs, right=p.right, lead=0), axes[1]
+        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
+        full = [
+            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+            for x, a in zip(inputs, axes, strict=True)
+        ]
+        return self(*full, right=p.right, lead=p.lead + 1), 0
+
+
+def _single(s: Any, x: Any) -> Any:
+    return s.cast(x, FLOAT32) if x.dtype == "float16" else x
+
+
+def _before(s: Any, x: Any, y: Any) -> Any:
+    """x < y in NumPy's sorting order, where NaN is the largest."""
+    if x.dtype == "bool":
+        return ~x & y
+    return (x < y) | (s.isnan(y) & ~s.isnan(x)) if x.dtype.is_float else x < y
+
+
+@function
+def searchsorted(a: Any, v: Any, side: str = "left") -> Node:
+    """Return where `v` would be inserted into the sorted vector `a`, an int64 for each element.
+
+    Side "left" gives the number of elements below v, "right" that of the elements not above it.
+    """
+    keys, values = as_nodes((a, v))
+    if keys.ndim != 1:
+        raise ShapeError(f"searchsorted needs a vector to search, `{describe(keys)}` is {keys.type}")
+    if side not in ("left", "right"):
+        raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+    return SearchSorted.instance(keys, values, right=side == "right", lead=0)
+
+
+@function
+def digitize(x: Any, bins: Any, right: bool = False) -> Node:
+    """Return the number of the bin of each element; `bins` are increasing edges.
+
+    Bin i holds bins[i - 1] <= x < bins[i], with `right` bins[i - 1] < x <= bins[i].
+    """
+    return searchsorted(bins, x, "left" if right else "right")
+
+
+@function
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Node:
+    """Return the piecewise linear function through the points (xp, fp), at `x`.
+
+    `xp` is an increasing vector. Outside of it the value is `left` / `right`, by default the first
+    / last of `fp`. Differentiable in x (the slope of the piece), xp and fp.
+    """
+    at, xs, ys = as_nodes((as_float(x), as_float(xp), as_float(fp)))
+    n: Size = xs.type.shape[0]
+    if isinstance(n, int) and n < 1:
+        raise ShapeError(f"interp needs at least one point, `{describe(xs)}` is {xs.type}")
+    last = as_node(o.dim_value(n)) - 1
+    above = o.clip(searchsorted(xs, at, "right"), o.minimum(1, last), last)
+    below = o.maximum(above - 1, 0)
+    x0, x1, y0, y1 = (o.take(v, i, 0) for v, i in ((xs, below), (xs, above), (ys, below), (ys, above)))
+    width = o.where(o.eq(x1, x0), o.ones((), x1.dtype), x1 - x0)
+    value = y0 + (y1 - y0) * ((at - x0) / width)
+    first, final = xs[0], xs[-1]
+    value = o.where(at < first, ys[0] if left is None else left, value)
+    value = o.where(at > final, ys[-1] if right is None else right, value)
+    return o.where(o.eq(at, final), ys[-1], value)
+
+
+def bin_edges(x: Node, bins: Any, limits: Any) -> Node:
+    """Return the edges of a histogram: as given, or `bins` equal steps over the range of x."""
+    if not isinstance(bins, (int, np.integer)):
+        return as_float(bins)
+    if bins < 1:
+        raise ValueError(f"a histogram needs at least one bin, got {bins}")
+    if limits is None:
+        low, high = (as_float(f(x)) for f in (o.min, o.max))
+    else:
+        low, high = (as_float(v) for v in limits)
+    low, high = as_nodes((low, high))
+    half = o.where(o.eq(low, high), 0.5, 0.0)  # a single value gets a bin of width 1
+    return o.linspace(low - half, high + half, int(bins) + 1, dtype=low.dtype)
+
+
+@function
+def histogram(
+    x: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
+) -> tuple[Node, Node]:
+    """Return how many elements lie in each bin, and the edges.
+
+    `bins` is a number of equal bins over `range` (by default from the least to the largest element)
+    or a vector of increasing edges. The last bin includes its upper edge. Counts are int64, or sums
+    of `weights`; `density` divides by the total and the widths. What lies outside does not count.
+    """
+    flat = o.ravel(x)
+    flat = flat if flat.dtype.is_float else o.cast(flat, floatx())
+    edges = bin_edges(flat, bins, range)
+    n = edges.type.shape[0] - 1
+    final = edges[-1]
+    place = searchsorted(edges, flat, "right") - 1
+    count = as_node(o.dim_value(n))
+    place = o.where(o.eq(flat, final), count - 1, place)
+    outside = (place < 0) | (place >= count) | o.isnan(flat)
+    place = o.where(outside, count, place)
+    amount = o.ones_like(place) if weights is None else o.ravel(weights)
+    total = o.slice_axis(o.segment_sum(amount, place, n + 1), 0, 0, n)
+    if density:
+        total = total / (o.sum(total) * (edges[1:] - edges[:-1]))
+    return total, edges
