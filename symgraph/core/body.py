@@ -54,13 +54,13 @@ def close(args: Sequence[Node], outputs: Sequence[Node]) -> tuple[Body, list[Nod
     further arguments, and are returned in their order. So what does not change from step to step
     is computed once, before the loop. Scalar constants stay inside.
     """
-    order = toposort(outputs)
+    given = set(args)
+    order = [n for n in toposort(outputs, stop=given.__contains__) if n not in given]
     inside = set(args)
     depth = 0
     for node in order:
-        if node not in inside and any(i in inside for i in node.inputs):
+        if any(i in inside for i in node.inputs):
             inside.add(node)
-        if node in inside:
             depth = max([depth, *(b.level for b in bodies(node))])
     captured: dict[Node, None] = {}
     for node in order:

@@ -17,18 +17,26 @@ class Namespace:
     """
 
     if TYPE_CHECKING:
+        array_split: Callable[..., list[Node]]
         as_size: Callable[..., Any]
         batched_loop: Callable[..., list[tuple[Node, int | None]]]
+        broadcast_arrays: Callable[..., list[Node]]
         broadcast_shapes_of: Callable[..., tuple[Any, ...]]
+        cond: Callable[..., Any]
         divmod: Callable[..., tuple[Node, Node]]
+        dsplit: Callable[..., list[Node]]
         foldl: Callable[..., Any]
         foldr: Callable[..., Any]
+        frexp: Callable[..., tuple[Node, Node]]
+        gradient: Callable[..., Any]
         histogram: Callable[..., tuple[Node, Node]]
         lu: Callable[..., tuple[Node, Node, Node]]
+        hsplit: Callable[..., list[Node]]
         loop_pull_back: Callable[..., list[Node | None]]
         loop_push_forward: Callable[..., list[Node | None]]
         map: Callable[..., Any]
         meshgrid: Callable[..., list[Node]]
+        modf: Callable[..., tuple[Node, Node]]
         reduce: Callable[..., Any]
         scan: Callable[..., Any]
         shape: Callable[..., tuple[Any, ...]]
@@ -37,8 +45,11 @@ class Namespace:
         split: Callable[..., list[Node]]
         topk: Callable[..., tuple[Node, Node]]
         unique: Callable[..., Any]
+        unravel_index: Callable[..., list[Node]]
+        unstack: Callable[..., list[Node]]
         until: Callable[..., Any]
         vmap: Callable[..., Callable[..., Any]]
+        vsplit: Callable[..., list[Node]]
         while_loop: Callable[..., Any]
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ from symgraph.loops.grammar import (
     View,
 )
 from symgraph.loops.lapack import lower_lapack
-from symgraph.loops.repeat import Step, lower_loop
+from symgraph.loops.repeat import Step, lower_loop, lower_side
 from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
 from symgraph.loops.sort import lower_argsort
 
@@ -370,6 +370,23 @@ class Lowering:
     def loop(self, node: Node, wanted: dict[int, Buffer], **parts: Any) -> None:
         """Append the statements of a loop of the graph (see `repeat.Step` for its parts)."""
         lower_loop(self, node, Step(**parts), wanted)
+
+    def branch(
+        self,
+        node: Node,
+        wanted: dict[int, Buffer],
+        condition: Node,
+        sides: Sequence[tuple[Sequence[tuple[Node, Node]], Sequence[Node]]],
+    ) -> None:
+        """Append the statements of a branch: per side its variables with their values, its results.
+
+        Each side is a loop that runs once or not at all.
+        """
+        test = self.value(condition, ())
+        for k, (variables, outputs) in enumerate(sides):
+            start = test if k == 0 else self.s.unary("not", test)
+            lower_side(self, node, start, f"{'then' if k == 0 else 'else'}", variables,
+                       [(outputs[j], b) for j, b in wanted.items()])
 
     def inner(self, axis: Axis) -> Lowering:
         """Return a lowering for the body of a loop; its outputs and leaves are set by the caller."""

@@ -94,6 +94,25 @@ def lower_loop(low: Lowering, node: Node, step: Step, wanted: dict[int, Buffer])
         low.add(Nest((), (low.store(wanted[last], 0, done),), origin=(node,)))
 
 
+def lower_side(
+    low: Lowering,
+    node: Node,
+    start: Expr,
+    name: str,
+    variables: Sequence[tuple[Node, Node]],
+    outputs: Sequence[tuple[Node, Buffer]],
+) -> None:
+    """Append one side of a branch: a loop of at most one step that stores the results."""
+    axis = low.s.axis(f"{name}{low.depth}", 1)
+    inner = low.inner(axis)
+    for variable, value in variables:
+        inner.readers[variable] = lambda index, guard, value=value: low.value(value, index, guard)
+    inner.outputs = list(outputs)
+    body = merge_statements(inner.s, inner.run().statements)
+    low.adopt(inner)
+    low.add(Loop(axis, tuple(body), start=start, origin=(node,)))
+
+
 def _position(low: Lowering, step: Step, axis: Axis, header: Expr | None) -> Expr:
     """Return the number of the step as an index: it counts down in a reverse loop."""
     s = low.s

@@ -8,11 +8,15 @@ from symgraph.core.node import Node
 from symgraph.core.op import o
 from symgraph.ops import (  # noqa: F401 - imported for their registrations
     arithmetic,
+    branch,
+    calculus,
     contract,
     control,
     conv,
     create,
+    elementary,
     index,
+    layout,
     linalg_solve,
     linalg_triangular,
     loop,
@@ -27,6 +31,7 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     segment,
     shape,
     sorting,
+    statistics,
     special,
     transcendental,
     vmap,

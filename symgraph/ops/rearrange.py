@@ -51,11 +51,19 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
 
 
 @function
-def roll(x: Any, shift: int, axis: int | None = None) -> Node:
-    """Return `x` with elements moved by `shift` along `axis`, re-entering at the other end."""
+def roll(x: Any, shift: Any, axis: Any = None) -> Node:
+    """Return `x` with elements moved by `shift` along `axis`, re-entering at the other end.
+
+    Several axes take one shift or one each; None rolls the flattened array.
+    """
     node = as_node(x)
     if axis is None:
         return o.reshape(roll(o.ravel(node), shift, 0), node.type.shape)
+    if isinstance(axis, (tuple, list)):
+        shifts = shift if isinstance(shift, (tuple, list)) else [shift] * len(axis)
+        for each, a in zip(shifts, axis, strict=True):
+            node = roll(node, each, a)
+        return node
     axis = normal_axis(axis, node.ndim)
     n = node.type.shape[axis]
     if is_zero(n):

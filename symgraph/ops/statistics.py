@@ -85,7 +85,7 @@ def _quantile(x: Any, q: Any, axis: Axes, method: str, keepdims: bool, skip_nan:
         result = o.where(o.eq(count, 0), np.nan, result)
     else:
         below, above, share = _at(wide * (o.cast(o.dim_value(n), "float64") - 1), method)
-        low, high = (o.moveaxes_front(o.take(ordered, at, -1), lead) for at in (below, above))
+        low, high = (_behind_first(o.take(ordered, at, -1), lead) for at in (below, above))
         share = o.expand_dims(o.cast(share, rows.dtype), tuple(range(levels.ndim, levels.ndim + lead)))
         last = ordered[..., -1]  # NaN comes last
         result = o.where(o.isnan(last), last, _mixed(low, high, share))
@@ -94,10 +94,8 @@ def _quantile(x: Any, q: Any, axis: Axes, method: str, keepdims: bool, skip_nan:
     return result
 
 
-@function
-def moveaxes_front(x: Any, lead: int) -> Node:
-    """Return `x` with the axes behind the first `lead` ones moved to the front."""
-    node = as_node(x)
+def _behind_first(node: Node, lead: int) -> Node:
+    """Return the array with the axes behind the first `lead` ones moved to the front."""
     return o.permute_dims(node, [*range(lead, node.ndim), *range(lead)])
 
 

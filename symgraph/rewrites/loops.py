@@ -18,20 +18,43 @@ from symgraph.core.source import made_from
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import provably_le
-from symgraph.ops.loop import FOR, LOOP, RESULT, WHILE, Parts, loops, make_loop
+from symgraph.ops.branch import BRANCH, make_branch
+from symgraph.ops.loop import FOR, LOOP, RESULT, WHILE, Parts, loops, make_loop, results
 
 Optimise = Callable[[Sequence[Node]], list[Node]]
 
 
 def improve_loops(outputs: Sequence[Node], optimise: Optimise) -> list[Node]:
     """Return outputs of the same values whose loops do less per step; `optimise` is for bodies."""
-    outputs = list(outputs)
+    outputs = branches(list(outputs), optimise)
     for change in (last_rows, lambda x: improved_bodies(x, optimise), merged, last_rows):
         outputs = optimise(change(outputs))
     return improved_bodies(outputs, optimise)
 
 
 Results = Callable[[Any], Node]
+
+
+def branches(outputs: list[Node], optimise: Optimise) -> list[Node]:
+    """Optimise the sides of branches; what is computed outside in any case is taken from there."""
+    done: set[Node] = set()
+    while True:
+        order = toposort(outputs)
+        node = next((n for n in reversed(order) if n.op is BRANCH and n not in done), None)
+        if node is None:
+            return outputs
+        inside = [body.apply(node.inputs[1:]) for body in node.params]
+        count = len(inside[0])
+        roots = [*inside[0], *inside[1]]
+        roots = improve_loops(roots, optimise) if has_compounds(roots) else optimise(roots)
+        new = make_branch(node.inputs[0], roots[:count], roots[count:], order)
+        outputs = substitute(outputs, dict(zip(results(node), new, strict=True)))
+        done |= {node, new[0].inputs[0]}
+
+
+def has_compounds(outputs: Sequence[Node]) -> bool:
+    """Tell whether there are loops or branches to improve."""
+    return any(n.op.compound for n in toposort(outputs))
 
 
 class Opened:
@@ -153,7 +176,7 @@ def _improved(loop: Node, used: set[int], optimise: Optimise) -> dict[Node, Node
     opened = Opened(loop)
     _drop_unused(opened, used)
     roots = opened.roots()
-    opened.set_roots(improve_loops(roots, optimise) if loops(roots) else optimise(roots))
+    opened.set_roots(improve_loops(roots, optimise) if has_compounds(roots) else optimise(roots))
     _drop_unused(opened, used)
     _constant_carries(opened)
     if loop.params.kind == FOR:
