@@ -82,6 +82,7 @@ _INTERNAL = {
     "atleast_nd",
     "place",
     "batched_loop",
+    "results_of",
     "loop_pull_back",
     "loop_push_forward",
 }

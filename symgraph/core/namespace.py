@@ -38,6 +38,7 @@ class Namespace:
         meshgrid: Callable[..., list[Node]]
         modf: Callable[..., tuple[Node, Node]]
         reduce: Callable[..., Any]
+        results_of: Callable[..., list[Node]]
         scan: Callable[..., Any]
         shape: Callable[..., tuple[Any, ...]]
         size: Callable[..., Any]

@@ -21,7 +21,7 @@ from symgraph.core.types import TensorType
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import must_equal
-from symgraph.ops.loop import evaluate_body, results
+from symgraph.ops.loop import evaluate_body, results_of
 
 BranchParams = namedtuple("BranchParams", "then otherwise")  # noqa: PYI024
 
@@ -175,7 +175,7 @@ def make_branch(
     (first, _), (second, _) = close(args, then), close(args, otherwise)
     level = max(first.level, second.level)
     sides = [_at_level(b, level) for b in (first, second)]
-    return results(make(BRANCH, (condition, *args), BranchParams(*sides)))
+    return results_of(make(BRANCH, (condition, *args), BranchParams(*sides)))
 
 
 def _at_level(body: Body, level: int) -> Body:

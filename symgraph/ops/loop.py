@@ -22,7 +22,7 @@ from symgraph.core.body import Body, close, retyped
 from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.node import CONSTANT, Node, describe, make
-from symgraph.core.op import Op, o
+from symgraph.core.op import Op, function, o
 from symgraph.core.types import TensorType
 from symgraph.core.walk import toposort
 from symgraph.dims.dim import Dim, must_equal
@@ -190,7 +190,8 @@ class Result(Op):
 RESULT = Result.instance = Result()
 
 
-def results(node: Node) -> list[Node]:
+@function
+def results_of(node: Node) -> list[Node]:
     """Return all results of a compound node."""
     op: Any = node.op
     return [RESULT(node, index=k) for k in range(len(op.result_types(node)))]

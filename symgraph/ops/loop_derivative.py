@@ -15,7 +15,7 @@ from symgraph.core.dtype import INT64
 from symgraph.core.node import CONSTANT, Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import COUNT, FOR, RESULT, WHILE, Parts, make_loop, results, split_inputs
+from symgraph.ops.loop import COUNT, FOR, RESULT, WHILE, Parts, make_loop, results_of, split_inputs
 
 DEAR = frozenset(  # elementwise ops whose values are stored for the way back
     {
@@ -68,7 +68,7 @@ def loop_push_forward(
         initial=[_or_zeros(d_initial[k], p.initial[k]) for k in places],
         keep_rows=False,
     )
-    found = iter(results(loop)[len(moving) :])
+    found = iter(results_of(loop)[len(moving) :])
     finals: list[Node | None] = [next(found) if m else None for m in moving]
     return [*finals, *(None if t is None else next(found) for t in d_rows), None]
 
@@ -217,16 +217,16 @@ class _Backward:
         loop = node
         if read.stored:
             loop = _rebuilt(node, p, rows=read.stored)
-            found = results(loop)[node.params.n_carries + len(p.rows) : -1]
+            found = results_of(loop)[node.params.n_carries + len(p.rows) : -1]
             read.traces += found
         if node.params.kind == FOR:
             return None, read
-        return results(loop)[-1], read
+        return results_of(loop)[-1], read
 
     def _collected(
         self, loop: Node, places: list[int], live_x: list[int], live_w: list[int], sums: _Sums
     ) -> list[Node | None]:
-        found = results(loop)
+        found = results_of(loop)
         p = self.p
         count = len(places) + len(sums.steps)
         d_initial: list[Node | None] = [None] * len(p.carries)

@@ -21,7 +21,7 @@ from symgraph.core.op import function, o
 from symgraph.core.record import dataclass, field
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import minimum
-from symgraph.ops.loop import make_loop, results
+from symgraph.ops.loop import make_loop, results_of
 from symgraph.ops.shape import as_size
 
 
@@ -249,7 +249,7 @@ class _Scan:
             go_on,
             updates=[(s, len(next_) + k) for k, s in enumerate(targets)],
         )
-        *values, steps = results(node)
+        *values, steps = results_of(node)
         traces = values[count:]
         if go_on is not None:
             traces = [_repeat_last(t, steps) for t in traces]
@@ -475,7 +475,7 @@ def while_loop(
     found = counters([*outputs, test], first_uid)
     body = _drawn_anew([*outputs, go_on], step, found)
     node = make_loop([step, *state], body[:-1], [], [], start, limit, header, body[-1])
-    *values, steps, = results(node)
+    *values, steps, = results_of(node)
     for s, each in found.items():
         s.data.default_update = s + o.cast(steps, s.dtype) * each
     return values[0] if len(values) == 1 and not isinstance(initial, (list, tuple)) else values

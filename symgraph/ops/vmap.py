@@ -11,7 +11,7 @@ from symgraph.core.node import Node, as_node, describe, new_input
 from symgraph.core.op import function, normal_axis, o
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.dims.dim import must_equal
-from symgraph.ops.loop import COUNT, WHILE, Parts, make_loop, results, split_inputs
+from symgraph.ops.loop import COUNT, WHILE, Parts, make_loop, results_of, split_inputs
 
 
 @function
@@ -196,7 +196,7 @@ class _BatchedLoop:
         if self._parted(found):
             return self._masked(elements, carries, next_, rows, row_axes, arrays, initial)
         loop = self._loop(elements, carries, next_, rows, arrays, initial, header, go_on)
-        *values, steps = results(loop)
+        *values, steps = results_of(loop)
         finals: list[Batched] = [
             (v, 0 if m else None) for v, m in zip(values, self.moves, strict=False)
         ]
@@ -259,7 +259,7 @@ class _BatchedLoop:
         loop = self._loop(
             elements, [*carries, *extra], [*next_, *more], rows, arrays, initial, header, go_on
         )
-        values = results(loop)
+        values = results_of(loop)
         if self.params.kind == WHILE:
             steps = values[n + 1]
         else:

@@ -19,7 +19,7 @@ from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import provably_le
 from symgraph.ops.branch import BRANCH, make_branch
-from symgraph.ops.loop import FOR, LOOP, RESULT, WHILE, Parts, loops, make_loop, results
+from symgraph.ops.loop import FOR, LOOP, RESULT, WHILE, Parts, loops, make_loop, results_of
 
 Optimise = Callable[[Sequence[Node]], list[Node]]
 
@@ -48,7 +48,7 @@ def branches(outputs: list[Node], optimise: Optimise) -> list[Node]:
         roots = [*inside[0], *inside[1]]
         roots = improve_loops(roots, optimise) if has_compounds(roots) else optimise(roots)
         new = make_branch(node.inputs[0], roots[:count], roots[count:], order)
-        outputs = substitute(outputs, dict(zip(results(node), new, strict=True)))
+        outputs = substitute(outputs, dict(zip(results_of(node), new, strict=True)))
         done |= {node, new[0].inputs[0]}
 
 
