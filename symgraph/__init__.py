@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from symgraph import ops, random
+from symgraph import linalg, ops, random
 from symgraph.autodiff.grad import (
     Lop,
     Rop,
@@ -36,6 +36,7 @@ from symgraph.core.errors import (
     DeviceError,
     DisconnectedInputError,
     DTypeError,
+    LinAlgError,
     MissingInputError,
     NanError,
     NotDifferentiableError,
@@ -83,6 +84,7 @@ _INTERNAL = {
     "place",
     "batched_loop",
     "results_of",
+    "with_final_row",
     "loop_pull_back",
     "loop_push_forward",
 }
@@ -103,7 +105,7 @@ __all__ = [
     "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError", "MissingInputError",
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
-    "tensor", "clone_replace", "random", "ops",
+    "tensor", "clone_replace", "random", "ops", "linalg", "LinAlgError",
 ]
 # fmt: on
 __all__ += sorted(_functions)  # noqa: PLE0605 - names that the registry knows

@@ -25,6 +25,7 @@ BELOW: dict[str, set[str]] = {
     "compile": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu"},
     "tensor": {"core", "dims", "compile"},
     "random": {"core", "compile"},
+    "linalg": {"core", "ops"},
     "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},
 }
 ANYTHING = {"testing", "__init__", "__main__"}

@@ -26,7 +26,7 @@ Const = Any  # ... that matches constants only
 Params = Any  # ... that matches the parameters of an op
 ANY = "*"  # a root: every op
 ELEMENTWISE = "elementwise"  # a root: every elementwise op
-NUMERIC = ("exact", "reorder", "stable", "algebraic")
+NUMERIC = ("exact", "reorder", "factor", "stable", "algebraic")
 
 
 def ulp(n: int) -> str:
@@ -103,7 +103,8 @@ class Rule:
 
     `numeric` is exact (same bits, NaN and infinities included), ulp(n), reorder (the same
     operations in another order), stable (never further from the real value, finite where the left
-    side overflows, NaN in gives NaN out) or algebraic (may hide a NaN, or lose accuracy without a
+    side overflows, NaN in gives NaN out), factor (the same matrix equation by another factorization:
+    off by rounding times the condition number, a NaN may reach other elements) or algebraic (may hide a NaN, or lose accuracy without a
     bound).
     `where` and `harmless` are predicates on the bindings, by name; `node` is the root.
     """

@@ -88,7 +88,7 @@ class KernelEmitter(Columns, Rows):
                 for t in stores:
                     address = s.replace(t.address, {axis: at}, memo)
                     value = s.replace(t.value, {axis: at}, memo)
-                    copies.append(Store(t.buffer, address, value))
+                    copies.append(Store(t.buffer, address, value, t.guard, t.accumulate))
             parts.append((block, copies))
         return parts
 

@@ -139,6 +139,41 @@ class _Kernel:
         self.lines += ["  br label %done", f"{on}:"]
         self.label = on
 
+    def orient(self, count: str, row: str, length: str, flip: Callable[[str, str], None]) -> None:
+        """Give vectors, rows of `length` at `row`, the sign that makes their weighted sum positive.
+
+        LAPACK leaves the sign open and it differs between machines; the weights 1 / (i + 1.7) make
+        a sum of exactly 0 improbable. `flip(j, sign)` multiplies what belongs to vector j.
+        """
+        total = self.new("alloca double, align 8", ahead=True)
+
+        def vector(j: str) -> None:
+            self.lines.append(f"  store double 0.0, ptr {total}, align 8")
+            start = self.at(row, self.mul(j, length))
+
+            def add(i: str) -> None:
+                value = self.new(f"load {self.element}, ptr {self.at(start, i)}")
+                if self.single:
+                    value = self.new(f"fpext float {value} to double")
+                place = self.new(f"fadd double {self.new(f'sitofp i64 {i} to double')}, 1.7")
+                term = self.new(f"fdiv double {value}, {place}")
+                old = self.new(f"load double, ptr {total}, align 8")
+                new = self.new(f"fadd double {old}, {term}")
+                self.lines.append(f"  store double {new}, ptr {total}, align 8")
+
+            self.loop(length, add)
+            whole = self.new(f"load double, ptr {total}, align 8")
+            down = self.new(f"fcmp olt double {whole}, 0.0")
+            flip(j, self.new(f"select i1 {down}, {self.element} -1.0, {self.element} 1.0"))
+
+        self.loop(count, vector)
+
+    def scale(self, place: str, sign: str) -> None:
+        """Multiply one element."""
+        value = self.new(f"load {self.element}, ptr {place}")
+        new = self.new(f"fmul {self.element} {value}, {sign}")
+        self.lines.append(f"  store {self.element} {new}, ptr {place}")
+
     def text(self) -> str:
         """Return the kernel."""
         return "\n".join(
@@ -266,6 +301,13 @@ def _syevd(dtype: Any, vectors: bool) -> _Kernel:
     n, ld = k.int32("%n"), k.int32(k.least_one("%n"))
     places = [n, x, ld, w, "%work", k.int32("%lwork"), "%iwork", k.int32("%liwork")]
     k.stop_on(k.lapack("syevd", "VU" if vectors else "NU", places))
+    if vectors:
+
+        def flip(j: str, sign: str) -> None:
+            start = k.at(x, k.mul(j, "%n"))
+            k.loop("%n", lambda i: k.scale(k.at(start, i), sign))
+
+        k.orient("%n", x, "%n", flip)
     return k
 
 
@@ -284,6 +326,14 @@ def _gesdd(dtype: Any, vectors: bool) -> _Kernel:
     ldn, ldk = k.int32(k.least_one("%n")), k.int32(k.least_one("%least"))
     places = [n, m, x, ldn, s, vh, ldn, y, ldk, "%work", k.int32("%lwork"), "%iwork"]
     k.stop_on(k.lapack("gesdd", "S" if vectors else "N", places))
+    if vectors:
+
+        def flip(j: str, sign: str) -> None:
+            start, first = k.at(vh, k.mul(j, "%n")), k.at(y, j)
+            k.loop("%n", lambda i: k.scale(k.at(start, i), sign))
+            k.loop("%m", lambda i: k.scale(k.at(first, k.mul(i, "%least")), sign))
+
+        k.orient("%least", vh, "%n", flip)
     return k
 
 
@@ -318,6 +368,19 @@ def _geev(dtype: Any) -> _Kernel:
     imaginary = k.at(real, "%n")
     n, ld, one = k.int32("%n"), k.int32(k.least_one("%n")), k.int32("1")
     places = [n, x, ld, real, imaginary, "%work", one, "%work", one, "%work", k.int32("%lwork")]
+    total = k.new(f"alloca {k.element}, align 8", ahead=True)
+    k.lines.append(f"  store {k.element} 0.0, ptr {total}")
+
+    def look(i: str) -> None:  # LAPACK would print a message about a NaN
+        value = k.new(f"load {k.element}, ptr {k.at(x, i)}")
+        nothing = k.new(f"fmul {k.element} {value}, 0.0")
+        old = k.new(f"load {k.element}, ptr {total}")
+        new = k.new(f"fadd {k.element} {old}, {nothing}")
+        k.lines.append(f"  store {k.element} {new}, ptr {total}")
+
+    k.loop(k.mul("%n", "%n"), look)
+    whole = k.new(f"load {k.element}, ptr {total}")
+    k.stop_on(k.new(f"zext i1 {k.new(f'fcmp une {k.element} {whole}, 0.0')} to i64"))
     k.stop_on(k.lapack("geev", "NN", places))
     return k
 

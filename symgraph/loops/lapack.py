@@ -197,7 +197,7 @@ def _qr_basis(c: _Call) -> None:
 def _eigvals_factor(c: _Call) -> None:
     n, infos = c.rows, c.infos()
     x = c.temporary(*c.batch, n, n)
-    c.copy(0, x, n)
+    c.copy(0, x, n, transposed=True)  # not needed for the values, but for their usual order
     lwork = 1 + (BLOCK + 4) * n
     c.call("geev", [c.out, x, infos, c.temporary(lwork)], [x], [n, lwork], [n, n, 10 * n])
     c.check(infos)

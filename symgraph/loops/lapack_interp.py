@@ -68,5 +68,5 @@ _INPUTS: dict[str, Inputs] = {
     "gesdd": _in_place(0, 1),
     "geqrf": _in_place(1, 0, 1, transposed=True),
     "orgqr": _factors,
-    "geev": _in_place(0, 0),
+    "geev": _in_place(0, 0, transposed=True),
 }

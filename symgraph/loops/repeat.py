@@ -60,7 +60,8 @@ def lower_loop(low: Lowering, node: Node, step: Step, wanted: dict[int, Buffer])
     outputs: list[tuple[Node, Any]] = [
         (new, place) for (_, _, _, new), (_, place) in zip(changing, places, strict=True)
     ]
-    outputs += _rows(low, step, wanted, position)
+    rows = _rows(low, step, wanted, position)
+    outputs += _kept_apart(low, axis, rows) if axis.extent == 1 else rows
     go = None
     if step.go_on is not None:
         go = low.temporary(BOOL, (), axis)
@@ -107,10 +108,24 @@ def lower_side(
     inner = low.inner(axis)
     for variable, value in variables:
         inner.readers[variable] = lambda index, guard, value=value: low.value(value, index, guard)
-    inner.outputs = list(outputs)
+    inner.outputs = _kept_apart(low, axis, outputs)
     body = merge_statements(inner.s, inner.run().statements)
     low.adopt(inner)
     low.add(Loop(axis, tuple(body), start=start, origin=(node,)))
+
+
+def _kept_apart(
+    low: Lowering, axis: Axis, outputs: Sequence[tuple[Node, Any]]
+) -> list[tuple[Node, Any]]:
+    """Give results a place of the step's own, from which they are copied to where they belong.
+
+    The address of a result does not show that a loop of one step writes it: read from there, it
+    would be taken for a value that is known before the loop.
+    """
+    found: list[tuple[Node, Any]] = []
+    for node, buffer in outputs:
+        found += [(node, low.temporary(node.dtype, node.type.shape, axis)), (node, buffer)]
+    return found
 
 
 def _position(low: Lowering, step: Step, axis: Axis, header: Expr | None) -> Expr:

@@ -68,7 +68,8 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
-    if unroll is None and vector is not None and not reductions and not nest.scan:
+    in_order = nest.scan or nest.serial  # tiles would change the order of the points
+    if unroll is None and vector is not None and not reductions and not in_order:
         unroll = _transposed_axis(nest, vector, exprs)
         if unroll is not None:
             lanes, tile = fit_lanes(base, base, vector.extent), TRANSPOSE_TILE

@@ -203,8 +203,6 @@ def _sliding(a: Any, v: Any, mode: str, flip: bool) -> Node:
     if mode not in around:
         raise ValueError(f"mode must be full, same or valid; got {mode!r}")
     before, after = around[mode]
-    if turned and mode == "same":
-        before, after = after, before
     image = o.reshape(x, (1, 1, 1, n))
     kernel = o.reshape(w, (1, 1, 1, m))
     result = o.conv2d(image, kernel, padding=((0, 0), (before, after)), flip=flip)

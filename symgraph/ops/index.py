@@ -412,6 +412,7 @@ class Key(NamedTuple):
 
 
 _indexed: WeakKeyDictionary[Node, tuple[Node, Key]] = WeakKeyDictionary()
+_final_rows: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()  # trace of a loop -> last row
 
 
 def parse(x: Node, key: Any) -> Key:
@@ -558,6 +559,14 @@ def _clipped(bound: Any, n: Size, default: Size) -> Size:
 
 
 @function
+def with_final_row(trace: Node, last: Node) -> Node:
+    """Return the trace of a loop, of which `trace[-1]` is the final state: no trace is needed."""
+    if provably_le(1, trace.type.shape[0]):
+        _final_rows[trace] = last
+    return trace
+
+
+@function
 def getitem(x: Any, key: Any) -> Node:
     """Return x[key] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays.
 
@@ -565,6 +574,13 @@ def getitem(x: Any, key: Any) -> Node:
     `SymbolicValueError`, since the shape of its result depends on data; `x[mask].set(v)` is fine.
     """
     node = as_node(x)
+    first, *more = key if isinstance(key, tuple) and key else (key,)
+    if node in _final_rows and isinstance(first, (int, np.integer)) and first == -1:
+        last = _final_rows[node]
+        found = getitem(last, tuple(more)) if more else last
+        if isinstance(found, Node):
+            _indexed[found] = (node, parse(node, key))
+        return found
     parsed = parse(node, key)
     if parsed.mask is not None:
         result: Node = Masked(node, parsed.mask)  # type: ignore[assignment]

@@ -217,16 +217,15 @@ def broadcast_arrays(*arrays: Any) -> list[Node]:
 @function
 def choose(index: Any, choices: Sequence[Any], mode: str = "raise") -> Node:
     """Return, for each element, that of `choices[index]`; mode "wrap" or "clip" mends the index."""
-    table = o.stack(broadcast_arrays(*as_nodes(list(choices))), 0)
-    i = as_node(index)
+    options, i = as_nodes(list(choices)), as_node(index)
     if mode == "wrap":
         i = o.mod(i, len(choices))
     elif mode == "clip":
         i = o.clip(i, 0, len(choices) - 1)
     elif mode != "raise":
         raise ValueError(f"mode must be raise, wrap or clip; got {mode!r}")
-    shape = o.broadcast_shapes_of(i, table[0])
-    whole = o.broadcast_to(table, (len(choices), *shape))
+    shape = o.broadcast_shapes_of(i, *options)
+    whole = o.stack([o.broadcast_to(x, shape) for x in options], 0)
     place = o.expand_dims(o.broadcast_to(i, shape), 0)
     return o.squeeze(o.take_along_axis(whole, place, 0), 0)
 

@@ -80,6 +80,9 @@ def user_matrix(x: Node) -> Node:
     """Return the matrix of which `x` is a packed factorization or a part of one."""
     while (x.op.view or isinstance(x.op, Factor)) and not x.op.is_leaf and x._name is None:
         x = x.inputs[0]
+    if x.op.name == "mul" and x.inputs[0].op.name == "add":  # the symmetric part
+        a, b = x.inputs[0].inputs
+        return a if b is o.matrix_transpose(a) else x
     return x
 
 
@@ -182,6 +185,15 @@ def each(f: Any, *arrays: np.ndarray) -> np.ndarray:
         probe = np.asarray(f(0, *(np.eye(*a.shape[-2:], dtype=a.dtype) for a in arrays)))
         return np.zeros((*lead, *probe.shape), probe.dtype)
     return np.stack(found).reshape(*lead, *found[0].shape)
+
+
+def orientation(vectors: np.ndarray) -> np.ndarray:
+    """Return the sign (1 or -1) of each row that makes its weighted sum positive.
+
+    The weights are those of the native kernels; LAPACK leaves the sign open.
+    """
+    total = (vectors.astype(np.float64) / (np.arange(vectors.shape[-1]) + 1.7)).sum(-1)
+    return np.where(total < 0, -1, 1).astype(vectors.dtype)
 
 
 def _count(lead: Sequence[int]) -> int:

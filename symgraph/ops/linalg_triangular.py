@@ -178,7 +178,9 @@ def solved(op: str, a: Node, b: Node, solve: Callable[[Node, Node], Node]) -> No
     if a.ndim == 2 and b.ndim > 2:  # one matrix: the stack becomes more columns
         front_ = o.moveaxis(b, b.ndim - 2, 0)
         flat = o.reshape(front_, (b.type.shape[-2], product(front_.type.shape[1:])))
-        return o.moveaxis(o.reshape(solve(a, flat), front_.type.shape), 0, b.ndim - 2)
+        x = solve(a, flat)
+        shape = (x.type.shape[0], *front_.type.shape[1:])
+        return o.moveaxis(o.reshape(x, shape), 0, b.ndim - 2)
     return solve(*same_batch(op, a, b))
 
 

@@ -30,7 +30,7 @@ from symgraph.dims.dim import substitute as substitute_size
 
 FOR, COUNT, WHILE = "for", "count", "while"
 LoopParams = namedtuple(  # noqa: PYI024
-    "LoopParams", "kind length reverse n_carries n_sequences body updates"
+    "LoopParams", "kind length reverse n_carries n_sequences body updates recompute"
 )
 Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI024
 
@@ -208,19 +208,21 @@ def make_loop(
     go_on: Node | None = None,
     reverse: bool = False,
     updates: Sequence[tuple[Node, int]] = (),
+    recompute: bool = False,
 ) -> Node:
     """Return the loop whose step is a graph over the variables `args`.
 
     `args` are the step number, one element per sequence, one value per carry; `next_` the new
     carries, `rows` what is stacked. `header` and `go_on` make it a loop that may stop early.
-    `updates` are pairs (shared variable, number of the carry that is its new value).
+    `updates` are pairs (shared variable, number of the carry that is its new value). `recompute`:
+    reverse mode keeps only the carries and computes the rest of a step again.
     """
     kind = FOR if header is None else COUNT if go_on is None else WHILE
     outputs = [*next_, *rows, *([] if go_on is None else [go_on])]
     body, captured = close(args, outputs)
     head = [] if header is None else [header]
     params = LoopParams(
-        kind, length, reverse, len(initial), len(sequences), body, tuple(updates)
+        kind, length, reverse, len(initial), len(sequences), body, tuple(updates), recompute
     )
     return make(LOOP, (*head, *sequences, *initial, *captured), params)
 

@@ -114,6 +114,7 @@ def _rebuilt(
         go_on,
         node.params.reverse,
         node.params.updates,
+        node.params.recompute,
     )
 
 
@@ -213,7 +214,8 @@ class _Backward:
     def _forward_values(self, wanted: Sequence[Node]) -> tuple[Node | None, _Reads]:
         """Return how many steps were done (None: all), and what the way back reads of them."""
         p, node = self.p, self.node
-        read = _Reads(p, wanted, [*self.lam.values(), *self.rows_in.values()])
+        own = [*self.lam.values(), *self.rows_in.values()]
+        read = _Reads(p, wanted, own, node.params.recompute)
         loop = node
         if read.stored:
             loop = _rebuilt(node, p, rows=read.stored)
@@ -254,7 +256,9 @@ class _Reads:
     loop; cheap ones are computed again from what they depend on.
     """
 
-    def __init__(self, p: Parts, wanted: Sequence[Node], backward: Sequence[Node]) -> None:
+    def __init__(
+        self, p: Parts, wanted: Sequence[Node], backward: Sequence[Node], recompute: bool
+    ) -> None:
         elements = dict(zip(p.elements, p.sequences, strict=True))
         carries = set(p.carries)
         forward = _dependent([*p.next, *p.rows], {*p.elements, *p.carries, p.step})
@@ -274,7 +278,7 @@ class _Reads:
             if v in elements:
                 self.variables.append(v)
                 self.traces.append(elements[v])
-            elif v in carries or (v in forward and not _cheap(v)):
+            elif v in carries or (v in forward and not recompute and not _cheap(v)):
                 fresh = new_input(v.dtype, v.type.shape, v.name or v.op.name)
                 self.substitution[v] = fresh
                 late.append(fresh)

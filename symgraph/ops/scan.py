@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def scan(
     strict: bool = False,
     return_list: bool = False,
     return_steps: bool = False,
+    memory: Any = "save_all",
 ) -> Any:
     """Repeat `fn` over the first axis of `sequences`, or `n_steps` times, as one native loop.
 
@@ -97,7 +99,9 @@ def scan(
     Returns the outputs stacked over the steps: (steps, *shape), one variable or a list. After
     `until` has ended a loop, the remaining rows repeat the last one; `return_steps=True` returns
     (outputs, number of steps). `truncate_gradient=k` lets derivatives flow through the last k steps
-    only. `go_backwards` walks the sequences from their end. `strict` refuses outer variables that
+    only. `memory` says what reverse mode keeps: "save_all"; "sqrt" or a number k: the states at every
+    k-th step, between which the steps are computed again (one more forward run); or a limit such as
+    "16MB", which chooses. `go_backwards` walks the sequences from their end. `strict` refuses outer variables that
     are not listed in `non_sequences`. Updates and random draws of the body need no care:
     functions that use the result apply them.
 
@@ -109,11 +113,16 @@ def scan(
     >>> total.eval({x: np.array([1.0, 2.0, 3.0])})
     array([1., 3., 6.])
     """
-    loop = _Scan(fn, sequences, outputs_info, non_sequences, n_steps, go_backwards, strict)
+    loop = _Scan(fn, sequences, outputs_info, non_sequences, n_steps, go_backwards, strict, memory)
     if truncate_gradient is not None and truncate_gradient >= 0:
-        traces, _, steps = loop.truncated(truncate_gradient)
+        traces, states, steps = loop.truncated(truncate_gradient)
     else:
-        traces, _, steps = loop.build()
+        traces, states, steps = loop.build()
+    at = 0
+    for r, trace in zip(loop.recurrent, traces, strict=True):
+        at += r.depth
+        if r.depth:
+            o.with_final_row(trace, states[at - 1])
     if name is not None:
         for t in traces:
             t.name = name
@@ -133,8 +142,9 @@ class _Scan:
         n_steps: Any,
         go_backwards: bool,
         strict: bool,
+        memory: Any = "save_all",
     ) -> None:
-        self.fn = fn
+        self.fn, self.memory = fn, memory
         self.constants = [as_node(n) for n in _as_list(non_sequences)]
         self.strict = strict
         given = [_sequence(s) for s in _as_list(sequences)]
@@ -190,7 +200,47 @@ class _Scan:
         """Return the traces, the final states, and the number of steps."""
         found = self.trace()
         initial = [c for r in self.recurrent for c in r.initial]
-        return self._loop(found, self.sequences, initial, 0, self.length)
+        chunk = chunk_length(self.memory, self.length, initial, found.elements)
+        if chunk is None:
+            return self._loop(found, self.sequences, initial, 0, self.length)
+        if found.condition is not None:
+            raise ValueError(f"memory={self.memory!r} does not go with sg.until")
+        return self._chunked(found, initial, chunk)
+
+    def _chunked(
+        self, found: _Trace, initial: list[Node], chunk: int
+    ) -> tuple[list[Node], list[Node], Node]:
+        """Run loops of `chunk` steps inside of a loop that keeps nothing but its states."""
+        count = self.length // chunk
+        whole, rest = count * chunk, self.length - count * chunk
+        heads = [o.slice_axis(x, 0, 0, whole, 1) for x in self.sequences]
+        blocks = [o.reshape(x, (count, chunk, *x.type.shape[1:])) for x in heads]
+        step = new_input(INT64, (), "chunk")
+        elements = [_element(x) for x in blocks]
+        targets = [s for s, _ in found.updates]
+        states = [_like(c) for c in (*initial, *targets)]
+        first = step * chunk  # type: ignore[operator]
+        traces, after, _ = self._loop(found, elements, states, first, chunk, final=False)
+        outer = make_loop(
+            [step, *elements, *states],
+            after,
+            traces,
+            blocks,
+            [*initial, *targets],
+            count,
+            updates=[] if not _is_zero(rest) else [(s, len(initial) + k) for k, s in enumerate(targets)],
+            recompute=True,
+        )
+        *values, _ = results_of(outer)
+        rows = [
+            o.reshape(t, (whole, *t.type.shape[2:])) for t in values[len(states) :]
+        ]
+        states = values[: len(states)]
+        if not _is_zero(rest):
+            tails = [o.slice_axis(x, 0, whole, rest, 1) for x in self.sequences]
+            more, states, _ = self._loop(found, tails, states, whole, rest)
+            rows = [o.concatenate([a, b], 0) for a, b in zip(rows, more, strict=True)]
+        return rows, states, o.dim_value(self.length)
 
     def truncated(self, last: int) -> tuple[list[Node], list[Node], Node]:
         """Run in two loops; derivatives flow through the second one, of the `last` steps, only."""
@@ -212,12 +262,18 @@ class _Scan:
         return traces, states, done + more
 
     def _loop(
-        self, found: _Trace, sequences: Sequence[Node], states: list[Node], start: Any, length: Any
+        self,
+        found: _Trace,
+        sequences: Sequence[Node],
+        states: list[Node],
+        start: Any,
+        length: Any,
+        final: bool = True,
     ) -> tuple[list[Node], list[Node], Node]:
         """Return traces, final states and steps of the loop over steps start ... start + length.
 
         `states` are the initial states, shared variables that are updated last (their old values
-        where they are left out).
+        where they are left out). `start` is a size or a node; `final`: its updates count.
         """
         step = new_input(INT64, (), "step")
         targets = [s for s, _ in found.updates]
@@ -229,7 +285,8 @@ class _Scan:
         count = len(next_) + len(targets)
         body = [*next_, *(v for _, v in found.updates), *found.outputs]
         body += [] if found.condition is None else [~found.condition]  # type: ignore[operator]
-        body = _drawn_anew(substitute(body, mapping), step + o.dim_value(start), found.counters)
+        first = start if isinstance(start, Node) else o.dim_value(start)
+        body = _drawn_anew(substitute(body, mapping), step + first, found.counters)  # type: ignore[operator]
         for s, each in found.counters.items():
             s.data.default_update = s + o.cast(o.dim_value(self.length), s.dtype) * each
         carries = [c for values in found.carries for c in values]
@@ -247,7 +304,7 @@ class _Scan:
             length,
             header,
             go_on,
-            updates=[(s, len(next_) + k) for k, s in enumerate(targets)],
+            updates=[(s, len(next_) + k) for k, s in enumerate(targets)] if final else [],
         )
         *values, steps = results_of(node)
         traces = values[count:]
@@ -265,6 +322,49 @@ class _Scan:
                     f"the step of a strict scan uses `{describe(n)}` ({n.type}, made at {n.source}),"
                     " which is not in non_sequences\n  mend:   list it there, or strict=False"
                 )
+
+
+# -- what reverse mode keeps -------------------------------------------------------------------
+RESIDUALS = 4  # states' worth of values that a step leaves for the way back, as a first guess
+UNKNOWN_CHUNK = 128  # steps of a chunk where the number of steps is not known
+UNITS = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+
+
+def chunk_length(
+    memory: Any, length: Any, states: Sequence[Node], elements: Sequence[Node]
+) -> int | None:
+    """Return after how many steps the states are kept; None where all is kept."""
+    if memory == "save_all":
+        return None
+    if isinstance(memory, int) and memory > 0:
+        return memory
+    if memory == "sqrt":
+        return max(1, math.isqrt(length)) if isinstance(length, int) else UNKNOWN_CHUNK
+    unit = UNITS.get(str(memory)[-2:].upper())
+    if unit is None or not str(memory)[:-2].strip().replace(".", "", 1).isdigit():
+        raise ValueError(
+            f'memory must be "save_all", "sqrt", a number of steps, or a limit such as "16MB", got '
+            f"{memory!r}"
+        )
+    limit = float(str(memory)[:-2]) * unit
+    sizes = [_bytes(n) for n in (*states, *elements)]
+    if not isinstance(length, int) or any(s is None for s in sizes):
+        return UNKNOWN_CHUNK
+    step = RESIDUALS * max(1, sum(s for s in sizes if s is not None))
+    if length * step <= limit:
+        return None
+    return max(1, math.isqrt(length))
+
+
+def _bytes(x: Node) -> int | None:
+    n: Any = x.dtype.itemsize
+    for size in x.type.shape:
+        n = n * size
+    return n if isinstance(n, int) else None
+
+
+def _is_zero(n: Any) -> bool:
+    return isinstance(n, int) and n == 0
 
 
 # -- what the user gave ------------------------------------------------------------------------

@@ -145,6 +145,31 @@ _special(
 )  # fmt: skip
 
 
+def _d_poisson_weight(o: Namespace, n: Node) -> tuple[Node, Node]:
+    a, x = n.inputs
+    return n * (o.log(x) - o.digamma(a + 1)), n * (a / x - 1)
+
+
+def _d_beta_weight(o: Namespace, n: Node) -> tuple[Node, Node, Node]:
+    a, b, x = n.inputs
+    both = o.digamma(a + b)
+    return (
+        n * (o.log(x) - o.digamma(a) + both),
+        n * (o.log1p(-x) - o.digamma(b) + both),
+        n * (a / x - b / (1 - x)),
+    )
+
+
+_special(
+    "poisson_weight", "x**a exp(-x) / Gamma(a + 1), also for a that is no whole number.",
+    gamma.poisson_weight, _d_poisson_weight, POSITIVE, POSITIVE, ulp=(1, 64),
+)  # fmt: skip
+_special(
+    "beta_weight", "x**a (1 - x)**b / B(a, b) for 0 <= x <= 1.", gamma.beta_weight,
+    _d_beta_weight, POSITIVE, POSITIVE, UNIT, ulp=(1, 128),
+)  # fmt: skip
+
+
 # -- error function and normal distribution -------------------------------------------------------
 def _normal(o: Namespace, x: Node) -> Node:
     """Return the density of the standard normal distribution."""

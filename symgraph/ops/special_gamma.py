@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from symgraph.ops import special_tables as table
-from symgraph.ops.array_builder import fitted
+from symgraph.ops.array_builder import even_odd, fitted
 
 INF, NAN = math.inf, math.nan
 LARGE = 8.0  # from here on Stirling's series
@@ -207,6 +207,7 @@ def log_beta(s: Any, a: Any, b: Any) -> Any:
         - big * s.log1p(both / big)
     )
     plain = first + (log_gamma(s, high) - log_gamma(s, a + b))
+    plain = s.select(s.eq(low, 0.0), s.const(INF, a.dtype), plain)
     return s.select(high < LARGE, plain, s.select(low < LARGE, mixed, wide))
 
 
@@ -214,4 +215,49 @@ def beta(s: Any, a: Any, b: Any) -> Any:
     """Return B(a, b) = Gamma(a) Gamma(b) / Gamma(a + b)."""
     low, high = s.min(a, b), s.max(a, b)
     plain = gamma(s, low) * (gamma(s, high) / gamma(s, a + b))
+    plain = s.select(s.eq(low, 0.0), s.const(INF, a.dtype), plain)
     return s.select((high < LARGE) | (low < 0.0), plain, s.exp(log_beta(s, a, b)))
+
+
+def log_minus(s: Any, ratio: Any, off: Any) -> Any:
+    """Return log(ratio) - off without cancellation, where ratio = 1 + off and `off` is accurate.
+
+    2 atanh(r) - off with r = off / (2 + off), while off is small.
+    """
+    near = (off > -0.4) & (off < 0.6)
+    r = s.select(near, off / (off + 2.0), 0.0)
+    z = r * r
+    tail = even_odd(s, z, tuple(2.0 / (2 * k + 3) for k in range(15)))
+    return s.select(near, r * s.fma(z, tail, -off), s.log(ratio) - off)
+
+
+def poisson_weight(s: Any, a: Any, x: Any) -> Any:
+    """Return x**a exp(-x) / Gamma(a + 1) for x >= 0; the error is that of the exponent."""
+    below = s.fmin(s.const(LARGE, a.dtype), a)
+    small_x = s.fmin(s.const(2000.0, a.dtype), x)
+    small = s.pow(small_x, below) * s.exp(-small_x) / gamma(s, below + 1.0)
+    big = s.fmax(s.const(LARGE, a.dtype), a)
+    ratio = s.fmin(s.const(1e300, a.dtype), x) / big
+    off = (s.fmin(s.const(1e300, a.dtype), x) - big) / big
+    exponent = s.fma(big, log_minus(s, ratio, off), -stirling_rest(s, big))
+    large = s.exp(exponent) / (SQRT_TWO_PI * s.sqrt(big))
+    value = s.select(a < LARGE, small, large)
+    return s.select(s.isnan(a) | s.isnan(x), a + x, value)
+
+
+def beta_weight(s: Any, a: Any, b: Any, x: Any) -> Any:
+    """Return x**a (1 - x)**b / B(a, b) for a, b > 0 and 0 <= x <= 1."""
+    y = 1.0 - x
+    plain = s.exp(_x_log(s, a, s.log(x)) + _x_log(s, b, s.log1p(-x)) - log_beta(s, a, b))
+    p, q = s.fmax(s.const(LARGE, a.dtype), a), s.fmax(s.const(LARGE, a.dtype), b)
+    off = s.fma(x, q, -(p * y))
+    first = log_minus(s, x * ((p + q) / p), off / p)
+    exponent = s.fma(p, first, q * log_minus(s, y * ((p + q) / q), -off / q))
+    rests = stirling_rest(s, p + q) - stirling_rest(s, p) - stirling_rest(s, q)
+    wide = s.exp(exponent + rests) * s.sqrt(p * q / (p + q)) / SQRT_TWO_PI
+    return s.select(s.min(a, b) < LARGE, plain, wide)
+
+
+def _x_log(s: Any, x: Any, logarithm: Any) -> Any:
+    """Return x * log, 0 where x is 0."""
+    return s.select(s.eq(x, 0.0), 0.0 * x, x * logarithm)

@@ -24,6 +24,7 @@ from symgraph.rewrites import (  # noqa: F401 - imported for their rules
     late,
     linalg,
     logic,
+    matrix,
     reductions,
     rows,
     shapes,

@@ -152,6 +152,7 @@ class Opened:
             self.go_on,
             self.params.reverse,
             updates,
+            self.params.recompute,
         )
 
 
@@ -167,9 +168,21 @@ def improved_bodies(outputs: Sequence[Node], optimise: Optimise) -> list[Node]:
             return outputs
         used = {n.params.index for n in order if n.op is RESULT and n.inputs[0] is loop}
         with made_from(loop.source):
-            new = _improved(loop, used, optimise)
+            single = loop.params.kind == FOR and loop.params.length == 1
+            new = _single_step(loop) if single else _improved(loop, used, optimise)
         outputs = substitute(outputs, new)
         done |= {loop, *(n.inputs[0] for n in new.values() if n.op is RESULT)}
+
+
+def _single_step(loop: Node) -> dict[Node, Node]:
+    """A loop of one step is its body."""
+    p = Parts.of(loop)
+    values = [o.dim_value(0), *(x[0] for x in p.sequences), *p.initial, *p.constants]
+    found = loop.params.body.apply(values)
+    count = loop.params.n_carries
+    rows = [o.expand_dims(row, 0) for row in found[count:]]
+    results = [*found[:count], *rows, o.dim_value(1)]
+    return {RESULT(loop, index=k): new for k, new in enumerate(results)}
 
 
 def _improved(loop: Node, used: set[int], optimise: Optimise) -> dict[Node, Node]:
@@ -450,7 +463,7 @@ def merged(outputs: Sequence[Node]) -> list[Node]:
 def _mergeable(a: Node, b: Node) -> bool:
     """Tell whether two loops do the same number of steps, in one order, on some common input."""
     p, q = a.params, b.params
-    if (p.kind, p.length, p.reverse) != (q.kind, q.length, q.reverse):
+    if (p.kind, p.length, p.reverse, p.recompute) != (q.kind, q.length, q.reverse, q.recompute):
         return False
     x, y = Parts.of(a), Parts.of(b)
     if x.header is not y.header:

@@ -8,6 +8,7 @@ on the small generated cases. Ops that move or combine elements are in `oracles_
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -46,7 +47,7 @@ def expected_dtype(name: str, dtypes: Sequence[DType], float_dtype: DType) -> DT
     """
     if name in BOOLEAN:
         return BOOL
-    if name not in SCALAR or name in ("cast", "where"):
+    if name not in SCALAR or name in ("cast", "where", "float_exponent"):
         return None
     rank = {"b": 0, "i": 1, "u": 1, "f": 2}
     top = max(rank[d.kind] for d in dtypes)
@@ -282,6 +283,17 @@ _MP: dict[str, Callable[..., Any]] = {
 }
 MATH = set(_MP)
 
+def _nextafter(d: DType, x: float, y: float) -> float:
+    """Step through the bits; math.nextafter knows doubles only."""
+    if d == "float64" or math.isnan(x) or math.isnan(y) or x == y:
+        return math.nextafter(x, y)
+    if x == 0:
+        return math.copysign(2.0**-149, y)
+    (bits,) = struct.unpack("<I", struct.pack("<f", x))
+    (value,) = struct.unpack("<f", struct.pack("<I", bits + (1 if (y > x) == (x > 0) else -1)))
+    return float(value)
+
+
 SCALAR: dict[str, Scalar] = {
     **{name: _mp(name) for name in _MP},
     "add": _exact(lambda x, y: x + y, lambda x, y: x + y),
@@ -327,6 +339,8 @@ SCALAR: dict[str, Scalar] = {
     "isfinite": lambda d, x: not d.is_float or math.isfinite(x),
     "cast": _cast,
     "where": lambda d, c, x, y: x if c else y,
+    "float_exponent": lambda d, x: math.frexp(x)[1] if math.isfinite(x) else 0,
+    "nextafter": _nextafter,
     "relu": lambda d, x: x if math.isnan(x) or x > 0 else 0,
 }
 
@@ -337,7 +351,7 @@ def _of(f: Callable[[float], float]) -> Callable[..., np.ndarray]:
 
 BOOLEAN = {"lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf", "isfinite"}
 BOOLEAN |= {"logical_and", "logical_or", "logical_xor", "logical_not"}
-FLOATING = MATH | {"div", "reciprocal", "copysign"}
+FLOATING = MATH | {"div", "reciprocal", "copysign", "nextafter"}
 
 # What each function of the loop IR is in NumPy, for running lowering rules.
 NUMPY_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {

@@ -48,12 +48,26 @@ def _pole(m: Any, f: Callable[[Any], Any], x: Any, value: Any) -> Any:
     return value if x <= 0 and x == m.floor(x) else f(x)
 
 
+def _gammainc(m: Any, a: Any, x: Any) -> Any:
+    if a == 0:
+        return m.nan if x == 0 else m.mpf(1)
+    return m.gammainc(a, 0, x, regularized=True)
+
+
+def _betainc(m: Any, a: Any, b: Any, x: Any) -> Any:
+    if a == 0 or b == 0:
+        return m.nan if a == b else m.mpf(int(a == 0))
+    return m.betainc(a, b, 0, x, regularized=True)
+
+
 SPECIAL: dict[str, Callable[..., Any]] = {
     "gammaln": lambda m, x: _pole(m, lambda v: m.re(m.loggamma(v)), x, m.inf),
-    "gamma": lambda m, x: _pole(m, m.gamma, x, m.nan),
-    "digamma": lambda m, x: _pole(m, m.digamma, x, m.nan),
-    "betaln": lambda m, a, b: m.loggamma(a) + m.loggamma(b) - m.loggamma(a + b),
-    "beta": lambda m, a, b: m.beta(a, b),
+    "gamma": lambda m, x: _pole(m, m.gamma, x, m.nan if x else m.inf),
+    "digamma": lambda m, x: _pole(m, m.digamma, x, m.nan if x else -m.inf),
+    "betaln": lambda m, a, b: (
+        m.loggamma(a) + m.loggamma(b) - m.loggamma(a + b) if a * b else m.inf
+    ),
+    "beta": lambda m, a, b: m.beta(a, b) if a * b else m.inf,
     "erfinv": _erfinv,
     "erfcinv": inverse_erfc,
     "erfcx": _erfcx,
@@ -67,10 +81,11 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     **{f"{f}{n}": lambda m, x, f=f, n=n: getattr(m, f"bessel{f}")(n, x) for f in "ijky" for n in (0, 1)},
     **{f"i{n}e": lambda m, x, n=n: m.besseli(n, x) * m.exp(-abs(x)) for n in (0, 1)},
     **{f"k{n}e": lambda m, x, n=n: m.besselk(n, x) * m.exp(x) for n in (0, 1)},
-    "poisson_weight": lambda m, a, x: m.exp(a * m.log(x) - x - m.loggamma(a + 1)),
-    "gammainc": lambda m, a, x: m.gammainc(a, 0, x, regularized=True),
-    "gammaincc": lambda m, a, x: m.gammainc(a, x, m.inf, regularized=True),
-    "betainc": lambda m, a, b, x: m.betainc(a, b, 0, x, regularized=True),
+    "poisson_weight": lambda m, a, x: x**a * m.exp(-x) / m.gamma(a + 1),
+    "beta_weight": lambda m, a, b, x: x**a * (1 - x) ** b / m.beta(a, b) if a * b else m.mpf(0),
+    "gammainc": _gammainc,
+    "gammaincc": lambda m, a, x: 1 - _gammainc(m, a, x),
+    "betainc": _betainc,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import DType
+from symgraph.testing.oracles_linalg import LINALG
 from symgraph.testing.oracles_sorting import SORTING
 from symgraph.testing.oracles_special import polygamma
 
@@ -249,14 +250,15 @@ def _random_bits(p: dict[str, Any], draw: np.ndarray) -> np.ndarray:
     mask, n = 0xFFFFFFFF, int(draw)
 
     def word(at: tuple[int, ...]) -> int:
-        element = _flat(at, p["shape"])
-        c = list(struct.unpack("<4I", struct.pack("<2Q", element // 4, n)))
+        element, lane = _flat(at, p["shape"]), p["lane"]
+        block = element // 4 if lane is None else element | (lane[0] + 1) << 52
+        c = list(struct.unpack("<4I", struct.pack("<2Q", block, n)))
         key = list(p["key"])
         for _ in range(10):
             a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
             c = [(b >> 32) ^ c[1] ^ key[0], b & mask, (a >> 32) ^ c[3] ^ key[1], a & mask]
             key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
-        return int(c[element % 4])
+        return int(c[element % 4 if lane is None else lane[1]])
 
     return _from_index(p["shape"], np.uint32, word)
 
@@ -366,6 +368,7 @@ def _pool_grad(by_place: bool) -> Any:
 
 STRUCTURED: dict[str, Callable[..., Any]] = {
     "polygamma": polygamma,
+    "gamma_level": lambda p, a, y: y,
     "sum": _reduced(_total),
     "prod": _reduced(lambda e, d: math.prod(e)),
     "max": _reduced(lambda e, d: max(e)),
@@ -410,4 +413,5 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "sum_pool2d": _pool(lambda v, q: sum(v)),
     "sum_pool2d_grad": _pool_grad(False),
     **SORTING,
+    **LINALG,
 }  # fmt: skip

@@ -311,3 +311,74 @@ def test_a_sequence_that_is_too_short_at_run_time() -> None:
     close(f(np.ones(6)), [1.0, 2.0, 3.0, 4.0])
     with pytest.raises((sg.ShapeError, IndexError)):
         f(np.ones(3))
+
+
+# -- what reverse mode keeps -----------------------------------------------------------------------
+@pytest.mark.parametrize("memory", ["sqrt", 2, 3, STEPS, 9, "1KB"])
+def test_recomputing_changes_no_derivative(memory: Any) -> None:
+    values = inputs()
+    X, h, W = values
+
+    def step(x: Any, s: Any) -> Any:
+        return sg.tanh(x + s @ W)
+
+    ours, theirs = sg.scan(step, X, h, memory=memory), sg.scan(step, X, h)
+    agree([ours], [theirs], values)
+    variables = list(values)
+    first = [sg.grad((y**2).sum() + y[-1].sum(), variables) for y in (ours, theirs)]
+    agree(*first, values)
+    directions = [sg.as_tensor(np.ones(v.shape)) for v in values.values()]
+    agree(*[sg.hvp((y**2).sum(), variables, directions) for y in (ours, theirs)], values)
+
+
+def test_memory_of_a_long_recurrence_stays_in_its_limit() -> None:
+    n, width = 100_000, 32
+    w, h = sg.vector("w", dtype="float64"), sg.tensor("h", (width,), "float64")
+
+    def cost(memory: Any) -> Any:
+        last = sg.scan(lambda s: sg.tanh(s * w + 0.1), outputs_info=h, n_steps=n, memory=memory)[-1]
+        return sg.grad((last**2).sum(), [w, h])
+
+    limited = sg.function([w, h], cost("16MB"))
+    rng = np.random.default_rng(0)
+    point = rng.uniform(0.5, 1.2, width), rng.normal(size=width)
+    got = limited(*point)
+    (version,) = limited.compiled.version_list
+    assert version.module.arena < 16 << 20
+    free = sg.function([w, h], cost("save_all"))
+    for a, b in zip(got, free(*point), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+    assert free.compiled.version_list[0].module.arena > 16 << 20
+
+
+def test_random_numbers_and_updates_with_recomputation() -> None:
+    count = sg.shared(np.int64(0), name="count")
+
+    def draws(memory: Any) -> Any:
+        rng = sg.random.RandomStream(7)
+        x = sg.scalar("x", dtype="float64")
+
+        def step(s: Any) -> Any:
+            return s * rng.uniform((), 0.5, 1.5, dtype="float64") + x, {count: count + 1}
+
+        states = sg.scan(step, outputs_info=np.float64(1), n_steps=7, memory=memory)
+        return sg.function([x], [states, sg.grad(states.sum(), x)])(0.3)
+
+    plain, chunked = draws("save_all"), draws(3)
+    for a, b in zip(plain, chunked, strict=True):
+        close(a, b)
+    assert int(count.get_value()) == 14
+
+
+def test_memory_must_be_understood() -> None:
+    with pytest.raises(ValueError, match="memory must be"):
+        sg.scan(lambda s: s, outputs_info=np.float64(1), n_steps=3, memory="a lot")
+
+
+def test_the_last_row_can_be_set() -> None:
+    x = sg.tensor("x", (4,), "float64")
+    total = sg.scan(lambda v, s: s + v, x, np.float64(0))
+    f = sg.function([x], [total[-1].set(7.0), total[-1].inc(1.0)])
+    a, b = f(np.ones(4))
+    close(a, [1.0, 2.0, 3.0, 7.0])
+    close(b, [1.0, 2.0, 3.0, 5.0])

@@ -1,0 +1,355 @@
+"""Eigenvalues and eigenvectors, and functions of symmetric matrices made of them.
+
+Where two eigenvalues are exactly equal the factor 1 / gap of a derivative is taken as 0: right for
+functions that do not depend on the choice of eigenvectors. Close but different eigenvalues give
+large derivatives of eigenvectors: they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.node import Node
+from symgraph.core.op import function, o, register
+from symgraph.core.types import TensorType
+from symgraph.ops.linalg import (
+    SQUARE,
+    Factor,
+    MatrixOp,
+    as_matrices,
+    check_matrices,
+    each,
+    from_lower,
+    front,
+    orientation,
+    positive_matrices,
+    random_matrices,
+    rows,
+    symmetric_part,
+)
+
+Size = Any
+NO_CONVERGENCE = "has no eigenvalues: the iteration does not converge (NaN or infinities?)"
+MEND = "look for the first NaN with mode='nan'"
+
+
+@register
+class SymmetricFactor(Factor):
+    """Rows 0 .. n - 1 are eigenvectors, row n the eigenvalues; without vectors only the values."""
+
+    name = "symmetric_factor"
+    doc = "Eigenvectors and eigenvalues of the lower triangles of symmetric matrices, packed."
+    params = ("vectors",)
+    fault, mend = NO_CONVERGENCE, MEND
+    title = "eigh"
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for k, x in enumerate(positive_matrices(rng, dtype, SQUARE)):
+            yield (x,), {"vectors": k % 2 == 0}
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return (n + 1, n) if params.vectors else (n,)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        def one(k: int, x: np.ndarray) -> np.ndarray:
+            w, v = eigh_one(self, node, k, x)
+            return np.vstack([v.T, w]) if node.params.vectors else w
+
+        return each(one, arrays[0])
+
+
+def eigh_one(op: MatrixOp, node: Node, k: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues and oriented eigenvectors of matrix k; raises the error of the op."""
+    try:
+        w, v = np.linalg.eigh(x)
+    except np.linalg.LinAlgError:
+        raise op.failure(node, k, 1) from None
+    return w, v * orientation(v.T)
+
+
+class SymmetricResult(MatrixOp):
+    """Base of results of the lower triangles of symmetric matrices."""
+
+    fault, mend = NO_CONVERGENCE, MEND
+    title = "eigh"
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in positive_matrices(rng, dtype, SQUARE):
+            yield (x,), {}
+
+
+@register
+class EighValues(SymmetricResult):
+    name = "eigh_values"
+    doc = "Eigenvalues of symmetric matrices in ascending order."
+    params = ("vectors",)  # the eigenvectors are wanted too: one factorization for both
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for k, x in enumerate(positive_matrices(rng, dtype, SQUARE)):
+            yield (x,), {"vectors": k % 2 == 0}
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return (n,)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return each(lambda k, x: eigh_one(self, node, k, x)[0], arrays[0])
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        x, n = node.inputs[0], node.type.shape[-1]
+        f = SymmetricFactor.instance(x, vectors=node.params.vectors)
+        return o.squeeze(rows(f, n, n + 1), -2) if node.params.vectors else f
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        v = EighVectors.instance(node.inputs[0])
+        return o.sum(v * o.matmul(from_lower(tangents[0]), v), -2)
+
+
+@register
+class EighVectors(SymmetricResult):
+    name = "eigh_vectors"
+    doc = "Eigenvectors of symmetric matrices as columns, in the order of the eigenvalues."
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return each(lambda k, x: eigh_one(self, node, k, x)[1], arrays[0])
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        f = SymmetricFactor.instance(node.inputs[0], vectors=True)
+        return o.matrix_transpose(rows(f, 0, node.type.shape[-1]))
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        w = EighValues.instance(node.inputs[0], vectors=True)
+        turned = o.matmul(o.matrix_transpose(node), o.matmul(from_lower(tangents[0]), node))
+        return o.matmul(node, turned * inverse_gaps(w))
+
+
+def inverse_gaps(w: Node) -> Node:
+    """Return 1 / (w[j] - w[i]) for all pairs, 0 where they are equal."""
+    gap = o.expand_dims(w, w.ndim - 1) - o.expand_dims(w, w.ndim)
+    return safe_reciprocal(gap)
+
+
+def safe_reciprocal(x: Node) -> Node:
+    """Return 1 / x, 0 where x is 0; derivatives of both are finite."""
+    zero = o.eq(x, o.zeros((), x.dtype))
+    one = o.ones((), x.dtype)
+    return o.where(zero, o.zeros((), x.dtype), o.reciprocal(o.where(zero, one, x)))
+
+
+# -- functions of symmetric matrices -------------------------------------------------------------
+class SpectralFunction(SymmetricResult):
+    """Base of V f(w) V.T."""
+
+    @staticmethod
+    def values(o: Any, w: Node) -> Node:
+        raise NotImplementedError
+
+    @staticmethod
+    def reference(w: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        def one(k: int, x: np.ndarray) -> np.ndarray:
+            w, v = eigh_one(self, node, k, x)
+            with np.errstate(all="ignore"):
+                return np.asarray((v * self.reference(w)) @ v.T, x.dtype)
+
+        return each(one, arrays[0])
+
+    def expand(self, o: Any, node: Node) -> Node:
+        x = node.inputs[0]
+        v = EighVectors.instance(x)
+        w = self.values(o, EighValues.instance(x, vectors=True))
+        return o.matmul(v * o.expand_dims(w, w.ndim - 1), o.matrix_transpose(v))
+
+
+@register
+class SqrtM(SpectralFunction):
+    name = "sqrtm"
+    doc = "The square root of symmetric positive semidefinite matrices; NaN for others."
+
+    @staticmethod
+    def values(o: Any, w: Node) -> Node:
+        return o.sqrt(_rounded_up(o, w))
+
+    @staticmethod
+    def reference(w: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.where((w < 0) & (w > -_noise(w)), 0, w))
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        return SymmetricSylvester.instance(node, from_lower(tangents[0]))
+
+
+@register
+class InvSqrtM(SpectralFunction):
+    name = "invsqrtm"
+    doc = "The inverse of the square root of symmetric positive definite matrices."
+
+    @staticmethod
+    def values(o: Any, w: Node) -> Node:
+        return o.reciprocal(o.sqrt(_rounded_up(o, w)))
+
+    @staticmethod
+    def reference(w: np.ndarray) -> np.ndarray:
+        return 1 / SqrtM.reference(w)
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        """With Z = A^(-1/2) and S = A^(1/2): dZ = -Z dS Z."""
+        root = SqrtM.instance(node.inputs[0])
+        moved = SymmetricSylvester.instance(root, from_lower(tangents[0]))
+        return -o.matmul(o.matmul(node, moved), node)
+
+
+def _noise(w: np.ndarray) -> Any:
+    return 4 * np.finfo(w.dtype).eps * np.abs(w).sum(-1, keepdims=True)
+
+
+def _rounded_up(o: Any, w: Node) -> Node:
+    """Return eigenvalues with those that rounding made negative as zeros."""
+    eps = 4 * float(np.finfo(w.dtype.numpy).eps)
+    noise = o.sum(o.abs(w), -1, keepdims=True) * eps
+    tiny = o.logical_and(o.lt(w, 0.0), o.gt(w, -noise))
+    return o.where(tiny, o.zeros((), w.dtype), w)
+
+
+@register
+class SymmetricSylvester(MatrixOp):
+    """Closed under differentiation, and free of gaps: it makes the derivatives of square roots."""
+
+    name = "symmetric_sylvester"
+    doc = "The solution X of S X + X S = C for symmetric positive definite S."
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in positive_matrices(rng, dtype, SQUARE):
+            yield (x, rng.normal(size=x.shape).astype(x.dtype)), {}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        lead, n, _ = check_matrices(self.name, inputs[0])
+        check_matrices(self.name, inputs[1])
+        return inputs[0].type.with_shape((*lead, n, n))
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        w, v = np.linalg.eigh(arrays[0])
+        t = np.swapaxes(v, -1, -2)
+        with np.errstate(all="ignore"):
+            inner = (t @ arrays[1] @ v) / (w[..., :, None] + w[..., None, :])
+        return np.asarray(v @ inner @ t)
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        x, c = node.inputs
+        v, w = EighVectors.instance(x), EighValues.instance(x, vectors=True)
+        t = o.matrix_transpose(v)
+        total = o.expand_dims(w, w.ndim - 1) + o.expand_dims(w, w.ndim)
+        return o.matmul(o.matmul(v, o.matmul(o.matmul(t, c), v) / total), t)
+
+    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        ds, rest = tangents
+        if ds is not None:
+            full = from_lower(ds)
+            moved = o.matmul(full, node) + o.matmul(node, full)
+            rest = -moved if rest is None else rest - moved
+        return self(node.inputs[0], rest)
+
+    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node, Node]:
+        dc, t = self(node.inputs[0], g), o.matrix_transpose(node)
+        full = -(o.matmul(dc, t) + o.matmul(t, dc))
+        return o.tril(full) + o.tril(o.matrix_transpose(full), -1), dc
+
+    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+        return self(*front(inputs, axes)), 0
+
+
+# -- eigenvalues of general matrices -------------------------------------------------------------
+@register
+class EigvalsFactor(Factor):
+    name = "eigvals_factor"
+    doc = "Real and imaginary parts of the eigenvalues of square matrices, (2, n)."
+    fault, mend = NO_CONVERGENCE, MEND
+    title = "eigvals"
+    not_differentiable = "eigenvectors of general matrices are complex; use eigh for symmetric ones"
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in random_matrices(rng, dtype, SQUARE):
+            yield (x,), {}
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return 2, n
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        def one(k: int, x: np.ndarray) -> np.ndarray:
+            try:
+                w = np.linalg.eigvals(x)
+            except np.linalg.LinAlgError:
+                raise self.failure(node, k, 1) from None
+            return np.stack([w.real, w.imag]).astype(x.dtype)
+
+        return each(one, arrays[0])
+
+
+# -- functions -----------------------------------------------------------------------------------
+@function
+def eigh(x: Any) -> tuple[Node, Node]:
+    """Return (w, V) with A = V @ diag(w) @ V.T for symmetric matrices (..., n, n).
+
+    w ascends; column k of V belongs to w[k], with the sign for which sum(v[i] / (i + 1.7)) >= 0. The
+    symmetric part of `x` is taken, so derivatives are symmetric. The basis for equal eigenvalues is
+    free: their 1 / gap counts as 0 in derivatives, right for functions that do not depend on it.
+    """
+    node = as_matrices(x)
+    check_matrices("eigh", node)
+    part = symmetric_part(node)
+    return EighValues.instance(part, vectors=True), EighVectors.instance(part)
+
+
+@function
+def eigvalsh(x: Any) -> Node:
+    """Return the eigenvalues of symmetric matrices (..., n, n), ascending."""
+    node = as_matrices(x)
+    check_matrices("eigvalsh", node)
+    return EighValues.instance(symmetric_part(node), vectors=False)
+
+
+@function
+def eigvals(x: Any) -> tuple[Node, Node]:
+    """Return the real and the imaginary parts of the eigenvalues of matrices (..., n, n).
+
+    Conjugate pairs are neighbours, the positive imaginary part first. There is no derivative.
+    """
+    node = as_matrices(x)
+    check_matrices("eigvals", node)
+    f = EigvalsFactor.instance(node)
+    return o.squeeze(rows(f, 0, 1), -2), o.squeeze(rows(f, 1, 2), -2)
+
+
+@function
+def sqrtm(x: Any) -> Node:
+    """Return the symmetric square root of symmetric positive semidefinite matrices.
+
+    NaN for matrices with negative eigenvalues. The derivative exists for definite ones, equal
+    eigenvalues included.
+    """
+    node = as_matrices(x)
+    check_matrices("sqrtm", node)
+    return SqrtM.instance(symmetric_part(node))
+
+
+@function
+def invsqrtm(x: Any) -> Node:
+    """Return A^(-1/2) of symmetric positive definite matrices; NaN or infinite for others."""
+    node = as_matrices(x)
+    check_matrices("invsqrtm", node)
+    return InvSqrtM.instance(symmetric_part(node))

@@ -1,0 +1,172 @@
+"""QR: Householder factors, and Q and R made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.errors import NotDifferentiableError
+from symgraph.core.node import Node
+from symgraph.core.op import function, o, register
+from symgraph.dims.dim import minimum
+from symgraph.ops.linalg import (
+    GENERAL,
+    Factor,
+    MatrixOp,
+    as_matrices,
+    check_matrices,
+    each,
+    random_matrices,
+    rows,
+)
+
+Size = Any
+TALL = ((4, 3), (3, 3), (1, 1), (2, 4, 2), (3, 0))
+
+
+@register
+class QrFactor(Factor):
+    """The first n rows are the columns of A turned by reflections; the last row their scales."""
+
+    name = "qr_factor"
+    doc = "Householder factors of matrices, packed as (n + 1, m)."
+    square = False
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in random_matrices(rng, dtype, TALL):
+            yield (x,), {}
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return n + 1, m
+
+    def statements(self, low: Any, node: Node, out: Any) -> None:
+        low.fill_zeros(out)  # of the scales there are only min(m, n)
+        low.lapack(node, out)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        def one(k: int, x: np.ndarray) -> np.ndarray:
+            h, tau = np.linalg.qr(x, mode="raw")
+            return np.vstack([h, np.pad(tau, (0, x.shape[0] - len(tau)))])
+
+        return each(one, arrays[0])
+
+
+@register
+class QrBasis(Factor):
+    """Columns of Q as rows, (columns, m)."""
+
+    name = "qr_basis"
+    doc = "The orthonormal columns that Householder factors stand for."
+    params = ("columns",)
+    square = False
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in random_matrices(rng, dtype, TALL):
+            m, n = x.shape[-2:]
+            factors = each(
+                lambda k, a: np.vstack([(h := np.linalg.qr(a, mode="raw"))[0],
+                                        np.pad(h[1], (0, len(a) - len(h[1])))]), x)
+            yield (factors,), {"columns": min(m, n)}
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return params.columns, n
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        def one(k: int, f: np.ndarray) -> np.ndarray:
+            n, m = f.shape[0] - 1, f.shape[1]
+            q = np.eye(m, node.params.columns, dtype=f.dtype)
+            for j in reversed(range(min(m, n))):
+                v = np.where(np.arange(m) > j, f[j], 0).astype(f.dtype)
+                v[j] = 1
+                q -= f[n, j] * np.outer(v, v @ q)
+            return q.T
+
+        return each(one, arrays[0])
+
+
+class QrResult(MatrixOp):
+    """Base of Q and R."""
+
+    square = False
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for x in random_matrices(rng, dtype, GENERAL if dtype != "float64" else TALL):
+            yield (x,), {}
+
+
+def _inner(node: Node, tangent: Node) -> tuple[Node, Node, Node]:
+    """Return C = dA R^-1, M = Q.T C and the skew part W of M: dQ = Q W + C - Q M."""
+    x = node.inputs[0]
+    m, n = x.type.shape[-2:]
+    if isinstance(m, int) and isinstance(n, int) and m < n:
+        raise NotDifferentiableError(
+            f"qr of {m} x {n} matrices has no derivative here: it needs as many rows as columns"
+        )
+    q, r = QrQ.instance(x), QrR.instance(x)
+    c = o.matrix_transpose(o.solve_triangular(r, o.matrix_transpose(tangent), trans=1))
+    inner = o.matmul(o.matrix_transpose(q), c)
+    low = o.tril(inner, -1)
+    return c, inner, low - o.matrix_transpose(low)
+
+
+@register
+class QrQ(QrResult):
+    name = "qr_q"
+    doc = "Q of A = Q R: orthonormal columns, (m, min(m, n))."
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return m, minimum(m, n)
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return np.asarray(np.linalg.qr(arrays[0])[0])
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        f = QrFactor.instance(node.inputs[0])
+        return o.matrix_transpose(QrBasis.instance(f, columns=node.type.shape[-1]))
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        c, inner, skew = _inner(node, tangents[0])
+        return c + o.matmul(node, skew - inner)
+
+
+@register
+class QrR(QrResult):
+    name = "qr_r"
+    doc = "R of A = Q R: upper triangular, (min(m, n), n)."
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return minimum(m, n), n
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return np.asarray(np.linalg.qr(arrays[0])[1])
+
+    @staticmethod
+    def expand(o: Any, node: Node) -> Node:
+        k, n = node.type.shape[-2:]
+        f = QrFactor.instance(node.inputs[0])
+        return o.triu(rows(o.matrix_transpose(rows(f, 0, n)), 0, k))
+
+    @staticmethod
+    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+        _, inner, skew = _inner(node, tangents[0])
+        return o.matmul(inner - skew, node)
+
+
+@function
+def qr(x: Any, mode: str = "reduced") -> Any:
+    """Return (Q, R) with A = Q @ R for matrices (..., m, n), or R alone with mode "r".
+
+    Q is (m, k) with orthonormal columns, R is (k, n) upper triangular, k = min(m, n); signs are
+    those of LAPACK. The derivative needs m >= n and full rank.
+    """
+    node = as_matrices(x)
+    check_matrices("qr", node, square=False)
+    if mode not in ("reduced", "r"):
+        raise ValueError(f"qr has the modes 'reduced' and 'r', not {mode!r}")
+    return QrR.instance(node) if mode == "r" else (QrQ.instance(node), QrR.instance(node))

@@ -1,0 +1,252 @@
+"""Independent oracles of linear algebra: textbook algorithms in 30 digits on Python lists.
+
+Each takes the parameters as a dict and the arrays, as in `oracles_structured`. Signs and orders
+that LAPACK chooses (rows of an LU, reflections of a QR) follow from the textbook's rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+
+DIGITS = 30
+Matrix = Any
+
+
+def _stacked(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """Apply `f(p, matrices...)`, on mpmath matrices, to each matrix of stacks."""
+
+    def value(p: dict[str, Any], *arrays: np.ndarray) -> np.ndarray | None:
+        lead = arrays[0].shape[:-2]
+        if 0 in lead or 0 in arrays[0].shape[-2:]:
+            return None
+        found = np.empty(lead, object)
+        with mp.workdps(DIGITS):
+            for at in np.ndindex(*lead):
+                matrices = [mp.matrix([[mp.mpf(float(v)) for v in r] for r in a[at]])
+                            for a in arrays]
+                result = f(p, *matrices)
+                if result is None:
+                    return None
+                found[at] = _array(result)
+        return np.array(found.tolist() if lead else found.item(), float)
+
+    return value
+
+
+def _array(x: Any) -> Any:
+    if isinstance(x, mp.matrix):
+        return [[float(x[i, j]) for j in range(x.cols)] for i in range(x.rows)]
+    return [float(v) for v in x] if isinstance(x, list) else float(x)
+
+
+def _lower(x: Matrix) -> Matrix:
+    """Return the symmetric matrix of a lower triangle."""
+    return mp.matrix([[x[max(i, j), min(i, j)] for j in range(x.cols)] for i in range(x.rows)])
+
+
+def _triangular(p: dict[str, Any], a: Matrix, b: Matrix) -> Matrix:
+    n, x = a.rows, b.copy()
+    a = mp.matrix([[a[i, j] if (j <= i if p["lower"] else j >= i) else mp.mpf(0)
+                    for j in range(n)] for i in range(n)])
+    if p["unit"]:
+        for i in range(n):
+            a[i, i] = mp.mpf(1)
+    lower = p["lower"] != p["trans"]
+    a = a.T if p["trans"] else a
+    for i in range(n) if lower else reversed(range(n)):
+        for c in range(b.cols):
+            others = range(i) if lower else range(i + 1, n)
+            x[i, c] = (x[i, c] - sum(a[i, j] * x[j, c] for j in others)) / a[i, i]
+    return x
+
+
+def _eliminated(x: Matrix) -> tuple[list[int], Matrix, list[int]]:
+    """Return (row order, L and U in one matrix, -1 for each step that exchanged rows)."""
+    a, order, sign = x.copy(), list(range(x.rows)), [1] * x.rows
+    for k in range(min(a.rows, a.cols)):
+        best = max(range(k, a.rows), key=lambda i: abs(a[i, k]))
+        if best != k:
+            sign[k] = -1
+            order[k], order[best] = order[best], order[k]
+            for j in range(a.cols):
+                a[k, j], a[best, j] = a[best, j], a[k, j]
+        for i in range(k + 1, a.rows):
+            a[i, k] /= a[k, k]
+            for j in range(k + 1, a.cols):
+                a[i, j] -= a[i, k] * a[k, j]
+    return order, a, sign
+
+
+def _lu_factor(p: dict[str, Any], x: Matrix) -> Any:
+    order, a, sign = _eliminated(x)
+    rows = [[a[i, j] for i in range(a.rows)] for j in range(a.cols)]
+    inverse = [order.index(i) for i in range(len(order))]
+    return mp.matrix([*rows, order, inverse, sign])
+
+
+def _lu_part(lower: bool) -> Any:
+    def value(p: dict[str, Any], x: Matrix) -> Matrix:
+        _, a, _ = _eliminated(x)
+        k = min(a.rows, a.cols)
+        if lower:
+            return mp.matrix([[a[i, j] if j < i else int(i == j) for j in range(k)]
+                              for i in range(a.rows)])
+        return mp.matrix([[a[i, j] if j >= i else 0 for j in range(a.cols)] for i in range(k)])
+
+    return value
+
+
+def _oriented(vector: list[Any]) -> int:
+    return -1 if sum(v / (i + mp.mpf("1.7")) for i, v in enumerate(vector)) < 0 else 1
+
+
+def _spectrum(x: Matrix) -> tuple[list[Any], list[list[Any]]]:
+    """Return ascending eigenvalues of a lower triangle, and the eigenvectors."""
+    w, q = mp.eigsy(_lower(x))
+    order = sorted(range(len(w)), key=lambda k: w[k])
+    vectors = [[q[i, k] for i in range(q.rows)] for k in order]
+    return [w[k] for k in order], [[_oriented(v) * e for e in v] for v in vectors]
+
+
+def _symmetric_factor(p: dict[str, Any], x: Matrix) -> Any:
+    w, v = _spectrum(x)
+    return mp.matrix([*v, w]) if p["vectors"] else w
+
+
+def _spectral(f: Callable[[Any], Any]) -> Any:
+    def value(p: dict[str, Any], x: Matrix) -> Matrix:
+        w, v = _spectrum(x)
+        n = len(w)
+        return mp.matrix([[sum(f(w[k]) * v[k][i] * v[k][j] for k in range(n)) for j in range(n)]
+                          for i in range(n)])
+
+    return value
+
+
+def _sylvester(p: dict[str, Any], s: Matrix, c: Matrix) -> Matrix:
+    """Solve the n^2 equations of S X + X S = C."""
+    s, n = _lower(s), s.rows
+    system = mp.matrix(n * n, n * n)
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                system[i * n + j, k * n + j] += s[i, k]
+                system[i * n + j, i * n + k] += s[k, j]
+    x = mp.lu_solve(system, mp.matrix([c[i, j] for i in range(n) for j in range(n)]))
+    return mp.matrix([[x[i * n + j] for j in range(n)] for i in range(n)])
+
+
+def _svd(x: Matrix) -> tuple[Matrix, list[Any], Matrix]:
+    """Return U, descending values, Vh from the eigenvectors of A.T A or A A.T."""
+    if x.rows < x.cols:
+        v, s, uh = _svd(x.T)
+        signs = [_oriented([v[i, k] for i in range(v.rows)]) for k in range(v.cols)]
+        u = mp.matrix([[uh[k, i] * signs[k] for k in range(uh.rows)] for i in range(uh.cols)])
+        vh = mp.matrix([[v[i, k] * signs[k] for i in range(v.rows)] for k in range(v.cols)])
+        return u, s, vh
+    w, vectors = _spectrum(x.T * x)
+    s = [mp.sqrt(value) for value in reversed(w)]
+    vh = mp.matrix(vectors[::-1])
+    u = x * vh.T
+    for i in range(u.rows):
+        for k in range(u.cols):
+            u[i, k] /= s[k]
+    return u, s, vh
+
+
+def _svd_factor(p: dict[str, Any], x: Matrix) -> list[Any]:
+    u, s, vh = _svd(x)
+    return [*u, *vh, *s] if p["vectors"] else s
+
+
+def _pinv(p: dict[str, Any], x: Matrix) -> Matrix:
+    if x.rows >= x.cols:
+        return mp.inverse(x.T * x) * x.T
+    return x.T * mp.inverse(x * x.T)
+
+
+def _reflected(x: Matrix) -> Matrix:
+    """Return Householder's factors and scales, packed by columns."""
+    a, scales = x.copy(), [mp.mpf(0)] * x.rows
+    for j in range(min(a.rows, a.cols)):
+        below = mp.sqrt(sum(a[i, j] ** 2 for i in range(j + 1, a.rows)))
+        if below == 0:
+            continue
+        alpha = a[j, j]
+        beta = -mp.sign(alpha) * mp.hypot(alpha, below)
+        scales[j] = (beta - alpha) / beta
+        v = {i: a[i, j] / (alpha - beta) for i in range(j + 1, a.rows)} | {j: mp.mpf(1)}
+        for c in range(j + 1, a.cols):
+            dot = scales[j] * sum(v[i] * a[i, c] for i in v)
+            for i in v:
+                a[i, c] -= dot * v[i]
+        for i in v:
+            a[i, j] = beta if i == j else v[i]
+    return mp.matrix([*([a[i, j] for i in range(a.rows)] for j in range(a.cols)), scales])
+
+
+def _basis(p: dict[str, Any], f: Matrix) -> Matrix | None:
+    n, m = f.rows - 1, f.cols
+    if not p["columns"]:
+        return None
+    q = mp.matrix(m, p["columns"])
+    for i in range(p["columns"]):
+        q[i, i] = 1
+    for j in reversed(range(min(m, n))):
+        v = {i: f[j, i] if i > j else mp.mpf(1) for i in range(j, m)}
+        for c in range(q.cols):
+            dot = f[n, j] * sum(v[i] * q[i, c] for i in v)
+            for i in v:
+                q[i, c] -= dot * v[i]
+    return q.T
+
+
+def _qr_r(p: dict[str, Any], x: Matrix) -> Matrix:
+    f, k = _reflected(x), min(x.rows, x.cols)
+    return mp.matrix([[f[j, i] if j >= i else 0 for j in range(x.cols)] for i in range(k)])
+
+
+def _eigenvalue(p: dict[str, Any], x: Matrix) -> Matrix | None:
+    """Only of numbers: the order of several eigenvalues follows from no textbook."""
+    return mp.matrix([[x[0, 0]], [0]]) if x.rows == 1 else None
+
+
+LINALG: dict[str, Callable[..., Any]] = {
+    name: _stacked(f)
+    for name, f in {
+        "cholesky": lambda p, x: mp.cholesky(_lower(x)),
+        "solve_triangular": _triangular,
+        "lu_factor": _lu_factor,
+        "lu_lower": _lu_part(lower=True),
+        "lu_upper": _lu_part(lower=False),
+        "lu_order": lambda p, x: list(_eliminated(x)[0]),
+        "solve": lambda p, a, b: mp.inverse(a.T if p["trans"] else a) * b,
+        "solve_positive": lambda p, a, b: mp.inverse(_lower(a)) * b,
+        "inv": lambda p, x: mp.inverse(x),
+        "det": lambda p, x: mp.det(x),
+        "log_abs_det": lambda p, x: mp.log(abs(mp.det(x))),
+        "det_sign": lambda p, x: mp.sign(mp.det(x)),
+        "symmetric_factor": _symmetric_factor,
+        "eigh_values": lambda p, x: _spectrum(x)[0],
+        "eigh_vectors": lambda p, x: mp.matrix(_spectrum(x)[1]).T,
+        "sqrtm": _spectral(mp.sqrt),
+        "invsqrtm": _spectral(lambda w: 1 / mp.sqrt(w)),
+        "symmetric_sylvester": _sylvester,
+        "eigvals_factor": _eigenvalue,
+        "svd_factor": _svd_factor,
+        "svd_values": lambda p, x: _svd(x)[1],
+        "svd_u": lambda p, x: _svd(x)[0],
+        "svd_vh": lambda p, x: _svd(x)[2],
+        "pinv": _pinv,
+        "lstsq": lambda p, a, b: _pinv(p, a) * b,
+        "qr_factor": lambda p, x: _reflected(x),
+        "qr_basis": _basis,
+        "qr_q": lambda p, x: _basis({"columns": min(x.rows, x.cols)}, _reflected(x)).T,
+        "qr_r": _qr_r,
+        "expm": lambda p, x: mp.expm(x),
+    }.items()
+}

@@ -1,0 +1,165 @@
+"""Convolutions, pooling, resizing and windows against PyTorch: values and first derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from symgraph.core.node import new_input
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+F = torch.nn.functional
+RNG = np.random.default_rng(5)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape)
+
+
+SEQUENCES, IMAGES = normal(2, 4, 11), normal(2, 4, 7, 9)
+VOLUMES = normal(2, 4, 5, 6, 4)
+Case = tuple[Callable[..., Any], Callable[..., Any], tuple[np.ndarray, ...]]
+
+
+def same(ours: str, theirs: str, *arrays: np.ndarray, **options: Any) -> Case:
+    return (
+        lambda *x: getattr(sg, ours)(*x, **options),
+        lambda *x: getattr(F, theirs)(*x, **options),
+        arrays,
+    )
+
+
+def conv(rank: int, x: np.ndarray, w: np.ndarray, **options: Any) -> Case:
+    return same(f"conv{rank}d", f"conv{rank}d", x, w, **options)
+
+
+def transposed(rank: int, x: np.ndarray, w: np.ndarray, **options: Any) -> Case:
+    name = f"conv_transpose{rank}d"
+    return same(name, name, x, w, **options)
+
+
+def pool(name: str, x: np.ndarray, *args: Any, **options: Any) -> Case:
+    return (
+        lambda v: getattr(sg, name)(v, *args, **options),
+        lambda v: getattr(F, name)(v, *args, **options),
+        (x,),
+    )
+
+
+def resized(x: np.ndarray, mode: str, align: bool | None = None, **size: Any) -> Case:
+    theirs = {"scale_factor" if k == "scale" else k: v for k, v in size.items()}
+    return (
+        lambda v: sg.interpolate(v, mode=mode, align_corners=bool(align), **size),
+        lambda v: F.interpolate(v, mode=mode, align_corners=align, **theirs),
+        (x,),
+    )
+
+
+CASES: dict[str, Case] = {
+    "conv1d": conv(1, SEQUENCES, normal(3, 4, 3)),
+    "conv1d all": conv(
+        1, SEQUENCES, normal(6, 2, 3), stride=2, padding=2, dilation=2, groups=2),
+    "conv1d same": conv(1, SEQUENCES, normal(3, 4, 4), padding="same"),
+    "conv3d": conv(3, VOLUMES, normal(3, 4, 2, 3, 2)),
+    "conv3d all": conv(
+        3, VOLUMES, normal(6, 2, 2, 2, 2), stride=(2, 1, 2), padding=(1, 2, 0),
+        dilation=(2, 1, 1), groups=2),
+    "conv3d one layer": conv(3, VOLUMES, normal(2, 4, 1, 3, 3), padding=(0, 1, 1)),
+    "conv_transpose1d": transposed(1, SEQUENCES, normal(4, 3, 3)),
+    "conv_transpose1d all": transposed(
+        1, SEQUENCES, normal(4, 2, 3), stride=3, padding=1, output_padding=2, dilation=2, groups=2),
+    "conv_transpose2d": transposed(2, IMAGES, normal(4, 3, 3, 2)),
+    "conv_transpose2d all": transposed(
+        2, IMAGES, normal(4, 2, 3, 3), stride=(2, 3), padding=(1, 0), output_padding=(1, 2),
+        groups=2),
+    "conv_transpose3d": transposed(3, VOLUMES, normal(4, 2, 2, 3, 2)),
+    "conv_transpose3d all": transposed(
+        3, VOLUMES, normal(4, 3, 3, 2, 2), stride=(2, 1, 2), padding=(1, 1, 0),
+        output_padding=(1, 0, 1), dilation=(1, 2, 1), groups=2),
+    "depthwise": (
+        lambda x, w: sg.depthwise_conv2d(x, w, padding=1, dilation=2),
+        lambda x, w: F.conv2d(x, w.reshape(8, 1, 3, 3), padding=1, dilation=2, groups=4),
+        (IMAGES, normal(4, 2, 3, 3))),
+    "max_pool1d": pool("max_pool1d", SEQUENCES, 3, 2, 1),
+    "max_pool3d": pool("max_pool3d", VOLUMES, (2, 3, 2), (2, 1, 1), (1, 1, 0)),
+    "avg_pool1d": pool("avg_pool1d", SEQUENCES, 4, 3, 1),
+    "avg_pool3d": pool("avg_pool3d", VOLUMES, 2, None, 1),
+    "avg_pool3d of elements": (
+        lambda v: sg.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), include_pad=False),
+        lambda v: F.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), count_include_pad=False), (VOLUMES,)),
+    "lp_pool1d": (
+        lambda v: sg.lp_pool1d(v, 3, 2, 3), lambda v: F.lp_pool1d(v.abs(), 3, 2, 3), (SEQUENCES,)),
+    "lp_pool2d": (
+        lambda v: sg.lp_pool2d(v, 2, (3, 2)), lambda v: F.lp_pool2d(v, 2, (3, 2)), (IMAGES,)),
+    **{f"adaptive {kind} {m}": pool(f"adaptive_{kind}_pool1d", SEQUENCES, m)
+       for kind in ("avg", "max") for m in (1, 4, 11, 17)},
+    **{f"adaptive {kind} images": pool(f"adaptive_{kind}_pool2d", IMAGES, (3, 5))
+       for kind in ("avg", "max")},
+    "adaptive avg volumes": pool("adaptive_avg_pool3d", VOLUMES, (2, 4, 3)),
+    **{f"resize {mode} {size}": resized(IMAGES, mode, size=size)
+       for mode in ("nearest", "nearest-exact", "area") for size in ((14, 5), (3, 9))},
+    "resize nearest by a factor": resized(IMAGES, "nearest", scale=1.7),
+    **{f"resize {mode} {align} {size}": resized(IMAGES, mode, align, size=size)
+       for mode in ("bilinear", "bicubic") for align in (False, True)
+       for size in ((14, 20), (3, 4), (1, 9))},
+    "resize bilinear by a factor": resized(IMAGES, "bilinear", False, scale=(2.3, 0.6)),
+    "resize linear": resized(SEQUENCES, "linear", False, size=25),
+    "resize trilinear": resized(VOLUMES, "trilinear", True, size=(3, 8, 4)),
+    "pixel_shuffle": pool("pixel_shuffle", IMAGES, 2),
+    "pixel_unshuffle": pool("pixel_unshuffle", normal(2, 3, 6, 4), 2),
+}  # fmt: skip
+CASES["unfold"] = (
+    lambda v: sg.unfold(v, (2, 3), (2, 1), 1, (2, 1)),
+    lambda v: F.unfold(v, (2, 3), stride=(2, 1), padding=1, dilation=(2, 1)), (IMAGES,))
+CASES["fold"] = (
+    lambda v: sg.fold(v, (7, 9), (2, 3), (2, 1), 1),
+    lambda v: F.fold(v, (7, 9), (2, 3), stride=(2, 1), padding=1), (normal(2, 12, 36),))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_value_and_derivative(name: str) -> None:
+    ours, theirs, arrays = CASES[name]
+    inputs = [new_input("float64", a.shape, f"x{k}") for k, a in enumerate(arrays)]
+    node = ours(*inputs)
+    tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
+    expected = theirs(*tensors)
+    weights = RNG.normal(size=tuple(expected.shape))
+    (expected * torch.tensor(weights)).sum().backward()
+    cost = (node * weights).sum()
+    value, *gradients = sg.function(inputs, [node, *sg.grad(cost, inputs)])(*arrays)
+    assert node.type.shape == value.shape == tuple(expected.shape)
+    np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-10, atol=1e-12)
+    for g, t in zip(gradients, tensors, strict=True):
+        np.testing.assert_allclose(g, t.grad.numpy(), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_forward_mode_and_second_derivative(name: str) -> None:
+    """Forward mode against reverse mode, and a Hessian product against differences of gradients."""
+    ours, _, arrays = CASES[name]
+    inputs = [new_input("float64", a.shape, f"x{k}") for k, a in enumerate(arrays)]
+    us = [new_input("float64", a.shape, f"u{k}") for k, a in enumerate(arrays)]
+    node = ours(*inputs)
+    cost = (sg.square(node) * RNG.normal(size=node.type.shape)).sum()
+    gradients = sg.grad(cost, inputs)
+    f = sg.function(
+        [*inputs, *us], [sg.Rop(cost, inputs, us), *gradients, *sg.Rop(gradients, inputs, us)]
+    )
+    steps = [RNG.normal(size=a.shape) for a in arrays]
+    forward, *rest = f(*arrays, *steps)
+    n = len(arrays)
+    reverse = sum(float((g * u).sum()) for g, u in zip(rest, steps, strict=False))
+    assert abs(forward - reverse) < 1e-9 * (1 + abs(reverse))
+    h = 1e-5
+    ends = [
+        f(*(a + sign * h * u for a, u in zip(arrays, steps, strict=True)), *steps)[1 : 1 + n]
+        for sign in (1, -1)
+    ]
+    for second, a, b in zip(rest[n:], *ends, strict=True):
+        scale = np.abs(second).max() + 1
+        assert np.abs((a - b) / (2 * h) - second).max() < 1e-5 * scale
