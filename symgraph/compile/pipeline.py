@@ -27,6 +27,7 @@ from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
+from symgraph.ops.custom import inlined
 
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")  # only graphs with loops need them
 
@@ -232,6 +233,8 @@ def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()
 def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
     runtime.start()  # the native entry is made in the background meanwhile
+    if any(n.op.compound for n in toposort(outputs)):
+        outputs = inlined(outputs)
     return improve_loops(rewrites.optimise(list(outputs), numerics), numerics)
 
 

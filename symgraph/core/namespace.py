@@ -23,6 +23,8 @@ class Namespace:
         broadcast_arrays: Callable[..., list[Node]]
         broadcast_shapes_of: Callable[..., tuple[Any, ...]]
         cond: Callable[..., Any]
+        custom_jvp: Callable[..., Callable[..., Any]]
+        custom_vjp: Callable[..., Callable[..., Any]]
         divmod: Callable[..., tuple[Node, Node]]
         dsplit: Callable[..., list[Node]]
         eigh: Callable[..., tuple[Node, Node]]

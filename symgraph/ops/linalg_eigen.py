@@ -1,8 +1,10 @@
 """Eigenvalues and eigenvectors, and functions of symmetric matrices made of them.
 
-Where two eigenvalues are exactly equal the factor 1 / gap of a derivative is taken as 0: right for
-functions that do not depend on the choice of eigenvectors. Close but different eigenvalues give
-large derivatives of eigenvectors: they are.
+Where two eigenvalues are exactly equal the factor 1 / gap of a derivative is taken as 0, so nothing
+is NaN: functions of the eigenvalues (a trace, a determinant, a nuclear norm) have their derivative;
+of others the part is missing that turns vectors of equal eigenvalues into each other. `sqrtm` and
+`invsqrtm` have a rule of their own, without gaps. Close but different eigenvalues give large
+derivatives of eigenvectors: they are.
 """
 
 from __future__ import annotations
@@ -307,7 +309,7 @@ def eigh(x: Any) -> tuple[Node, Node]:
 
     w ascends; column k of V belongs to w[k], with the sign for which sum(v[i] / (i + 1.7)) >= 0. The
     symmetric part of `x` is taken, so derivatives are symmetric. The basis for equal eigenvalues is
-    free: their 1 / gap counts as 0 in derivatives, right for functions that do not depend on it.
+    free; their 1 / gap counts as 0 in derivatives, right for functions of the eigenvalues.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)

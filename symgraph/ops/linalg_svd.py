@@ -322,7 +322,8 @@ def svd(x: Any, full_matrices: bool = False, compute_uv: bool = True) -> Any:
 
     s descends and has length k = min(m, n); U is (m, k), Vh is (k, n): only the reduced form is
     there (`full_matrices=True` raises ValueError). Each row v of Vh has the sign for which
-    sum(v[i] / (i + 1.7)) >= 0. For equal singular values 1 / gap counts as 0 in derivatives.
+    sum(v[i] / (i + 1.7)) >= 0. For equal singular values 1 / gap counts as 0 in
+    derivatives, right for functions of the values.
     """
     node = as_matrices(x)
     check_matrices("svd", node, square=False)

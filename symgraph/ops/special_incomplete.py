@@ -65,7 +65,7 @@ def _gamma_parts(m: Any, a: Any, x: Any, moment: bool) -> Any:
     sign = m.where(below, 1.0, -1.0)
     power = m.where(below, a + 1.0, a)
     drop = m.maximum((power - x) * sign, 0.0)
-    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, 1.0))))
+    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, 4.0))))
     wide_sign, wide_power, wide_x = (m.expand_dims(v, -1) for v in (sign, power, x))
     y = y * wide_sign
     values = w * m.exp(-wide_power * y - wide_x * m.expm1(-y))
@@ -243,7 +243,8 @@ def gammainc(a: Any, x: Any) -> Node:
     """Return P(a, x) = int_0^x t**(a-1) exp(-t) dt / Gamma(a) for a, x >= 0, NaN elsewhere.
 
     Differentiable by both. The smaller of P and 1 - P has a relative error of some 1e-14 (more in
-    far tails: 1e-16 times the logarithm); for x < 1/4, Q has that error absolutely.
+    far tails: 1e-16 times the logarithm; Q with a < 1/10 and x < 1: 1e-10); for x < 1/4, Q has an
+    absolute error of 1e-15.
     """
     return _apply(Gammainc.instance, a, x)
 

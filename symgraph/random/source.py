@@ -1,0 +1,121 @@
+"""The state of a random stream: seed, one counter per draw, bits and numbers in [0, 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from symgraph.compile.shared import SharedVariable, shared
+from symgraph.core.config import config
+from symgraph.core.dtype import DType, as_dtype
+from symgraph.core.node import Node, as_node
+from symgraph.core.op import o
+from symgraph.ops.base import broadcast_shapes
+
+Lanes = Callable[[int, int], Node]  # (round, k) -> numbers in [0, 1): independent of each other
+
+
+class Source:
+    """Seed and counters of a stream; `bits` is what all distributions are made from."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = (config.seed if seed is None else int(seed)) & 0xFFFFFFFF
+        self._counters: list[SharedVariable] = []
+
+    def seed(self, seed: int) -> None:
+        """Restart every draw of this stream (the seed itself was fixed when draws were made)."""
+        if self._counters and (seed & 0xFFFFFFFF) != self._seed:
+            raise ValueError(
+                "draws made so far keep their seed; make a new RandomStream(seed), or pass the old "
+                "seed to restart"
+            )
+        self._seed = seed & 0xFFFFFFFF
+        for counter in self._counters:
+            counter.set_value(np.uint64(0))
+
+    @property
+    def state_updates(self) -> list[tuple[SharedVariable, Node]]:
+        """Return (counter, counter + 1) of every draw: what functions apply by default."""
+        return [(c, c.default_update) for c in self._counters if c.default_update is not None]
+
+    def bits(self, shape: Any = ()) -> Node:
+        """Return 32 random bits per element (uint32)."""
+        counter, key = self._draw()
+        return o.random_bits(counter, as_shape(shape), key)
+
+    def _draw(self) -> tuple[Node, tuple[int, int]]:
+        """Start a new draw: return its counter and its key."""
+        number = len(self._counters)
+        counter = shared(np.uint64(0), name=f"draw{number}")
+        counter.default_update = counter + np.uint64(1)
+        self._counters.append(counter)
+        return counter, (self._seed, number & 0xFFFFFFFF)
+
+    def _unit(self, shape: Any, d: DType) -> Node:
+        """Return numbers uniform in [0, 1): 24 bits for float32, 53 for float64."""
+        if d == "float64":
+            return _wide(self.bits(shape), self.bits(shape))
+        return o.cast(_narrow(self.bits(shape)), d)
+
+    def _lanes(self, shape: Any, d: DType) -> Lanes:
+        """Return a function that gives many uniform numbers per element from one draw.
+
+        Four (float64: two) numbers with the same round share the work of one Philox block.
+        """
+        counter, key = self._draw()
+        sizes = as_shape(shape)
+
+        def word(round_: int, k: int) -> Node:
+            return o.random_bits(counter, sizes, key, (round_, k))
+
+        def unit(round_: int, k: int) -> Node:
+            if d != "float64":
+                return o.cast(_narrow(word(round_, k)), d)
+            block, half = 2 * round_ + k // 2, 2 * (k % 2)
+            return _wide(word(block, half), word(block, half + 1))
+
+        return unit
+
+
+def _wide(high: Node, low: Node) -> Node:
+    first = o.cast(high >> np.uint32(5), "float64")
+    second = o.cast(low >> np.uint32(6), "float64")
+    return (first * 67108864.0 + second) * (1.0 / 9007199254740992.0)
+
+
+def _narrow(bits: Node) -> Node:
+    return o.cast(bits >> np.uint32(8), "float32") * np.float32(2.0**-24)
+
+
+def as_shape(shape: Any) -> tuple[Any, ...]:
+    """Return a shape given as a size or as a sequence of sizes."""
+    if isinstance(shape, (int, np.integer, Node)):
+        return (o.as_size(shape),)
+    return tuple(o.as_size(n) for n in shape)
+
+
+def float_type(dtype: Any) -> DType:
+    """Return the float dtype of a draw; raises TypeError for another."""
+    d = as_dtype(dtype or config.floatX)
+    if not d.is_float:
+        raise TypeError(f"random floats need a float dtype, got {d}")
+    return d
+
+
+def parameters(shape: Any, d: DType, *values: Any) -> tuple[tuple[Any, ...], list[Node]]:
+    """Return the shape of a draw (None: the common one) and its parameters as nodes of `d`."""
+    nodes = [o.cast(as_node(v, (d,)), d) for v in values]
+    sizes = broadcast_shapes("draw", nodes) if shape is None else as_shape(shape)
+    return sizes, nodes
+
+
+def affine(unit: Node, low: Any, high: Any, d: DType) -> Node:
+    """Return low + unit * (high - low)."""
+    if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+        if low == 0 and high == 1:
+            return unit
+        return unit * float(high - low) + float(low)
+    a, b = as_node(low, (d,)), as_node(high, (d,))
+    return unit * (b - a) + a
