@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 pipeline: Any = lazy("symgraph.compile.pipeline")
 version_module: Any = lazy("symgraph.compile.version")
 debug_mode: Any = lazy("symgraph.compile.debug_mode")
+nan_mode: Any = lazy("symgraph.compile.nan_mode")
 call: Any = lazy("symgraph.cpu.call")
 limit: Any = lazy("symgraph.compile.threads")
 
@@ -61,7 +62,8 @@ def function(
     inputs: variables, or `sg.In(variable, value=..., update=...)` for defaults and own state.
     updates: new values of shared variables, all computed from the old values, then stored together.
     givens: replacements made in the graph before compiling. mode: "native", "eager" (node by node
-    with NumPy) or "debug" (native, each rewrite and kernel checked against NumPy). shapes: "exact"
+    with NumPy), "debug" (native, each rewrite and kernel checked against NumPy) or "nan" (like
+    eager; the first NaN or infinity raises a NanError that names the node and its line). shapes: "exact"
     makes one version per shape, "generic" only versions with run-time sizes, "auto" starts exact
     and turns generic after four.
 
@@ -93,8 +95,8 @@ def function(
         donate,
     )
     chosen = mode or config.mode
-    if chosen not in ("native", "eager", "debug"):
-        raise ValueError(f"mode must be native, eager or debug, got {chosen!r}")
+    if chosen not in ("native", "eager", "debug", "nan"):
+        raise ValueError(f"mode must be native, eager, debug or nan, got {chosen!r}")
     if shapes not in ("auto", "exact", "generic"):
         raise ValueError(f"shapes must be auto, exact or generic, got {shapes!r}")
     return Compiled(definition, chosen, name or "f", shapes, threads).callable()
@@ -129,7 +131,7 @@ class Compiled:
         start = time.perf_counter()
         self.values = (
             definition.values
-            if mode == "eager"
+            if mode in ("eager", "nan")
             else pipeline.prepare(definition.values, self.numerics)
         )
         self.front_seconds = time.perf_counter() - start
@@ -216,7 +218,7 @@ class Compiled:
         params = self.definition.params
         values = bind(params, args, kwargs)
         arrays = [p.convert(v, k) for k, (p, v) in enumerate(zip(params, values, strict=True))]
-        if self.mode == "eager":
+        if self.mode in ("eager", "nan"):
             return self._eager(arrays, out)
         version = self._version_for(arrays)
         depth = getattr(self._depth, "value", 0)
@@ -265,7 +267,8 @@ class Compiled:
 
     def _eager(self, arrays: Sequence[np.ndarray], out: Any = None) -> Any:
         d = self.definition
-        results = evaluate(self.values, self._arrays(arrays))
+        run = nan_mode.evaluate if self.mode == "nan" else evaluate
+        results = run(self.values, self._arrays(arrays))
         n = len(d.outputs)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
             if p.data.cell.get().shape != value.shape:

@@ -21,7 +21,7 @@ from symgraph.core.types import TensorType
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import must_equal
-from symgraph.ops.loop import evaluate_body, results_of
+from symgraph.ops.loop import Evaluate, evaluate_body, results_of
 
 BranchParams = namedtuple("BranchParams", "then otherwise")  # noqa: PYI024
 
@@ -60,8 +60,12 @@ class Branch(Op):
         return make(self, inputs, BranchParams(body(node.params.then), body(node.params.otherwise)))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
+        return self.compute(node, arrays, evaluate_body)
+
+    def compute(self, node: Node, arrays: Sequence[np.ndarray], evaluate: Evaluate) -> Any:
+        """Compute the results with `evaluate` in place of `evaluate_body`."""
         body = node.params.then if bool(arrays[0]) else node.params.otherwise
-        return evaluate_body(body, toposort(body.outputs), arrays[1:])
+        return evaluate(body, toposort(body.outputs), arrays[1:])
 
     def test_value(self, node: Node) -> Any:
         values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]

@@ -20,7 +20,7 @@ from symgraph.core.op import Op, function, o
 from symgraph.core.types import TensorType
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import toposort
-from symgraph.ops.loop import RESULT, evaluate_body, results_of
+from symgraph.ops.loop import RESULT, Evaluate, evaluate_body, results_of
 
 CustomParams = namedtuple("CustomParams", "body pull push")  # noqa: PYI024
 
@@ -55,8 +55,12 @@ class Custom(Op):
         return make(self, inputs, node.params._replace(body=new))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
+        return self.compute(node, arrays, evaluate_body)
+
+    def compute(self, node: Node, arrays: Sequence[np.ndarray], evaluate: Evaluate) -> Any:
+        """Compute the results with `evaluate` in place of `evaluate_body`."""
         body = node.params.body
-        return evaluate_body(body, toposort(body.outputs), arrays)
+        return evaluate(body, toposort(body.outputs), arrays)
 
     def test_value(self, node: Node) -> Any:
         values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]

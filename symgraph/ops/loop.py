@@ -35,6 +35,9 @@ LoopParams = namedtuple(  # noqa: PYI024
 Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI024
 
 
+Evaluate = Callable[[Body, Sequence[Node], Sequence[np.ndarray]], list[np.ndarray]]
+
+
 def split_inputs(inputs: Sequence[Any], params: Any) -> Inputs:
     """Return the inputs of a loop (nodes, arrays, tangents) by what they are for."""
     head = 0 if params.kind == FOR else 1
@@ -121,11 +124,15 @@ class Loop(Op):
         return make(self, inputs, params._replace(length=length, body=body))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
-        return run_loop(node, arrays)
+        return run_loop(node, arrays, evaluate_body)
+
+    def compute(self, node: Node, arrays: Sequence[np.ndarray], evaluate: Evaluate) -> Any:
+        """Compute the results with `evaluate` in place of `evaluate_body`."""
+        return run_loop(node, arrays, evaluate)
 
     def test_value(self, node: Node) -> Any:
         values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]
-        return None if any(v is None for v in values) else run_loop(node, values)
+        return None if any(v is None for v in values) else run_loop(node, values, evaluate_body)
 
     def repeat(self, low: Any, node: Node, wanted: dict[int, Any]) -> None:
         """Lower the loop; `wanted` are the buffers of the results that are used."""
@@ -251,7 +258,7 @@ def same_type(old: Node, new: Node) -> None:
 
 
 # -- the reference -------------------------------------------------------------------------------
-def run_loop(node: Node, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run_loop(node: Node, arrays: Sequence[np.ndarray], evaluate: Evaluate) -> list[np.ndarray]:
     """Compute the results of a loop step by step with NumPy."""
     params, p = node.params, Parts.of(node)
     header, sequences, carries, constants = split_inputs(arrays, params)
@@ -265,7 +272,7 @@ def run_loop(node: Node, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     while going and (steps is None or done < steps):
         t = steps - 1 - done if params.reverse else done
         values = [np.asarray(t, np.int64), *(x[t] for x in sequences), *carries, *constants]
-        out = evaluate_body(params.body, order, values)
+        out = evaluate(params.body, order, values)
         if p.go_on is not None:
             going = bool(out.pop())
         carries = out[: len(carries)]

@@ -157,10 +157,12 @@ class Continuous(Source):
         c, u = k * (s - f), units(0, 1) + _tiny(d)
         accepted = o.gt(c * (2.0 - c) - u, 0.0) | o.ge(o.log(c / u) + 1.0 - c, 0.0)
         accepted = accepted | o.lt(k, 1e-6)
-        first = o.expand_dims(o.argmax(accepted, 0), 0)
-        angle = o.acos(o.clip(f, -1.0, 1.0)) * o.where(o.lt(units(0, 2), 0.5), -1.0, 1.0)
-        angle = o.squeeze(o.take_along_axis(angle, first, 0), 0)
-        full = angle + m
+        # the first accepted round has the largest rank; reductions keep the rounds out of memory
+        rank = o.reshape(o.arange(MISES_ROUNDS, 0, -1), (MISES_ROUNDS, *(1 for _ in sizes)))
+        first = o.max(o.where(accepted, rank, 0), 0, keepdims=True)
+        chosen = o.sum(o.where(o.eq(rank, first), f, o.zeros((), d)), 0)
+        side = o.where(o.lt(self._unit(sizes, d), 0.5), o.full((), -1.0, d), o.ones((), d))
+        full = o.acos(o.clip(chosen, -1.0, 1.0)) * side + m
         turn = 2.0 * math.pi
         return o.cast(full - turn * o.stop_gradient(o.rint(full / turn)), d)
 

@@ -124,30 +124,22 @@ class Discrete(Source):
     def multinomial(self, n: Any, p: Any, shape: Any = (), dtype: Any = "int64") -> Node:
         """Return how often each of K outcomes occurs in n trials: `shape + p.shape`, last axis K.
 
-        The probabilities along the last axis of `p` are divided by their sum. Trials are split
-        between halves of the outcomes, and again within the halves: log2(K) binomial draws.
+        The probabilities along the last axis of `p` are divided by their sum; `n` broadcasts
+        against the axes before it. A loop over the outcomes draws each from the trials left.
         """
         chance = o.stop_gradient(o.cast(as_node(p, (FLOAT64,)), FLOAT64))
-        outcomes = chance.type.shape[-1]
-        if not isinstance(outcomes, int):
-            raise ValueError("multinomial needs a known number of outcomes")
-        levels = max(outcomes - 1, 0).bit_length()
-        missing = 2**levels - outcomes
-        if missing:
-            rest = o.zeros((*chance.type.shape[:-1], missing), FLOAT64)
-            chance = o.concatenate([chance, rest], -1)
+        left = o.flip(o.cumsum(o.flip(chance, -1), -1), -1)
+        some = o.gt(left, 0.0)
+        share = o.minimum(o.where(some, chance / o.where(some, left, 1.0), 0.0), 1.0)
         lead = (*as_shape(shape), *chance.type.shape[:-1])
-        counts = o.cast(as_node(n, (FLOAT64,)), FLOAT64)
-        counts = o.broadcast_to(o.expand_dims(counts, -1), (*lead, 1))
-        for level in range(levels):
-            groups = 2**level
-            parts = o.reshape(chance, (*chance.type.shape[:-1], groups, 2, 2**levels // groups // 2))
-            halves = o.sum(parts, -1)
-            left, both = halves[..., 0], o.sum(halves, -1)
-            share = o.where(o.gt(both, 0.0), left / o.where(o.gt(both, 0.0), both, 1.0), 0.0)
-            first = self._binomial((*lead, groups), counts, share)
-            counts = o.reshape(o.stack([first, counts - first], -1), (*lead, 2 * groups))
-        return o.cast(counts[..., :outcomes], as_dtype(dtype))
+        trials = o.broadcast_to(o.cast(as_node(n, (FLOAT64,)), FLOAT64), lead)
+
+        def step(part: Node, rest: Node) -> list[Node]:
+            count = self._binomial(lead, rest, part)
+            return [rest - count, count]
+
+        _, counts = o.scan(step, o.moveaxis(share, -1, 0), [trials, None])
+        return o.cast(o.moveaxis(counts, 0, -1), as_dtype(dtype))
 
     def categorical(
         self, logits: Any, axis: int = -1, shape: Any = (), dtype: Any = "int64"

@@ -9,7 +9,7 @@ from symgraph.core.dtype import BOOL
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.pattern import const_value
 from symgraph.rewrites.facts import DEPTH, non_negative
-from symgraph.rewrites.linalg import is_identity, swapped
+from symgraph.rewrites.linalg import swapped
 
 _SYMMETRIC = {"sqrtm", "invsqrtm"}
 _LOWER = {"cholesky", "lu_lower"}
@@ -100,13 +100,13 @@ def symmetric(x: Node, depth: int = DEPTH) -> bool:
     if x.ndim < 2 or not square(x):
         return False
     name = x.op.name
-    if name in _SYMMETRIC or is_identity(x):
+    if name in _SYMMETRIC or _identity(x):
         return True
     if x.op is CONSTANT:
         return bool((x.data == x.data.swapaxes(-1, -2)).all())
     if depth == 0:
         return False
-    if gram(x) or _both_ways(x):
+    if gram(x) or _both_ways(x) or (name == "solve_positive" and _identity(x.inputs[1])):
         return True
     if swapped(x) is not None or name in ("inv", "expm", "pinv"):
         return symmetric(x.inputs[0], depth - 1)
@@ -121,10 +121,7 @@ def _same_across(x: Node, depth: int) -> bool:
         return True
     if x.ndim >= 2 and all(isinstance(n, int) and n == 1 for n in x.type.shape[-2:]):
         return True
-    if x.op.name in ("eq", "ne") and x.ndim == 2:
-        a, b = x.inputs
-        return a.op.name == b.op.name == "iota" and square(x)
-    return symmetric(x, depth)
+    return _on_diagonal(x) or symmetric(x, depth)
 
 
 def _both_ways(x: Node) -> bool:
@@ -156,12 +153,14 @@ def definite(x: Node, depth: int = DEPTH) -> bool:
     """Tell whether a symmetric matrix is proved to be positive definite."""
     if x.ndim < 2 or not square(x):
         return False
-    if is_identity(x) or _scaled_identity(x):
+    if _identity(x) or _scaled_identity(x):
         return True
     if gram(x):
         return any(i.op.name == "cholesky" for i in x.inputs)
     if depth == 0:
         return False
+    if x.op.name == "solve_positive":  # an inverse by Cholesky
+        return _identity(x.inputs[1]) and definite(x.inputs[0], depth - 1)
     if x.op.name == "add":
         for a, b in (x.inputs, x.inputs[::-1]):
             if definite(a, depth - 1) and semidefinite(b, depth - 1):
@@ -194,12 +193,22 @@ def _scaled_identity(x: Node) -> bool:
     if x.op.name != "where" or x.ndim < 2:
         return False
     mask, a, b = x.inputs
+    return _on_diagonal(mask) and const_value(b) == 0 and _positive_number(a)
+
+
+def _on_diagonal(mask: Node) -> bool:
+    """Recognise row == column."""
     if mask.op.name != "eq" or mask.ndim != 2 or not square(mask):
         return False
-    p, q = mask.inputs
-    if not (p.op.name == q.op.name == "iota" and {p.params.axis, q.params.axis} == {0, 1}):
+    parts = [_counter(i) for i in mask.inputs]
+    if parts[0] is None or parts[1] is None:
         return False
-    return const_value(b) == 0 and _positive_number(a)
+    return {parts[0][0], parts[1][0]} == {0, 1} and parts[0][1] == parts[1][1]
+
+
+def _identity(x: Node) -> bool:
+    """Recognise the numbers of row == column."""
+    return x.op.name == "cast" and _on_diagonal(x.inputs[0])
 
 
 def orthogonal(x: Node) -> bool:
