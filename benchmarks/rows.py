@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.models import SIZES, WIDTH, parameter_count
+
 # ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
 Layer = tuple[str | int, ...]
 RATE = 0.01  # step size of SGD
@@ -127,6 +129,27 @@ def _nets() -> list[Row]:
     ]
 
 
+def _loops() -> list[Row]:
+    """Recurrences of 1000 steps, and derivatives by all directions or examples at once."""
+    steps, n = 1000, WIDTH
+    gru = ((steps, n), (n,), (n, 3 * n), (n, 3 * n), (3 * n,))
+    shapes: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
+        "kalman": ("scalar Kalman filter", ((steps,),)),
+        "decay": (f"h = tanh(0.9 h + x), {n} wide", ((steps, n), (n,))),
+        "gru": (f"gated recurrent unit, {n} wide", gru),
+    }
+    found = []
+    for kind, (text, inputs) in shapes.items():
+        found.append(Row(f"scan.{kind}", kind, f"{text}, {steps} steps", inputs))
+        grad = f"gradient of the sum of squared states, {text}, {steps} steps"
+        found.append(Row(f"scan.{kind}_grad", f"{kind}_grad", grad, inputs))
+    p = ((parameter_count(),), (32, SIZES[0]), (32, SIZES[-1]))
+    what = f"tanh network of {parameter_count()} parameters, 32 examples"
+    found.append(Row("higher.hessian", "hessian", f"full Hessian, {what}", p))
+    found.append(Row("higher.per_example", "per_example", f"gradient per example, {what}", p))
+    return found
+
+
 def _all() -> list[Row]:
     wide = (1024, 1024)
     return [
@@ -179,6 +202,7 @@ def _all() -> list[Row]:
             ((128, 784), (784, 500), (500,)),
         ),
         *_nets(),
+        *_loops(),
         *_starts(),
     ]
 

@@ -242,8 +242,8 @@ def source() -> str:
         lines += [f"        {v!r}," for v in values]
         lines += ["    ),", ")  # fmt: skip"]
     lines.append(f"DIGAMMA_ROOT = {split(ROOT)!r}")
-    lines.append(f"J0_ZEROS_SQUARED = {tuple(split(z**2) for z in J0_ZEROS)!r}  # fmt: skip")
-    lines.append(f"J1_ZEROS_SQUARED = {tuple(split(z**2) for z in J1_ZEROS)!r}  # fmt: skip")
+    for name, zeros in (("J0", J0_ZEROS), ("J1", J1_ZEROS)):
+        lines += [f"{name}_ZEROS_SQUARED = (", *(f"    {split(z**2)!r}," for z in zeros), ")"]
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from symgraph import linalg, ops, random
+from symgraph import linalg, ops, random, special
 from symgraph.autodiff.grad import (
     Lop,
     Rop,
@@ -75,6 +75,7 @@ _INTERNAL = {
     "as_size",
     "dim_value",
     "random_bits",
+    "gamma_level",
     "slice_axis",
     "getitem",
     "iota",
@@ -105,7 +106,7 @@ __all__ = [
     "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError", "MissingInputError",
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
-    "tensor", "clone_replace", "random", "ops", "linalg", "LinAlgError",
+    "tensor", "clone_replace", "random", "ops", "special", "linalg", "LinAlgError",
 ]
 # fmt: on
 __all__ += sorted(_functions)  # noqa: PLE0605 - names that the registry knows

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -48,6 +49,56 @@ EXPRESSIONS = {
     "bias_relu": lambda x, w, b: jax.nn.relu(x @ w + b),
     "tanh_sum": lambda x, y: jnp.tanh(x * y + 1).sum(),
     "second_sum": lambda x, y: jnp.tanh(x - y * 2).sum(),
+}
+
+
+class _Names:
+    tanh, sigmoid = staticmethod(jnp.tanh), staticmethod(jax.nn.sigmoid)
+
+
+def kalman(z: Any) -> Any:
+    def step(carry: Any, x: Any) -> Any:
+        new = kalman_step(x, *carry)
+        return new, new
+
+    return jax.lax.scan(step, (jnp.float32(0), jnp.float32(1)), z)[1]
+
+
+def _scanned(step: Any, x: Any, h: Any) -> Any:
+    def both(state: Any, row: Any) -> Any:
+        new = step(row, state)
+        return new, new
+
+    return jax.lax.scan(both, h, x)[1]
+
+
+def decay(x: Any, h: Any) -> Any:
+    return _scanned(lambda row, state: decay_step(_Names, row, state), x, h)
+
+
+def gru(x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
+    return _scanned(lambda row, state: gru_step(_Names, row, state, w, u, b), x, h)
+
+
+def _summed(states: Any) -> Any:
+    return (states * states).sum()
+
+
+def _loss(p: Any, x: Any, y: Any) -> Any:
+    return network_loss(_Names, p, x, y)
+
+
+EXPRESSIONS |= {
+    "kalman": kalman,
+    "kalman_grad": jax.grad(lambda z: _summed(kalman(z)[0])),
+    "decay": decay,
+    "decay_grad": jax.grad(lambda *a: _summed(decay(*a)), (0, 1)),
+    "gru": gru,
+    "gru_grad": jax.grad(lambda *a: _summed(gru(*a)), (0, 1, 2, 3, 4)),
+    "hessian": jax.hessian(_loss),
+    "per_example": lambda p, x, y: jax.vmap(
+        lambda a, b: jax.grad(_loss)(p, a[None], b[None])
+    )(x, y),
 }
 
 
@@ -117,5 +168,5 @@ def build(row: Row, data: Data) -> Program | None:
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     f, values = jax.jit(EXPRESSIONS[row.kind]), [jnp.array(a) for a in data.inputs]
-    names = {"f": f, "a": values}
-    return Program("f(*a).block_until_ready()", names, lambda: [f(*values)])
+    names = {"f": f, "a": values, "wait": jax.block_until_ready}
+    return Program("wait(f(*a))", names, lambda: jax.tree_util.tree_leaves(f(*values)))

@@ -9,6 +9,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.io import In
 
+from benchmarks.models import decay_step, gru_step, kalman_step
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -50,6 +51,46 @@ EXPRESSIONS = {
     "bias_relu": lambda x, w, b: pt.maximum(x @ w + b, 0),
     "tanh_sum": lambda x, y: pt.tanh(x * y + 1).sum(),
     "second_sum": lambda x, y: pt.tanh(x - y * 2).sum(),
+}
+
+
+def kalman(z: Any) -> Any:
+    start = [pt.constant(np.float32(0)), pt.constant(np.float32(1))]
+    return _scan(lambda x, m, v: list(kalman_step(x, m, v)), [z], start)
+
+
+def decay(x: Any, h: Any) -> Any:
+    return _scan(lambda row, state: decay_step(_Names, row, state), [x], [h])
+
+
+def gru(x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
+    def step(row: Any, state: Any, *weights: Any) -> Any:
+        return gru_step(_Names, row, state, *weights)
+
+    return _scan(step, [x], [h], [w, u, b])
+
+
+class _Names:
+    tanh, sigmoid = staticmethod(pt.tanh), staticmethod(pt.sigmoid)
+
+
+def _scan(step: Any, sequences: Any, start: Any, fixed: Any = ()) -> Any:
+    return pytensor.scan(
+        step, sequences=sequences, outputs_info=start, non_sequences=list(fixed), return_updates=False
+    )
+
+
+def _gradient(states: Any, inputs: Any) -> Any:
+    return pt.grad((states * states).sum(), list(inputs))
+
+
+EXPRESSIONS |= {
+    "kalman": kalman,
+    "kalman_grad": lambda z: _gradient(kalman(z)[0], [z]),
+    "decay": decay,
+    "decay_grad": lambda *a: _gradient(decay(*a), a),
+    "gru": gru,
+    "gru_grad": lambda *a: _gradient(gru(*a), a),
 }
 
 
@@ -101,4 +142,8 @@ def build(row: Row, data: Data) -> Program | None:
     outputs = EXPRESSIONS[row.kind](*inputs)
     f = pytensor.function([In(i, borrow=True) for i in inputs], outputs, trust_input=True)
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}
-    return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: [f(*data.inputs)])
+    return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: _listed(f(*data.inputs)))
+
+
+def _listed(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (list, tuple)) else [result]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import symgraph as sg
+from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -54,6 +55,38 @@ EXPRESSIONS = {
 }
 
 
+def kalman(z: Any) -> list[Any]:
+    return sg.scan(kalman_step, z, [np.float32(0), np.float32(1)])
+
+
+def decay(x: Any, h: Any) -> Any:
+    return sg.scan(lambda row, state: decay_step(sg, row, state), x, h)
+
+
+def gru(x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
+    return sg.scan(lambda row, state: gru_step(sg, row, state, w, u, b), x, h)
+
+
+def _summed(states: Any) -> Any:
+    return (states * states).sum()
+
+
+def per_example(p: Any, x: Any, y: Any) -> Any:
+    return sg.vmap(lambda a, b: sg.grad(network_loss(sg, p, a[None], b[None]), p))(x, y)
+
+
+EXPRESSIONS |= {
+    "kalman": kalman,
+    "kalman_grad": lambda z: sg.grad(_summed(kalman(z)[0]), z),
+    "decay": decay,
+    "decay_grad": lambda *a: sg.grad(_summed(decay(*a)), list(a)),
+    "gru": gru,
+    "gru_grad": lambda *a: sg.grad(_summed(gru(*a)), list(a)),
+    "hessian": lambda p, x, y: sg.hessian(network_loss(sg, p, x, y), p),
+    "per_example": per_example,
+}
+
+
 def forward(row: Row, params: list[Any], x: Any, activation: Any) -> Any:
     """Return the logits of the network of a row."""
     rest = iter(params)
@@ -97,7 +130,14 @@ def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row."""
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
-    inputs = [MAKERS[a.ndim](f"x{i}") for i, a in enumerate(data.inputs)]
+    if row.group == "higher":  # the network needs to know its sizes
+        inputs = [sg.tensor(f"x{i}", a.shape) for i, a in enumerate(data.inputs)]
+    else:
+        inputs = [MAKERS[a.ndim](f"x{i}") for i, a in enumerate(data.inputs)]
     f = sg.function(inputs, EXPRESSIONS[row.kind](*inputs))
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}
-    return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: [f(*data.inputs)])
+    return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: _listed(f(*data.inputs)))
+
+
+def _listed(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (list, tuple)) else [result]

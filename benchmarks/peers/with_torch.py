@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 
+from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -45,6 +46,59 @@ EXPRESSIONS = {
     "bias_relu": lambda x, w, b: torch.addmm(b, x, w).relu_(),
     "tanh_sum": lambda x, y: torch.tanh(x * y + 1).sum(),
     "second_sum": lambda x, y: torch.tanh(x - y * 2).sum(),
+}
+
+
+def _scanned(step: Any, x: Any, h: Any) -> Any:
+    states = []
+    for row in x:
+        h = step(row, h)
+        states.append(h)
+    return torch.stack(states)
+
+
+def kalman(z: Any) -> list[Any]:
+    mean, variance = torch.tensor(0.0), torch.tensor(1.0)
+    found: list[list[Any]] = [[], []]
+    for x in z:
+        mean, variance = kalman_step(x, mean, variance)
+        found[0].append(mean)
+        found[1].append(variance)
+    return [torch.stack(f) for f in found]
+
+
+def decay(x: Any, h: Any) -> Any:
+    return _scanned(lambda row, state: decay_step(torch, row, state), x, h)
+
+
+def gru(x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
+    return _scanned(lambda row, state: gru_step(torch, row, state, w, u, b), x, h)
+
+
+def _gradient(f: Any) -> Any:
+    def gradient(*a: Any) -> Any:
+        inputs = [v.detach().requires_grad_() for v in a]
+        states = f(*inputs)
+        return torch.autograd.grad((states * states).sum(), inputs)
+
+    return gradient
+
+
+def _loss(p: Any, x: Any, y: Any) -> Any:
+    return network_loss(torch, p, x, y)
+
+
+EXPRESSIONS |= {
+    "kalman": kalman,
+    "kalman_grad": _gradient(lambda z: kalman(z)[0]),
+    "decay": decay,
+    "decay_grad": _gradient(decay),
+    "gru": gru,
+    "gru_grad": _gradient(gru),
+    "hessian": torch.func.hessian(_loss),
+    "per_example": lambda p, x, y: torch.func.vmap(
+        lambda a, b: torch.func.grad(_loss)(p, a[None], b[None])
+    )(x, y),
 }
 
 
@@ -105,4 +159,9 @@ def build(row: Row, data: Data) -> Program | None:
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     function, values = EXPRESSIONS[row.kind], tensors(data.inputs)
-    return Program("f(*a)", {"f": function, "a": values}, lambda: [function(*values)])
+    return Program("f(*a)", {"f": function, "a": values}, lambda: listed(function(*values)))
+
+
+def listed(result: Any) -> list[Any]:
+    """Return the results as a list."""
+    return list(result) if isinstance(result, (list, tuple)) else [result]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
 from symgraph.cpu import jit
-from symgraph.loops.grammar import Check, LibraryCall, Nest, Program, format_expr
+from symgraph.loops.grammar import (
+    Check,
+    LibraryCall,
+    Loop,
+    Nest,
+    Program,
+    Statement,
+    format_expr,
+)
 
 if TYPE_CHECKING:
     from symgraph.compile.version import Version
@@ -22,7 +31,7 @@ def report_version(version: Version) -> str:
     lines.append(f"  kernels: {len(module.kernels)} calls of {len(names)} different kernels")
     for k in module.kernels:
         what = " + ".join(describe(n, 2) for n in k.origin if isinstance(n, Node)) or "copy"
-        how = _schedule(k.schedule) if k.schedule is not None else "library call (OpenBLAS)"
+        how = _how(k)
         amount = f"{k.work:,} ops" if k.work is not None else "size at run time"
         lines.append(f"    {k.name:<5} {what[:70]:<70}  {how}, {amount}")
     arena = module.arena
@@ -41,6 +50,15 @@ def report_version(version: Version) -> str:
     source = "disk cache" if version.entry.loaded.times.cached else "compiled"
     lines.append(f"  time: {1e3 * version.seconds:.1f} ms ({phases}; {source})")
     return "\n".join(lines)
+
+
+def _how(kernel: Any) -> str:
+    if kernel.schedule is not None:
+        return _schedule(kernel.schedule)
+    node = kernel.origin[0] if kernel.origin else None
+    if isinstance(node, Node) and node.op.compound:
+        return "steps in one function"
+    return "library call"
 
 
 def _schedule(schedule: Any) -> str:
@@ -73,9 +91,18 @@ _NO_CHECK = "\ndefine internal i32 @check_interrupt(ptr %ctx) {\n  ret i32 0\n}\
 
 def format_program(program: Program) -> str:
     """Return the loop program as text."""
+    return "\n".join(_statements(program.statements))
+
+
+def _statements(statements: Sequence[Statement]) -> list[str]:
     lines = []
-    for statement in program.statements:
-        if isinstance(statement, Nest):
+    for statement in statements:
+        if isinstance(statement, Loop):
+            lines += [_loop_head(statement), *(f"    {t}" for t in _statements(statement.body))]
+            lines += [f"    swap {a}, {b}" for a, b in statement.carried if a is not b]
+            if statement.go_on is not None:
+                lines.append(f"    while {format_expr(statement.go_on)}")
+        elif isinstance(statement, Nest):
             loops = ", ".join(map(repr, statement.axes)) or "once"
             mark = " serial" if statement.serial else (" running" if statement.scan else "")
             lines.append(f"for {loops}{mark}:")
@@ -89,7 +116,14 @@ def format_program(program: Program) -> str:
         elif isinstance(statement, LibraryCall):
             args = ", ".join(map(repr, statement.inputs))
             lines.append(f"{statement.outputs[0]} = {statement.name}({args})")
-    return "\n".join(lines)
+    return lines
+
+
+def _loop_head(loop: Loop) -> str:
+    head = f"step {loop.axis.name}" if loop.go_on is not None else f"step {loop.axis!r}"
+    if loop.count is not None:
+        head += f" at most {format_expr(loop.count)} times"
+    return f"{head} if {format_expr(loop.start)}:" if loop.start is not None else f"{head}:"
 
 
 def format_graph(outputs: list[Node]) -> str:

@@ -103,9 +103,9 @@ class Rule:
 
     `numeric` is exact (same bits, NaN and infinities included), ulp(n), reorder (the same
     operations in another order), stable (never further from the real value, finite where the left
-    side overflows, NaN in gives NaN out), factor (the same matrix equation by another factorization:
-    off by rounding times the condition number, a NaN may reach other elements) or algebraic (may hide a NaN, or lose accuracy without a
-    bound).
+    side overflows, NaN in gives NaN out), factor (the same matrix equation by another
+    factorization: off by rounding times the condition number, a NaN may reach other elements) or
+    algebraic (may hide a NaN, or lose accuracy without a bound).
     `where` and `harmless` are predicates on the bindings, by name; `node` is the root.
     """
 

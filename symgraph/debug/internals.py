@@ -233,6 +233,24 @@ def updates() -> str:
     return _titled(*parts)
 
 
+def scans() -> str:
+    """Show the program of a recurrence, and of its gradient."""
+    x, w, h = _input("x", 50, 8), _input("w", 8, 8), _input("h", 8)
+    states = o.scan(lambda row, s: o.tanh(row + o.matmul(s, w)), x, h)
+    cases = (
+        ([states], "a recurrence: two places for the state, which exchange roles"),
+        (
+            grad(o.sum(states), [w]),
+            "its gradient: the way back reads the stored states, one product follows it",
+        ),
+    )
+    parts = []
+    for outputs, title in cases:
+        stages, _ = lowered(pipeline.prepare(outputs, "default"))
+        parts.append((title, format_program(_program(stages))))
+    return _titled(*parts)
+
+
 # -- calls, threads, cache -------------------------------------------------------------------------
 def run_text() -> str:
     """Show `run` and `derive` of a generic function."""
@@ -279,6 +297,7 @@ EXAMPLES: dict[str, tuple[Callable[[], str], str]] = {
     "versions": (versions, "text"),
     "lowering": (lowering, "text"),
     "loops": (loops, "text"),
+    "scans": (scans, "text"),
     "schedules": (schedules, ""),
     "emission": (emission, "llvm"),
     "hoisting": (hoisting, "llvm"),

@@ -6,6 +6,7 @@ import io
 import sys
 from typing import Any, TextIO
 
+from symgraph.core.body import bodies
 from symgraph.core.node import Node, describe
 
 
@@ -17,7 +18,8 @@ def dprint(
 ) -> str | None:
     """Print the graph of a variable, a list of them, or a compiled function.
 
-    Each node has a number; a node met again is shown as `[number]...`. `depth` limits the tree,
+    Each node has a number; a node met again is shown as `[number]...`. The bodies of loops and
+    branches follow below. `depth` limits the tree,
     `types` adds dtype and shape. file="str" returns the text instead.
 
     >>> x = sg.vector("x")
@@ -36,6 +38,14 @@ def dprint(
     seen: dict[Node, int] = {}
     for root in roots:
         _tree(root, depth, types, out, seen)
+    shown: set[Node] = set()
+    while owners := [n for n in seen if n.op.compound and n not in shown]:
+        for owner in owners:
+            shown.add(owner)
+            for k, body in enumerate(bodies(owner)):
+                out.write(f"body {k} of {owner.op.name.title()} [{seen[owner]}]\n")
+                for root in body.outputs:
+                    _tree(root, depth, types, out, seen)
     text = out.getvalue().rstrip("\n")
     if file == "str":
         return text

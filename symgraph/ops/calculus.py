@@ -136,8 +136,12 @@ def cross(a: Any, b: Any, axis: int = -1) -> Node:
     if lengths == (2, 2):
         return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
     if any(n not in (2, 3) for n in lengths):
-        raise ShapeError(f"cross needs vectors of 2 or 3 elements, got {lengths[0]} and {lengths[1]}")
-    p, q = ([v[..., k] if k < n else 0 for k in range(3)] for v, n in zip((x, y), lengths, strict=True))
+        raise ShapeError(
+            f"cross needs vectors of 2 or 3 elements, got {lengths[0]} and {lengths[1]}"
+        )
+    p, q = (
+        [v[..., k] if k < n else 0 for k in range(3)] for v, n in zip((x, y), lengths, strict=True)
+    )
     parts = [p[(k + 1) % 3] * q[(k + 2) % 3] - p[(k + 2) % 3] * q[(k + 1) % 3] for k in range(3)]
     return o.moveaxis(o.stack(as_nodes(parts), -1), -1, axis)
 

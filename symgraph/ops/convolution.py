@@ -37,7 +37,9 @@ def around(
     if not isinstance(padding, str):
         items = (padding,) * rank if isinstance(padding, (int, np.integer)) else tuple(padding)
         if len(items) != rank:
-            raise ValueError(f"padding must be a number or {rank} numbers or pairs; got {padding!r}")
+            raise ValueError(
+                f"padding must be a number or {rank} numbers or pairs; got {padding!r}"
+            )
         pairs = [numbers(p, 2, "padding", 0) for p in items]
         return tuple((a, b) for a, b in pairs)
     result: list[tuple[Size, Size]] = []
@@ -91,9 +93,7 @@ def conv1d(
     (s,), (d,) = numbers(stride, 1, "stride"), numbers(dilation, 1, "dilation")
     pads = around(padding, images.type.shape[2:], filters.type.shape[2:], (s,), (d,))
     filters = o.flip(filters, 2) if flip else filters
-    result = o.conv2d(
-        _row(images), _row(filters), (1, s), _with_row(pads), (1, d), groups=groups
-    )
+    result = o.conv2d(_row(images), _row(filters), (1, s), _with_row(pads), (1, d), groups=groups)
     return o.squeeze(result, 2)
 
 
@@ -209,16 +209,17 @@ def conv3d(
     pads = around(padding, images.type.shape[2:], kernel, s, d)
     layers = _known_depth("conv3d", filters)
     filters = o.flip(filters, (2, 3, 4)) if flip else filters
-    front = o.pad(images, ((0, 0), (0, 0), pads[0], (0, 0), (0, 0))) if pads[0] != (0, 0) else images
+    front = (
+        o.pad(images, ((0, 0), (0, 0), pads[0], (0, 0), (0, 0))) if pads[0] != (0, 0) else images
+    )
     n, c, length, h, wide = front.type.shape
     count = extent(length, layers, s[0], (0, 0), d[0])
     if isinstance(count, int) and count < 1:
         raise ShapeError(
-            f"conv3d: a window of depth {layers} does not fit into `{describe(images)}` {images.type}"
+            f"conv3d: a window of depth {layers} does not fit into `{describe(images)}` "
+            f"{images.type}"
         )
-    parts = [
-        o.expand_dims(o.slice_axis(front, 2, k * d[0], count, s[0]), 2) for k in range(layers)
-    ]
+    parts = [o.expand_dims(o.slice_axis(front, 2, k * d[0], count, s[0]), 2) for k in range(layers)]
     whole = o.permute_dims(o.concatenate(parts, 2), (0, 3, 1, 2, 4, 5))
     flat = o.reshape(whole, (n * count, c * layers, h, wide))
     result = o.conv2d(flat, _flat_filters(filters), s[1:], pads[1:], d[1:], groups=groups)
@@ -265,9 +266,7 @@ def conv_transpose3d(
 
 # -- depthwise -------------------------------------------------------------------------------------
 @function
-def depthwise_conv2d(
-    x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
-) -> Node:
+def depthwise_conv2d(x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Node:
     """Return the convolution of each channel with filters of its own.
 
     `x` is (n, c, h, w), `w` is (c, m, kh, kw): m filters per channel, the result (n, c * m, ...).

@@ -195,9 +195,7 @@ def isneginf(x: Any) -> Node:
 
 
 @function
-def isclose(
-    x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
-) -> Node:
+def isclose(x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Node:
     """Tell where |x - y| <= atol + rtol |y|; infinities are close to equal ones only."""
     a, b = as_nodes((as_float(x), as_float(y)))
     near = o.abs(a - b) <= atol + rtol * o.abs(b)
@@ -206,9 +204,7 @@ def isclose(
 
 
 @function
-def allclose(
-    x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
-) -> Node:
+def allclose(x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Node:
     """Tell whether all elements are close; see `isclose`."""
     return o.all(isclose(x, y, rtol, atol, equal_nan))
 

@@ -36,11 +36,14 @@ def _turns(numerator: np.ndarray, n: int, sign: int) -> np.ndarray:
     return np.asarray(value if sign > 0 else value.conj())
 
 
-def _parts(table: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    return (
-        np.ascontiguousarray(table.real).astype(dtype.numpy),
-        np.ascontiguousarray(table.imag).astype(dtype.numpy),
-    )
+def _parts(table: np.ndarray, like: Node) -> Complex:
+    """Return a constant of complex numbers in the dtype of `like`."""
+    re, im = (np.ascontiguousarray(v).astype(like.dtype.numpy) for v in (table.real, table.imag))
+    return as_node(re), as_node(im)
+
+
+def _table(numerator: np.ndarray, n: int, sign: int, like: Node) -> Complex:
+    return _parts(_turns(numerator, n, sign), like)
 
 
 def _product(left: Complex, right: Complex, multiply: Any) -> Complex:
@@ -54,8 +57,7 @@ def _product(left: Complex, right: Complex, multiply: Any) -> Complex:
 
 
 def _times(x: Complex, table: np.ndarray) -> Complex:
-    re, im = _parts(table, x[0].dtype)
-    return _product(x, (as_node(re), as_node(im)), lambda a, b: a * b)
+    return _product(x, _parts(table, x[0]), lambda a, b: a * b)
 
 
 def _each(x: Complex, f: Any) -> Complex:
@@ -75,11 +77,10 @@ def split(n: int) -> int:
 
 
 def transform(x: Complex, n: int, sign: int) -> Complex:
-    """Return the sums over j of x[..., j] exp(sign 2 pi i j k / n) over the last axis of length n."""
+    """Return the sums over j of x[..., j] exp(sign 2 pi i j k / n), j over the last axis."""
     if n <= DIRECT:
         k = np.arange(n)
-        re, im = _parts(_turns(np.outer(k, k), n, sign), x[0].dtype)
-        return _product(x, (as_node(re), as_node(im)), o.matmul)
+        return _product(x, _table(np.outer(k, k), n, sign, x[0]), o.matmul)
     first = split(n)
     if first == 1:
         return _by_chirp(x, n, sign)
@@ -88,8 +89,8 @@ def transform(x: Complex, n: int, sign: int) -> Complex:
     table = _each(x, lambda v: o.reshape(v, (*lead, first, second)))
     # over the slow index by a product from the left, a rotation, then over the fast index
     k = np.arange(first)
-    re, im = (as_node(v) for v in _parts(_turns(np.outer(k, k), first, sign), x[0].dtype))
-    table = _product(table, (re, im), lambda v, w: o.matmul(w, v))
+    turns = _table(np.outer(k, k), first, sign, x[0])
+    table = _product(table, turns, lambda v, w: o.matmul(w, v))
     table = _times(table, _turns(np.outer(k, np.arange(second)), n, sign))
     table = transform(table, second, sign)
     return _each(table, lambda v: o.reshape(o.matrix_transpose(v), (*lead, n)))
@@ -313,13 +314,13 @@ def irfftn_pair(
 @function
 def fftfreq(n: int, d: Any = 1.0) -> Node:
     """Return the frequencies of the results of a transform of n samples, d apart."""
-    return as_node(np.fft.fftfreq(n)) / d
+    return o.div(np.fft.fftfreq(n), d)
 
 
 @function
 def rfftfreq(n: int, d: Any = 1.0) -> Node:
     """Return the frequencies of the results of `rfft_pair` of n samples, d apart."""
-    return as_node(np.fft.rfftfreq(n)) / d
+    return o.div(np.fft.rfftfreq(n), d)
 
 
 def _middle(x: Any, axes: Any, back: bool) -> Node:

@@ -27,7 +27,8 @@ def _sources(n: int, m: int, scale: float | None, align_corners: bool) -> np.nda
     i = np.arange(m, dtype=np.float64)
     if align_corners:
         return i * ((n - 1) / (m - 1) if m > 1 else 0.0)
-    return (i + 0.5) * (n / m if scale is None else 1 / scale) - 0.5
+    step = n / m if scale is None else 1 / scale
+    return np.asarray((i + 0.5) * step - 0.5)
 
 
 def _linear(n: int, at: np.ndarray) -> Sampling:
@@ -63,7 +64,7 @@ def _resampled(x: Node, axis: int, taps: Sampling) -> Node:
 def _nearest(n: int, m: int, scale: float | None, exact: bool) -> np.ndarray:
     step = n / m if scale is None else 1 / scale
     at = (np.arange(m) + (0.5 if exact else 0.0)) * step
-    return np.minimum(np.floor(at).astype(np.int64), n - 1)
+    return np.asarray(np.minimum(np.floor(at).astype(np.int64), n - 1))
 
 
 def _sizes(x: Node, size: Any, scale: Any, axes: Sequence[int]) -> list[tuple[int, float | None]]:
@@ -101,7 +102,9 @@ def interpolate(
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join((*MODES, *ALIASES))}; got {mode!r}")
     if node.ndim < 3:
-        raise ShapeError(f"interpolate needs (n, channels, *lengths), `{describe(node)}` is {node.type}")
+        raise ShapeError(
+            f"interpolate needs (n, channels, *lengths), `{describe(node)}` is {node.type}"
+        )
     axes = range(2, node.ndim)
     wanted = _sizes(node, size, scale, axes)
     if mode == "area":

@@ -77,7 +77,9 @@ def delete(x: Any, index: Any, axis: int | None = None) -> Node:
     axis = normal_axis(axis, node.ndim)
     n = node.type.shape[axis]
     if not isinstance(n, int):
-        raise ShapeError(f"delete needs the length of axis {axis} of `{describe(node)}` {node.type}")
+        raise ShapeError(
+            f"delete needs the length of axis {axis} of `{describe(node)}` {node.type}"
+        )
     return o.take(node, np.delete(np.arange(n), index), axis)
 
 
@@ -144,7 +146,9 @@ def unstack(x: Any, axis: int = 0) -> list[Node]:
     axis = normal_axis(axis, node.ndim)
     n = node.type.shape[axis]
     if not isinstance(n, int):
-        raise ShapeError(f"unstack needs the length of axis {axis} of `{describe(node)}` {node.type}")
+        raise ShapeError(
+            f"unstack needs the length of axis {axis} of `{describe(node)}` {node.type}"
+        )
     return [o.squeeze(o.slice_axis(node, axis, k, 1), axis) for k in range(n)]
 
 
@@ -249,7 +253,12 @@ def identity(n: Size, dtype: Any = None) -> Node:
 
 @function
 def logspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10.0, dtype: Any = None
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10.0,
+    dtype: Any = None,
 ) -> Node:
     """Return base ** linspace(start, stop, num)."""
     exponents = o.linspace(start, stop, num, endpoint)

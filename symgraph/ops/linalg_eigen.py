@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
@@ -103,13 +104,13 @@ class EighValues(SymmetricResult):
         return each(lambda k, x: eigh_one(self, node, k, x)[0], arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x, n = node.inputs[0], node.type.shape[-1]
         f = SymmetricFactor.instance(x, vectors=node.params.vectors)
         return o.squeeze(rows(f, n, n + 1), -2) if node.params.vectors else f
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         v = EighVectors.instance(node.inputs[0])
         return o.sum(v * o.matmul(from_lower(tangents[0]), v), -2)
 
@@ -123,12 +124,12 @@ class EighVectors(SymmetricResult):
         return each(lambda k, x: eigh_one(self, node, k, x)[1], arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         f = SymmetricFactor.instance(node.inputs[0], vectors=True)
         return o.matrix_transpose(rows(f, 0, node.type.shape[-1]))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         w = EighValues.instance(node.inputs[0], vectors=True)
         turned = o.matmul(o.matrix_transpose(node), o.matmul(from_lower(tangents[0]), node))
         return o.matmul(node, turned * inverse_gaps(w))
@@ -152,7 +153,7 @@ class SpectralFunction(SymmetricResult):
     """Base of V f(w) V.T."""
 
     @staticmethod
-    def values(o: Any, w: Node) -> Node:
+    def values(o: Namespace, w: Node) -> Node:
         raise NotImplementedError
 
     @staticmethod
@@ -167,7 +168,7 @@ class SpectralFunction(SymmetricResult):
 
         return each(one, arrays[0])
 
-    def expand(self, o: Any, node: Node) -> Node:
+    def expand(self, o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
         v = EighVectors.instance(x)
         w = self.values(o, EighValues.instance(x, vectors=True))
@@ -180,7 +181,7 @@ class SqrtM(SpectralFunction):
     doc = "The square root of symmetric positive semidefinite matrices; NaN for others."
 
     @staticmethod
-    def values(o: Any, w: Node) -> Node:
+    def values(o: Namespace, w: Node) -> Node:
         return o.sqrt(_rounded_up(o, w))
 
     @staticmethod
@@ -188,7 +189,7 @@ class SqrtM(SpectralFunction):
         return np.sqrt(np.where((w < 0) & (w > -_noise(w)), 0, w))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         return SymmetricSylvester.instance(node, from_lower(tangents[0]))
 
 
@@ -198,7 +199,7 @@ class InvSqrtM(SpectralFunction):
     doc = "The inverse of the square root of symmetric positive definite matrices."
 
     @staticmethod
-    def values(o: Any, w: Node) -> Node:
+    def values(o: Namespace, w: Node) -> Node:
         return o.reciprocal(o.sqrt(_rounded_up(o, w)))
 
     @staticmethod
@@ -206,7 +207,7 @@ class InvSqrtM(SpectralFunction):
         return 1 / SqrtM.reference(w)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """With Z = A^(-1/2) and S = A^(1/2): dZ = -Z dS Z."""
         root = SqrtM.instance(node.inputs[0])
         moved = SymmetricSylvester.instance(root, from_lower(tangents[0]))
@@ -217,7 +218,7 @@ def _noise(w: np.ndarray) -> Any:
     return 4 * np.finfo(w.dtype).eps * np.abs(w).sum(-1, keepdims=True)
 
 
-def _rounded_up(o: Any, w: Node) -> Node:
+def _rounded_up(o: Namespace, w: Node) -> Node:
     """Return eigenvalues with those that rounding made negative as zeros."""
     eps = 4 * float(np.finfo(w.dtype.numpy).eps)
     noise = o.sum(o.abs(w), -1, keepdims=True) * eps
@@ -250,14 +251,14 @@ class SymmetricSylvester(MatrixOp):
         return np.asarray(v @ inner @ t)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x, c = node.inputs
         v, w = EighVectors.instance(x), EighValues.instance(x, vectors=True)
         t = o.matrix_transpose(v)
         total = o.expand_dims(w, w.ndim - 1) + o.expand_dims(w, w.ndim)
         return o.matmul(o.matmul(v, o.matmul(o.matmul(t, c), v) / total), t)
 
-    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         ds, rest = tangents
         if ds is not None:
             full = from_lower(ds)
@@ -265,12 +266,14 @@ class SymmetricSylvester(MatrixOp):
             rest = -moved if rest is None else rest - moved
         return self(node.inputs[0], rest)
 
-    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node, Node]:
+    def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
         dc, t = self(node.inputs[0], g), o.matrix_transpose(node)
         full = -(o.matmul(dc, t) + o.matmul(t, dc))
         return o.tril(full) + o.tril(o.matrix_transpose(full), -1), dc
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return self(*front(inputs, axes)), 0
 
 
@@ -307,9 +310,10 @@ class EigvalsFactor(Factor):
 def eigh(x: Any) -> tuple[Node, Node]:
     """Return (w, V) with A = V @ diag(w) @ V.T for symmetric matrices (..., n, n).
 
-    w ascends; column k of V belongs to w[k], with the sign for which sum(v[i] / (i + 1.7)) >= 0. The
-    symmetric part of `x` is taken, so derivatives are symmetric. The basis for equal eigenvalues is
-    free; their 1 / gap counts as 0 in derivatives, right for functions of the eigenvalues.
+    w ascends; column k of V belongs to w[k], with the sign for which sum(v[i] / (i + 1.7)) >= 0.
+    The symmetric part of `x` is taken, so derivatives are symmetric. The basis for equal
+    eigenvalues is free; their 1 / gap counts as 0 in derivatives, right for functions of the
+    eigenvalues.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)

@@ -9,6 +9,7 @@ import numpy as np
 
 from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, o, register
 from symgraph.ops.base import as_nodes, cast_to
@@ -16,7 +17,6 @@ from symgraph.ops.contract_order import chain_order
 from symgraph.ops.linalg import (
     MatrixOp,
     as_matrices,
-    check_matrices,
     each,
     identity_like,
     random_matrices,
@@ -67,12 +67,12 @@ class Expm(MatrixOp):
             )
             for _ in range(squarings):
                 y = y @ y
-            return y.astype(x.dtype)
+            return np.asarray(y, x.dtype)
 
         return each(one, arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
         zero, one = o.zeros((), x.dtype), o.ones((), x.dtype)
         norm = o.sum(o.abs(x), -2)  # the largest of these, and 0 for a matrix of no columns
@@ -92,10 +92,10 @@ class Expm(MatrixOp):
         result: Node = done[1]
         return result
 
-    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         return self._frechet(node.inputs[0], tangents[0])
 
-    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node]:
         return (self._frechet(o.matrix_transpose(node.inputs[0]), g),)
 
     def _frechet(self, x: Node, e: Node) -> Node:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.errors import NotDifferentiableError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, register
 from symgraph.dims.dim import minimum
@@ -125,12 +126,12 @@ class QrQ(QrResult):
         return np.asarray(np.linalg.qr(arrays[0])[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         f = QrFactor.instance(node.inputs[0])
         return o.matrix_transpose(QrBasis.instance(f, columns=node.type.shape[-1]))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         c, inner, skew = _inner(node, tangents[0])
         return c + o.matmul(node, skew - inner)
 
@@ -147,13 +148,13 @@ class QrR(QrResult):
         return np.asarray(np.linalg.qr(arrays[0])[1])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         k, n = node.type.shape[-2:]
         f = QrFactor.instance(node.inputs[0])
         return o.triu(rows(o.matrix_transpose(rows(f, 0, n)), 0, k))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         _, inner, skew = _inner(node, tangents[0])
         return o.matmul(inner - skew, node)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from symgraph.core.dtype import INT64
 from symgraph.core.errors import NotDifferentiableError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, ops, register
 from symgraph.core.types import TensorType
@@ -114,11 +115,11 @@ class Solve(MatrixOp):
         return each(one, *arrays)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         a, b = node.inputs
         return solve_by_lu(a, b, node.params.trans, "solve")
 
-    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         da, rest = tangents
         trans = node.params.trans
         if da is not None:
@@ -126,13 +127,15 @@ class Solve(MatrixOp):
             rest = -moved if rest is None else rest - moved
         return self(node.inputs[0], rest, trans=trans)
 
-    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node, Node]:
+    def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
         trans = node.params.trans
         db = self(node.inputs[0], g, trans=not trans)
         left, right = (node, db) if trans else (db, node)
         return -o.matmul(left, o.matrix_transpose(right)), db
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return batch_solution(self, node, inputs, axes)
 
 
@@ -178,25 +181,27 @@ class SolvePositive(MatrixOp):
         return each(lambda k, a, b: np.linalg.solve(a, b), full, arrays[1])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         a, b = node.inputs
         factor = ops["cholesky"](a)
         y = o.solve_triangular(factor, b, lower=True, what="solve")
         return o.solve_triangular(factor, y, lower=True, trans=1, what="solve")
 
-    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         da, rest = tangents
         if da is not None:
             moved = o.matmul(from_lower(da), node)
             rest = -moved if rest is None else rest - moved
         return self(node.inputs[0], rest)
 
-    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node, Node]:
+    def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
         db = self(node.inputs[0], g)
         full = -o.matmul(db, o.matrix_transpose(node))
         return o.tril(full) + o.tril(o.matrix_transpose(full), -1), db
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return batch_solution(self, node, inputs, axes)
 
 
@@ -222,16 +227,16 @@ class Inv(SquareResult):
         return each(one, arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
         return solve_by_lu(x, o.broadcast_to(identity_like(x), x.type.shape), False, "inv")
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         return -o.matmul(o.matmul(node, tangents[0]), node)
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         t = o.matrix_transpose(node)
         return (-o.matmul(o.matmul(t, g), t),)
 
@@ -252,12 +257,12 @@ class Det(Determinant):
         return np.asarray(np.linalg.det(arrays[0]), node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         lu, _, _, sign = lu_parts(node.inputs[0])
         return o.prod(o.diagonal(lu) * sign, -1)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
         return node * o.sum(inverse * tangents[0], (-2, -1))
 
@@ -271,11 +276,11 @@ class LogAbsDet(Determinant):
         return np.asarray(np.linalg.slogdet(arrays[0])[1], node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         return o.sum(o.log(o.abs(o.diagonal(lu_parts(node.inputs[0])[0]))), -1)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
         return o.sum(inverse * tangents[0], (-2, -1))
 
@@ -289,16 +294,16 @@ class DetSign(Determinant):
         return np.asarray(np.linalg.slogdet(arrays[0])[0], node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         lu, _, _, sign = lu_parts(node.inputs[0])
         return o.prod(o.sign(o.diagonal(lu)) * sign, -1)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> None:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> None:
         return None
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[None]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[None]:
         return (None,)
 
 
@@ -340,19 +345,19 @@ class LuLower(LuResult):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:
             lu = packed_lu(x)[: x.shape[1]].T[:, : min(x.shape)]
-            return np.tril(lu, -1) + np.eye(*lu.shape, dtype=x.dtype)
+            return np.asarray(np.tril(lu, -1) + np.eye(*lu.shape, dtype=x.dtype))
 
         return each(one, arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         lu = lu_parts(node.inputs[0])[0]
         m, k = node.type.shape[-2:]
         lu = o.slice_axis(lu, lu.ndim - 1, 0, k)
         return o.where(o.eye(m, k, dtype="bool"), o.ones((), lu.dtype), o.tril(lu, -1))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         return o.matmul(node, o.tril(_lu_inner(node, tangents[0]), -1))
 
 
@@ -370,12 +375,12 @@ class LuUpper(LuResult):
         )
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         lu = lu_parts(node.inputs[0])[0]
         return o.triu(rows(lu, 0, node.type.shape[-2]))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         return o.matmul(o.triu(_lu_inner(node, tangents[0])), node)
 
 
@@ -393,7 +398,7 @@ class LuOrder(LuResult):
         return each(lambda k, x: packed_lu(x)[-3].astype(np.int64), arrays[0])
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         return lu_parts(node.inputs[0])[1]
 
 

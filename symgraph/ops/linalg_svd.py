@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
@@ -133,7 +134,7 @@ class SvdValues(SvdResult):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return each(lambda k, x: svd_one(self, node, k, x)[1], arrays[0])
 
-    def expand(self, o: Any, node: Node) -> Node:
+    def expand(self, o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
         if not node.params.vectors:
             return SvdFactor.instance(x, vectors=False)
@@ -141,7 +142,7 @@ class SvdValues(SvdResult):
         return self.piece(node, m * k + k * n)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         u, _, vh = _parts(node.inputs[0])
         return o.sum(u * o.matmul(tangents[0], o.matrix_transpose(vh)), -2)
 
@@ -157,11 +158,11 @@ class SvdU(SvdResult):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return each(lambda k, x: svd_one(self, node, k, x)[0], arrays[0])
 
-    def expand(self, o: Any, node: Node) -> Node:
+    def expand(self, o: Namespace, node: Node) -> Node:
         return self.piece(node, 0)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         x = node.inputs[0]
         dp, s, f = _turned(x, tangents[0])
         dpt = o.matrix_transpose(dp)
@@ -182,12 +183,12 @@ class SvdVh(SvdResult):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return each(lambda k, x: svd_one(self, node, k, x)[2], arrays[0])
 
-    def expand(self, o: Any, node: Node) -> Node:
+    def expand(self, o: Namespace, node: Node) -> Node:
         m, k = node.inputs[0].type.shape[-2], node.type.shape[-2]
         return self.piece(node, m * k)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         x, v = node.inputs[0], o.matrix_transpose(node)
         dp, s, f = _turned(x, tangents[0])
         dpt = o.matrix_transpose(dp)
@@ -197,10 +198,11 @@ class SvdVh(SvdResult):
         return o.matrix_transpose(moved if rest is None else moved + rest)
 
 
-def _inverse_values(s: Node, m: Size, n: Size, rcond: float | None) -> Node:
+def _inverse_values(s: Node, x: Node, rcond: float | None) -> Node:
     """Return 1 / s, 0 for values below rcond times the largest (None: max(m, n) eps)."""
     if rcond is None:
         eps = float(np.finfo(s.dtype.numpy).eps)
+        m, n = x.type.shape[-2:]
         relative = o.cast(o.dim_value(maximum(m, n)), s.dtype) * eps
     else:
         relative = o.full((), rcond, s.dtype)
@@ -236,15 +238,15 @@ class Pinv(SvdResult):
         return each(one, x)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
         u, s, vh = _parts(x)
-        inverse = _inverse_values(s, *x.type.shape[-2:], node.params.rcond)
+        inverse = _inverse_values(s, x, node.params.rcond)
         v = o.matrix_transpose(vh) * o.expand_dims(inverse, s.ndim - 1)
         return o.matmul(v, o.matrix_transpose(u))
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """Golub and Pereyra 1973, for constant rank."""
         x, t = node.inputs[0], o.matrix_transpose
         da = tangents[0]
@@ -282,20 +284,20 @@ class Lstsq(MatrixOp):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
             svd_one(self, node, k, a)  # raises its error
-            return np.linalg.lstsq(a, b, rcond=node.params.rcond)[0]
+            return np.asarray(np.linalg.lstsq(a, b, rcond=node.params.rcond)[0])
 
         return each(one, *arrays)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         a, b = node.inputs
         u, s, vh = _parts(a)
-        inverse = _inverse_values(s, *a.type.shape[-2:], node.params.rcond)
+        inverse = _inverse_values(s, a, node.params.rcond)
         inner = o.matmul(o.matrix_transpose(u), b) * o.expand_dims(inverse, s.ndim)
         return o.matmul(o.matrix_transpose(vh), inner)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """The derivative of P B for the pseudoinverse P, for constant rank."""
         (a, b), (da, db), t = node.inputs, tangents, o.matrix_transpose
         p = Pinv.instance(a, rcond=node.params.rcond)
@@ -311,7 +313,9 @@ class Lstsq(MatrixOp):
             total = total + term
         return total
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return self(*front(inputs, axes), rcond=node.params.rcond), 0
 
 

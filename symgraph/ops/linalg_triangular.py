@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.errors import ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, describe
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
@@ -55,7 +56,7 @@ class Cholesky(MatrixOp):
         low.lapack(node, out)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """dL = L Phi(L^-1 dA L^-T), Phi: lower triangle with half of the diagonal (Murray 2016)."""
         half = o.solve_triangular(node, from_lower(tangents[0]), lower=True)
         inner = o.solve_triangular(node, o.matrix_transpose(half), lower=True)
@@ -88,13 +89,12 @@ class SolveTriangular(MatrixOp):
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
         for x in random_matrices(rng, dtype, ((3, 3), (1, 1), (2, 4, 4), (0, 0), (0, 2, 2))):
-            n = x.shape[-1]
-            x += 3 * np.eye(n, dtype=x.dtype)
+            a = x + 3 * np.eye(x.shape[-1], dtype=x.dtype)
             for columns, flags in ((2, 0b100), (1, 0b001), (0, 0b110), (3, 0b011)):
                 b = rng.normal(size=(*x.shape[:-1], columns)).astype(x.dtype)
                 lower, trans, unit = (bool(flags & bit) for bit in (4, 2, 1))
                 what = "solve_triangular"
-                yield (x, b), {"lower": lower, "trans": trans, "unit": unit, "what": what}
+                yield (a, b), {"lower": lower, "trans": trans, "unit": unit, "what": what}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         return solution_type(params.what, inputs)
@@ -120,7 +120,7 @@ class SolveTriangular(MatrixOp):
         """Return the part of a matrix that is read."""
         return o.tril(x, -int(params.unit)) if params.lower else o.triu(x, int(params.unit))
 
-    def jvp(self, o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         a, p = node.inputs[0], node.params
         da, rest = tangents
         if da is not None:
@@ -129,13 +129,15 @@ class SolveTriangular(MatrixOp):
             rest = -moved if rest is None else rest - moved
         return self(a, rest, **p._asdict())
 
-    def vjp(self, o: Any, node: Node, g: Node) -> tuple[Node, Node]:
+    def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
         a, p = node.inputs[0], node.params
         db = self(a, g, **{**p._asdict(), "trans": not p.trans})
         left, right = (node, db) if p.trans else (db, node)
         return self._part(-o.matmul(left, o.matrix_transpose(right)), p), db
 
-    def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
         return batch_solution(self, node, inputs, axes)
 
 

@@ -100,9 +100,9 @@ def lp_pool2d(x: Any, p: float, window: Any, stride: Any = None, padding: Any = 
     return _norm(x, _order(p), lambda v: o.avg_pool2d(v, window, stride, padding), h * w)
 
 
-# -- to a given size --------------------------------------------------------------------------------
+# -- to a given size -------------------------------------------------------------------------------
 def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, int, int]]:
-    """Return (axis, its length, the wanted length) of the pooled axes; None keeps a length."""
+    """Return (axis, its length, wanted length) of the pooled axes; None keeps a length."""
     wanted: Sequence[Any] = (size,) * rank if isinstance(size, (int, np.integer)) else tuple(size)
     if len(wanted) != rank or x.ndim < rank:
         raise ShapeError(f"{rank} sizes are needed for `{describe(x)}` {x.type}, got {size}")

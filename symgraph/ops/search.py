@@ -45,7 +45,7 @@ class SearchSorted(Op):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         a, v = arrays
         p = node.params
-        side = "right" if p.right else "left"
+        side: Any = "right" if p.right else "left"
         out = np.empty(v.shape, np.int64)
         for at in np.ndindex(*v.shape[: p.lead]):
             out[at] = np.searchsorted(a[at], v[at], side)
@@ -115,7 +115,9 @@ def searchsorted(a: Any, v: Any, side: str = "left") -> Node:
     """
     keys, values = as_nodes((a, v))
     if keys.ndim != 1:
-        raise ShapeError(f"searchsorted needs a vector to search, `{describe(keys)}` is {keys.type}")
+        raise ShapeError(
+            f"searchsorted needs a vector to search, `{describe(keys)}` is {keys.type}"
+        )
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right', got {side!r}")
     return SearchSorted.instance(keys, values, right=side == "right", lead=0)
@@ -144,7 +146,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Nod
     last = as_node(o.dim_value(n)) - 1
     above = o.clip(searchsorted(xs, at, "right"), o.minimum(1, last), last)
     below = o.maximum(above - 1, 0)
-    x0, x1, y0, y1 = (o.take(v, i, 0) for v, i in ((xs, below), (xs, above), (ys, below), (ys, above)))
+    x0, x1, y0, y1 = (
+        o.take(v, i, 0) for v, i in ((xs, below), (xs, above), (ys, below), (ys, above))
+    )
     width = o.where(o.eq(x1, x0), o.ones((), x1.dtype), x1 - x0)
     value = y0 + (y1 - y0) * ((at - x0) / width)
     first, final = xs[0], xs[-1]

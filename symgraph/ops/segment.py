@@ -1,4 +1,4 @@
-"""Scatters that combine (maximum, minimum, product), segment reductions, and writes along an axis."""
+"""Scatters that combine by maximum, minimum, product; segments; writes along an axis."""
 
 from __future__ import annotations
 
@@ -94,9 +94,10 @@ def _factors(o: Namespace, node: Node) -> tuple[Node, Node]:
     safe_x, safe_y = o.where(zero_x, one, x), o.where(zero_y, one, y)
     zeros = total(zero_x, zero_y)
     rest = ScatterReduce.instance(safe_x, safe_y, *indices, mode="prod")
+    rest_y, zeros_y = (Gather.instance(v, *indices) for v in (rest, zeros))
     return (
         _others(o, rest, zeros, safe_x, zero_x),
-        _others(o, *(Gather.instance(v, *indices) for v in (rest, zeros)), safe_y, zero_y),
+        _others(o, rest_y, zeros_y, safe_y, zero_y),
     )
 
 

@@ -22,7 +22,7 @@ from symgraph.ops import special_bessel as bessel
 from symgraph.ops import special_error as error
 from symgraph.ops import special_gamma as gamma
 from symgraph.ops.array_builder import Algorithm, in_double
-from symgraph.ops.base import batch_front, elementwise, half_as_single, to_float
+from symgraph.ops.base import elementwise, half_as_single, to_float
 from symgraph.ops.rows import as_float
 
 POSITIVE = (0.3, 9.5)

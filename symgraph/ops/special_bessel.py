@@ -121,7 +121,7 @@ def j(s: Any, order: int, x: Any) -> Any:
     large, _ = _hankel(s, order, s.fmax(s.const(SWITCH, x.dtype), a))
     value = s.select(a < SWITCH, _j_small(s, order, near), s.select(a < INF, large, 0.0))
     if order:
-        value = s.select(x < 0.0, -value, value)
+        value = value * s.copysign(s.const(1.0, x.dtype), x)
     return s.select(s.isnan(x), x, value)
 
 

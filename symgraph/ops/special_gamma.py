@@ -149,9 +149,7 @@ def hurwitz_zeta(s: Any, order: int, x: Any) -> Any:
         rising *= (order + 2 * j - 1) * (order + 2 * j)
     for c in reversed(terms):
         rest = s.fma(rest, square, c)
-    total = _power(inverse, order - 1) * (
-        1.0 / (order - 1) + inverse * (0.5 + rest * inverse)
-    )
+    total = _power(inverse, order - 1) * (1.0 / (order - 1) + inverse * (0.5 + rest * inverse))
     for k in reversed(range(SHIFT)):
         total = total + _power(1.0 / (x + float(k) if k else x), order)
     return total

@@ -22,7 +22,7 @@ import numpy as np
 from symgraph.core.dtype import FLOAT64
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, make
-from symgraph.core.op import function, o, ops, register
+from symgraph.core.op import function, ops, register
 from symgraph.ops.base import Elementwise, as_nodes, cast_to, to_float
 
 STEP = 1.0 / 12.0
@@ -37,7 +37,9 @@ class _Arrays:
 
     exp, expm1, log1p, log, sqrt = np.exp, np.expm1, np.log1p, np.log, np.sqrt
     maximum, minimum = np.maximum, np.minimum
-    where, sum, expand_dims = map(staticmethod, (np.where, np.sum, np.expand_dims))
+    where: Any = staticmethod(np.where)
+    sum: Any = staticmethod(np.sum)
+    expand_dims: Any = staticmethod(np.expand_dims)
 
     @staticmethod
     def stop_gradient(x: Any) -> Any:
@@ -167,7 +169,7 @@ class Composed(Elementwise):
     """An elementwise op that is expanded to a sum over quadrature points before lowering."""
 
     types = staticmethod(to_float)
-    lower = None
+    lower: Any = None
     dtypes = "bool int float"
 
     @staticmethod
@@ -202,7 +204,7 @@ class Gammainc(Composed):
     ulp = {"float32": 1.0, "float64": 128.0}
 
     def formula(self, m: Any, *x: Any) -> Any:
-        return _gamma_tail(m, *x, upper=False)
+        return _gamma_tail(m, x[0], x[1], upper=False)
 
     def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
         return gamma_by_a(o, *x), _gamma_by_x(o, *x)
@@ -213,7 +215,7 @@ class Gammaincc(Gammainc):
     name, doc = "gammaincc", "Regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x)."
 
     def formula(self, m: Any, *x: Any) -> Any:
-        return _gamma_tail(m, *x, upper=True)
+        return _gamma_tail(m, x[0], x[1], upper=True)
 
     def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
         return -gamma_by_a(o, *x), -_gamma_by_x(o, *x)

@@ -86,7 +86,9 @@ def _quantile(x: Any, q: Any, axis: Axes, method: str, keepdims: bool, skip_nan:
     else:
         below, above, share = _at(wide * (o.cast(o.dim_value(n), "float64") - 1), method)
         low, high = (_behind_first(o.take(ordered, at, -1), lead) for at in (below, above))
-        share = o.expand_dims(o.cast(share, rows.dtype), tuple(range(levels.ndim, levels.ndim + lead)))
+        share = o.expand_dims(
+            o.cast(share, rows.dtype), tuple(range(levels.ndim, levels.ndim + lead))
+        )
         last = ordered[..., -1]  # NaN comes last
         result = o.where(o.isnan(last), last, _mixed(low, high, share))
     if keepdims and axes:
@@ -126,7 +128,7 @@ def _hundredth(q: Any) -> Any:
 
 @function
 def median(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
-    """Return the middle of the sorted elements over `axis`, or the mean of the two in the middle."""
+    """Return the middle one of the sorted elements over `axis`, or the mean of the two there."""
     return quantile(x, 0.5, axis, "linear", keepdims)
 
 
@@ -288,7 +290,9 @@ def cov(
 def _variables(x: Any, rowvar: bool) -> Node:
     node = as_float(x)
     if node.ndim > 2:
-        raise ShapeError(f"covariances need a vector or a matrix, `{describe(node)}` is {node.type}")
+        raise ShapeError(
+            f"covariances need a vector or a matrix, `{describe(node)}` is {node.type}"
+        )
     if node.ndim < 2:
         return o.reshape(node, (1, -1))
     return node if rowvar else o.matrix_transpose(node)

@@ -70,7 +70,9 @@ class Continuous(Source):
         sizes, (s,) = parameters(shape, d, scale)
         return _exponential(self._unit(sizes, d)) * s
 
-    def gumbel(self, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, dtype: Any = None) -> Node:
+    def gumbel(
+        self, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, dtype: Any = None
+    ) -> Node:
         """Return Gumbel numbers: loc - scale log(exponential)."""
         d = float_type(dtype)
         sizes, (m, s) = parameters(shape, d, loc, scale)

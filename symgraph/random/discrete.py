@@ -33,9 +33,7 @@ def _summed(u: Node, start: Node, ratio: Callable[[int], Node]) -> Node:
     return count
 
 
-def _decided(
-    u: Node, guess: Node, below: Node, p: Node, up: Callable[[Node], Node]
-) -> Node:
+def _decided(u: Node, guess: Node, below: Node, p: Node, up: Callable[[Node], Node]) -> Node:
     """Return the quantile near `guess` from P(X <= guess) and P(X = guess).
 
     up(k) is P(X = k + 1) / P(X = k).

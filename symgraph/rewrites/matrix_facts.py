@@ -1,4 +1,4 @@
-"""What can be proved about matrices: triangular, symmetric, positive definite, orthogonal, diagonal.
+"""What can be proved about matrices: triangular, symmetric, positive definite, orthogonal.
 
 As in `facts`, a question looks a few levels down only.
 """
@@ -51,7 +51,7 @@ def triangular(x: Node, depth: int = DEPTH) -> str:
 
 def _finite(x: Node) -> bool:
     value = const_value(x)
-    return value is not None and value == value and value not in (0, float("inf"), -float("inf"))
+    return value is not None and 0 < abs(value) < float("inf")
 
 
 def _masked(x: Node) -> str:

@@ -16,7 +16,7 @@ DIGITS = 30
 Matrix = Any
 
 
-def _stacked(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
+def _stacked(f: Callable[..., Any]) -> Callable[..., Any]:
     """Apply `f(p, matrices...)`, on mpmath matrices, to each matrix of stacks."""
 
     def value(p: dict[str, Any], *arrays: np.ndarray) -> np.ndarray | None:
@@ -181,15 +181,15 @@ def _reflected(x: Matrix) -> Matrix:
         scales[j] = (beta - alpha) / beta
         v = {i: a[i, j] / (alpha - beta) for i in range(j + 1, a.rows)} | {j: mp.mpf(1)}
         for c in range(j + 1, a.cols):
-            dot = scales[j] * sum(v[i] * a[i, c] for i in v)
-            for i in v:
-                a[i, c] -= dot * v[i]
-        for i in v:
-            a[i, j] = beta if i == j else v[i]
+            dot = scales[j] * sum(e * a[i, c] for i, e in v.items())
+            for i, e in v.items():
+                a[i, c] -= dot * e
+        for i, e in v.items():
+            a[i, j] = beta if i == j else e
     return mp.matrix([*([a[i, j] for i in range(a.rows)] for j in range(a.cols)), scales])
 
 
-def _basis(p: dict[str, Any], f: Matrix) -> Matrix | None:
+def _basis(p: dict[str, Any], f: Matrix) -> Any:
     n, m = f.rows - 1, f.cols
     if not p["columns"]:
         return None
@@ -199,9 +199,9 @@ def _basis(p: dict[str, Any], f: Matrix) -> Matrix | None:
     for j in reversed(range(min(m, n))):
         v = {i: f[j, i] if i > j else mp.mpf(1) for i in range(j, m)}
         for c in range(q.cols):
-            dot = f[n, j] * sum(v[i] * q[i, c] for i in v)
-            for i in v:
-                q[i, c] -= dot * v[i]
+            dot = f[n, j] * sum(e * q[i, c] for i, e in v.items())
+            for i, e in v.items():
+                q[i, c] -= dot * e
     return q.T
 
 

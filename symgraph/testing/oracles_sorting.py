@@ -25,8 +25,11 @@ def _argsort(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
     sign = -1 if p["descending"] else 1
     for at in np.ndindex(*x.shape[:-1]):
         row = [v.item() for v in x[at]]
-        key = cmp_to_key(lambda i, j, row=row: sign * _compare(row[i], row[j]) or i - j)
-        out[at] = sorted(range(len(row)), key=key)
+
+        def order(i: int, j: int, row: list[Any] = row) -> int:
+            return sign * _compare(row[i], row[j]) or i - j
+
+        out[at] = sorted(range(len(row)), key=cmp_to_key(order))
     return out
 
 

@@ -64,9 +64,7 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "gammaln": lambda m, x: _pole(m, lambda v: m.re(m.loggamma(v)), x, m.inf),
     "gamma": lambda m, x: _pole(m, m.gamma, x, m.nan if x else m.inf),
     "digamma": lambda m, x: _pole(m, m.digamma, x, m.nan if x else -m.inf),
-    "betaln": lambda m, a, b: (
-        m.loggamma(a) + m.loggamma(b) - m.loggamma(a + b) if a * b else m.inf
-    ),
+    "betaln": lambda m, a, b: m.loggamma(a) + m.loggamma(b) - m.loggamma(a + b) if a * b else m.inf,
     "beta": lambda m, a, b: m.beta(a, b) if a * b else m.inf,
     "erfinv": _erfinv,
     "erfcinv": inverse_erfc,
@@ -78,7 +76,11 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "xlog1py": lambda m, x, y: x * m.log1p(y) if x else x,
     "logit": lambda m, p: m.log(p / (1 - p)) if p != 1 else m.inf,
     "sinc": lambda m, x: m.sincpi(x),
-    **{f"{f}{n}": lambda m, x, f=f, n=n: getattr(m, f"bessel{f}")(n, x) for f in "ijky" for n in (0, 1)},
+    **{
+        f"{f}{n}": lambda m, x, f=f, n=n: getattr(m, f"bessel{f}")(n, x)
+        for f in "ijky"
+        for n in (0, 1)
+    },
     **{f"i{n}e": lambda m, x, n=n: m.besseli(n, x) * m.exp(-abs(x)) for n in (0, 1)},
     **{f"k{n}e": lambda m, x, n=n: m.besselk(n, x) * m.exp(x) for n in (0, 1)},
     "poisson_weight": lambda m, a, x: x**a * m.exp(-x) / m.gamma(a + 1),

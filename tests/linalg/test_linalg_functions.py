@@ -65,7 +65,8 @@ def test_matrix_power(n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((2, 3), (4, 5)), ((3,), (2, 2)), ((2, 2, 2), (3, 1)), ((), (2, 3)), ((0, 2), (3,))]
+    ("a", "b"),
+    [((2, 3), (4, 5)), ((3,), (2, 2)), ((2, 2, 2), (3, 1)), ((), (2, 3)), ((0, 2), (3,))],
 )
 def test_kron(a: Any, b: Any) -> None:
     x, y = RNG.normal(size=a), RNG.normal(size=b)

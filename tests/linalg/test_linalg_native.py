@@ -197,7 +197,7 @@ def test_batch_runs_in_parallel_with_the_same_bits() -> None:
 def test_inside_of_a_loop_and_of_a_batch() -> None:
     p = positive((4, 3, 3), "float64")
     x = sg.tensor("x", (None, 3, 3), "float64")
-    steps = sg.scan(lambda a: sg.cholesky(a), sequences=x)
+    steps = sg.scan(sg.cholesky, sequences=x)
     many = sg.vmap(lambda a: sg.grad(sg.slogdet(a)[1] + sg.eigvalsh(a)[0], a))(x)
     looped, batched = sg.function([x], [steps, many])(p)
     near(looped, np.linalg.cholesky(p), "float64")

@@ -68,7 +68,9 @@ def test_norms_axes_and_lengths(norm: str) -> None:
         f = run(lambda v, n=n: sg.ifft_pair(v, n, -2, norm), pairs(z))
         close(f, pairs(np.fft.ifft(z, n, -2, norm)))
         close(run(lambda v, n=n: sg.rfft_pair(v, n, 1, norm), x), pairs(np.fft.rfft(x, n, 1, norm)))
-        close(run(lambda v, n=n: sg.irfft_pair(v, n, 1, norm), pairs(z)), np.fft.irfft(z, n, 1, norm))
+        close(
+            run(lambda v, n=n: sg.irfft_pair(v, n, 1, norm), pairs(z)), np.fft.irfft(z, n, 1, norm)
+        )
 
 
 def test_several_axes() -> None:
@@ -97,7 +99,9 @@ def test_frequencies_and_shifts() -> None:
 def test_derivative_is_the_transpose(n: int) -> None:
     """The reverse mode of a linear map has the matrix transposed; the second derivative is 0."""
     x = new_input("float64", (n, 2))
-    jacobian = run(lambda v: sg.jacobian(sg.reshape(sg.fft_pair(v), (-1,)), v), RNG.normal(size=(n, 2)))
+    jacobian = run(
+        lambda v: sg.jacobian(sg.reshape(sg.fft_pair(v), (-1,)), v), RNG.normal(size=(n, 2))
+    )
     matrix = np.stack([pairs(np.fft.fft(e)).ravel() for e in np.eye(n)], -1)
     close(jacobian.reshape(2 * n, n, 2)[..., 0], matrix, 1e-12)
     u = new_input("float64", (n, 2))
@@ -109,8 +113,8 @@ def test_derivative_is_the_transpose(n: int) -> None:
 
 def test_batching() -> None:
     z = values(3, 5, 40)
-    close(run(sg.vmap(lambda v: sg.fft_pair(v)), pairs(z)), pairs(np.fft.fft(z)))
-    columns = run(sg.vmap(lambda v: sg.rfft_pair(v), in_axes=1), z.real)
+    close(run(sg.vmap(sg.fft_pair), pairs(z)), pairs(np.fft.fft(z)))
+    columns = run(sg.vmap(sg.rfft_pair, in_axes=1), z.real)
     close(columns, pairs(np.fft.rfft(np.swapaxes(z.real, 0, 1))))
 
 

@@ -41,7 +41,7 @@ def test_segments(kind: str, dtype: str) -> None:
 
 def test_mean_of_segments() -> None:
     value = run(lambda x, i: sg.segment_mean(x, i, 4), DATA, IDS)
-    expected = [DATA[IDS == k].mean(0) if (IDS == k).any() else np.zeros(3) for k in range(4)]
+    expected = [DATA[k == IDS].mean(0) if (k == IDS).any() else np.zeros(3) for k in range(4)]
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
@@ -127,3 +127,26 @@ def test_segments_under_vmap() -> None:
         expected = np.full(4, -np.inf)
         np.maximum.at(expected, i, row)
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("mode", ["set", "add", "max"])
+def test_duplicates_in_a_moved_layout(mode: str) -> None:
+    """The values lie across the rows that are written: tiles must keep order and duplicates."""
+    x, values = RNG.normal(size=(7, 9)), RNG.normal(size=(9, 40))
+    i = np.arange(40) // 6
+    value = run(lambda x, v: sg.index_put(x + 0, i, sg.square(v).T, 0, mode), x, values)
+    expected = x.copy()
+    if mode == "set":
+        expected[i] = values.T**2
+    else:
+        {"add": np.add, "max": np.maximum}[mode].at(expected, i, values.T**2)
+    np.testing.assert_allclose(value, expected, rtol=1e-13)
+    images, weights = RNG.normal(size=(2, 4, 7, 9)), RNG.normal(size=(2, 4, 14, 9))
+
+    def twice(x: Any) -> Any:
+        return sg.take(sg.take(x, np.arange(14) // 2, 2), np.arange(9), 3)
+
+    node = new_input("float64", images.shape)
+    cost = (twice(node) * weights).sum()
+    g = sg.function([node], sg.grad(cost, node), on_unused_input="ignore")(images)
+    np.testing.assert_allclose(g, weights.reshape(2, 4, 7, 2, 9).sum(3), rtol=1e-12)
