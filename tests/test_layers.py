@@ -26,6 +26,7 @@ BELOW: dict[str, set[str]] = {
     "tensor": {"core", "dims", "compile"},
     "random": {"core", "compile"},
     "linalg": {"core", "ops"},
+    "special": {"core", "ops"},
     "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},
 }
 ANYTHING = {"testing", "__init__", "__main__"}

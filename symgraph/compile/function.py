@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 pipeline: Any = lazy("symgraph.compile.pipeline")
 version_module: Any = lazy("symgraph.compile.version")
 debug_mode: Any = lazy("symgraph.compile.debug_mode")
+profile_module: Any = lazy("symgraph.compile.profile")
 nan_mode: Any = lazy("symgraph.compile.nan_mode")
 call: Any = lazy("symgraph.cpu.call")
 limit: Any = lazy("symgraph.compile.threads")
@@ -56,6 +57,7 @@ def function(
     donate: Sequence[Node] = (),
     threads: int | None = None,
     device: str | None = None,
+    profile: bool = False,
 ) -> Any:
     """Compile `outputs` (a variable, a list, or a dict) as a function of `inputs`.
 
@@ -63,14 +65,15 @@ def function(
     updates: new values of shared variables, all computed from the old values, then stored together.
     givens: replacements made in the graph before compiling. mode: "native", "eager" (node by node
     with NumPy), "debug" (native, each rewrite and kernel checked against NumPy) or "nan" (like
-    eager; the first NaN or infinity raises a NanError that names the node and its line). shapes: "exact"
-    makes one version per shape, "generic" only versions with run-time sizes, "auto" starts exact
-    and turns generic after four.
+    eager; the first NaN or infinity raises a NanError that names the node and its line). shapes:
+    "exact" makes one version per shape, "generic" only versions with run-time sizes, "auto" starts
+    exact and turns generic after four.
 
     donate: inputs whose arrays the caller gives up, so that results may take their memory. Today
     nothing is overwritten; an array that is read-only is refused when its version is looked up.
     threads: the most threads that loops of this function run on; never more than
-    `sg.set_threads`, and results are bitwise the same for any number. device: "cpu".
+    `sg.set_threads`, and results are bitwise the same for any number. device: "cpu". profile: time
+    every kernel, for `f.profile.table()` and `f.profile.to_chrome_trace(path)`.
 
     Returns a callable: arrays in, arrays out (a list for a list, a dict for a dict, None without
     outputs). `f["name"]` is the stored value of an input that has one. Raises UnusedInputError,
@@ -99,7 +102,7 @@ def function(
         raise ValueError(f"mode must be native, eager, debug or nan, got {chosen!r}")
     if shapes not in ("auto", "exact", "generic"):
         raise ValueError(f"shapes must be auto, exact or generic, got {shapes!r}")
-    return Compiled(definition, chosen, name or "f", shapes, threads).callable()
+    return Compiled(definition, chosen, name or "f", shapes, threads, profile).callable()
 
 
 def _check_device(device: str | None) -> None:
@@ -114,6 +117,22 @@ def _check_device(device: str | None) -> None:
     )
 
 
+class NoProfile:
+    """What `f.profile` is without `profile=True`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise ValueError(
+            f"function {self._name} was made without a profile\n"
+            "  mend:   sg.function(..., profile=True)"
+        )
+
+    def __repr__(self) -> str:
+        return "<no profile: pass profile=True>"
+
+
 class Compiled:
     """A function: its definition and the versions compiled so far."""
 
@@ -124,7 +143,9 @@ class Compiled:
         name: str,
         shapes: str,
         threads: int | None = None,
+        profile: bool = False,
     ) -> None:
+        self.profiled = profile
         self.definition, self.mode, self.name, self.shapes = definition, mode, name, shapes
         self.threads = threads
         self.numerics = config.numerics
@@ -150,6 +171,7 @@ class Compiled:
             entry = self._first_entry
         attributes = {
             "compiled": self,
+            "profile": profile_module.Profile(self) if self.profiled else NoProfile(self.name),
             "raw": entry,
             "name": self.name,
             "versions": lambda f: self.versions(),
@@ -374,6 +396,7 @@ class Compiled:
             shapes=self.shapes,
             donate=[p.node for p in d.params if p.donated],
             threads=self.threads,
+            profile=self.profiled,
         )
 
     def free(self) -> None:

@@ -219,12 +219,16 @@ def _update_order(
     return order
 
 
-def emit(stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = ()) -> Module:
+def emit(
+    stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = (), profile: bool = False
+) -> Module:
     """Return the LLVM module of a lowered program."""
     assert stages.program is not None
     clock = _Clock(stages)
     target = jit.target()
-    emitter = ProgramEmitter(stages.program, target.vector_bytes, symbols, sizes, stages.aliases)
+    emitter = ProgramEmitter(
+        stages.program, target.vector_bytes, symbols, sizes, stages.aliases, profile
+    )
     stages.module = emitter.emit()
     clock.lap("emit")
     return stages.module

@@ -156,7 +156,7 @@ def _build(
     stages.seconds["graph"] = front
     out_types = [n.type for n in outputs[:count]]
     wanted = [n for t in out_types for n in t.shape]
-    module = pipeline.emit(stages, symbols, wanted)
+    module = pipeline.emit(stages, symbols, wanted, compiled.profiled)
     slots: dict[Any, int] = {s: k for k, s in enumerate(symbols)}
     for k, n in enumerate(module.derived):
         slots[n] = len(symbols) + k
@@ -208,7 +208,8 @@ def _load(
     """Compile (or fetch) the machine code and connect it to Python."""
     began = time.perf_counter()
     text = module.text + emit_entry(spec)
-    loaded = jit.build(text, entry_names(spec), verify=config.verify)
+    names = (*entry_names(spec), *(("profile",) if module.timed else ()))
+    loaded = jit.build(text, names, verify=config.verify)
     stages.seconds["native code"] = time.perf_counter() - began
     keep: list[Any] = []
     user = [blas.address(name) for name in LIBRARY] if module.needs_library else [0, 0]

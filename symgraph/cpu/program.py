@@ -24,6 +24,7 @@ from symgraph.loops.grammar import (
     Nest,
     Program,
     Size,
+    Statement,
     Store,
 )
 from symgraph.loops.schedule import Schedule, choose_schedule, work
@@ -61,6 +62,7 @@ class Module:
     parallel: bool
     symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
     derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
+    timed: list[tuple[Any, ...]] = field(default_factory=list)  # origins of profiled statements
 
     @property
     def release_gil(self) -> bool:
@@ -77,12 +79,14 @@ class ProgramEmitter:
         symbols: Sequence[Atom] = (),
         sizes: Sequence[Size] = (),
         aliases: Mapping[Buffer, Buffer] | None = None,
+        profile: bool = False,
     ) -> None:
         """`sizes` are the sizes of outputs, which `derive` computes where they are symbolic.
 
-        `aliases` are temporaries whose place is another buffer (in-place updates).
+        `aliases` are temporaries whose place is another buffer (in-place updates). `profile` counts
+        calls and clock cycles of every statement, in the global `profile`.
         """
-        self.program, self.vector_bytes = program, vector_bytes
+        self.program, self.vector_bytes, self.profile = program, vector_bytes, profile
         self.aliases = dict(aliases or {})
         self.symbols = list(symbols)
         self.derived = list(dict.fromkeys(n for n in sizes if isinstance(n, Dim)))
@@ -112,14 +116,10 @@ class ProgramEmitter:
                 self._interrupt()
             if any(self.aliases.get(b, b).kind == "shared" for b in writes(statement)):
                 self.interruptible = False  # an in-place store: from here on, the call must finish
-            if isinstance(statement, Nest):
-                self._nest(statement)
-            elif isinstance(statement, Check):
-                self._check(statement)
-            elif isinstance(statement, Loop):
-                self._loop(statement)
+            if self.profile:
+                self._timed(k, statement)
             else:
-                self._library(statement)
+                self._statement(statement)
         run = [
             "define i32 @run(ptr %bufs, ptr %dims, ptr %arena, ptr %ctx) nounwind {",
             "entry:",
@@ -132,6 +132,10 @@ class ProgramEmitter:
             "",
         ]
         texts = self.kernel_texts.values()
+        if self.profile:
+            self.declared.add("declare i64 @llvm.readcyclecounter()")
+            size = 2 * len(self.program.statements)
+            self.declared.add(f"@profile = global [{size} x i64] zeroinitializer, align 64")
         parts = [ZEROS_TEXT, *sorted(self.declared), "", *texts, "\n".join(run), self._derive()]
         return Module(
             "\n".join(parts),
@@ -145,7 +149,29 @@ class ProgramEmitter:
             self.parallel,
             self.symbols,
             self.derived,
+            [s.origin for s in self.program.statements] if self.profile else [],
         )
+
+    def _statement(self, statement: Statement) -> None:
+        if isinstance(statement, Nest):
+            self._nest(statement)
+        elif isinstance(statement, Check):
+            self._check(statement)
+        elif isinstance(statement, Loop):
+            self._loop(statement)
+        else:
+            self._library(statement)
+
+    def _timed(self, k: int, statement: Statement) -> None:
+        """Run a statement between two looks at the clock."""
+        start = self._new("call i64 @llvm.readcyclecounter()")
+        self._statement(statement)
+        end = self._new("call i64 @llvm.readcyclecounter()")
+        for place, amount in ((2 * k, self._new(f"sub i64 {end}, {start}")), (2 * k + 1, "1")):
+            at = self._new(f"getelementptr i64, ptr @profile, i64 {place}")
+            total = self._new(f"load i64, ptr {at}, align 8")
+            total = self._new(f"add i64 {total}, {amount}")
+            self.lines.append(f"  store i64 {total}, ptr {at}, align 8")
 
     def _layout(self) -> tuple[dict[Buffer, Size], Size]:
         """Return the place of every temporary; symbolic sizes lie behind the static part."""

@@ -12,7 +12,6 @@ from symgraph.core.config import config
 from symgraph.core.dtype import DType, as_dtype
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import o
-from symgraph.ops.base import broadcast_shapes
 
 Lanes = Callable[[int, int], Node]  # (round, k) -> numbers in [0, 1): independent of each other
 
@@ -107,7 +106,7 @@ def float_type(dtype: Any) -> DType:
 def parameters(shape: Any, d: DType, *values: Any) -> tuple[tuple[Any, ...], list[Node]]:
     """Return the shape of a draw (None: the common one) and its parameters as nodes of `d`."""
     nodes = [o.cast(as_node(v, (d,)), d) for v in values]
-    sizes = broadcast_shapes("draw", nodes) if shape is None else as_shape(shape)
+    sizes = o.broadcast_shapes_of(*nodes) if shape is None else as_shape(shape)
     return sizes, nodes
 
 

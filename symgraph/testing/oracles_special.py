@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 
 def inverse_erfc(m: Any, y: Any) -> Any:
     """Return z with erfc(z) = y by Halley's method, from tails of 1e-320 to 2."""
@@ -94,7 +96,6 @@ SPECIAL: dict[str, Callable[..., Any]] = {
 def polygamma(params: dict[str, Any], x: Any) -> Any:
     """Return the n-th derivative of digamma of each element."""
     import mpmath
-    import numpy as np
 
     with mpmath.workdps(40):
         values = [float(mpmath.polygamma(params["n"], float(v))) for v in np.ravel(x)]

@@ -85,8 +85,8 @@ def worst(name, dtype, floor, *arrays):
     got, want = native(name, dtype, *arrays), exact(name, *arrays)
     info = np.finfo(dtype)
     keep = (np.abs(want) < info.max) & (np.abs(want) > info.tiny * 4)
-    size = np.maximum(np.abs(want), 0 if floor is None else floor(*arrays)).astype(dtype)
     with np.errstate(all="ignore"):
+        size = np.maximum(np.abs(want), 0 if floor is None else floor(*arrays)).astype(dtype)
         error = np.abs(got.astype(np.longdouble) - want) / np.spacing(np.maximum(size, info.tiny))
     error = np.where(keep, np.where(np.isnan(error), np.inf, error), 0)
     k = int(np.argmax(error))
