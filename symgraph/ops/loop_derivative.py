@@ -2,20 +2,18 @@
 
 Forward mode carries the tangents beside the values. Reverse mode runs the transposed step from the
 last step to the first; what it needs of the forward steps is read from traces that the forward loop
-stores (dear values) or is computed again (cheap ones). Products dW += a_t b_t are not added up step
-by step where stacking their factors and multiplying once, after the loop, is cheaper.
+stores (dear values) or is computed again (cheap ones).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from symgraph.core.dtype import INT64
-from symgraph.core.node import CONSTANT, Node, new_input
+from symgraph.core.node import Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import COUNT, FOR, RESULT, WHILE, Parts, make_loop, results_of, split_inputs
+from symgraph.ops.loop import FOR, Parts, make_loop, results_of, split_inputs
 
 DEAR = frozenset(  # elementwise ops whose values are stored for the way back
     {
@@ -126,8 +124,7 @@ def loop_pull_back(
     """Return the derivative by each input of a loop from derivatives by some of its results."""
     if node.params.length is None:
         return o.while_pull_back(node, gradients, accumulate)
-    back = _Backward(node, gradients, accumulate)
-    return back.run()
+    return _Backward(node, gradients, accumulate).run()
 
 
 class _Backward:
@@ -152,41 +149,40 @@ class _Backward:
         parts = self._step()
         p = self.p
         n_x, n_c = len(p.elements), len(p.carries)
-        d_x, d_c, d_w = parts[:n_x], parts[n_x : n_x + n_c], parts[n_x + n_c :]
-        live_x = [k for k, t in enumerate(d_x) if t is not None]
-        live_w = [k for k, t in enumerate(d_w) if t is not None]
-        sums = _Sums([p.fixed[k] for k in live_w], [d_w[k] for k in live_w])
+        d_x, d_c = _live(parts[:n_x]), parts[n_x : n_x + n_c]
+        d_w = _live(parts[n_x + n_c :])
         places = list(self.lam)
-        wanted = [
-            *(_or_zeros(d_c[k], p.carries[k]) for k in places),
-            *sums.steps,
-            *(d_x[k] for k in live_x),
-            *sums.factors,
-        ]
-        steps, read = self._forward_values(wanted)
+        sums = [new_input(p.fixed[k].dtype, p.fixed[k].type.shape, "sum") for k in d_w]
+        wanted = [_or_zeros(d_c[k], p.carries[k]) for k in places]
+        wanted += [total + t for total, t in zip(sums, d_w.values(), strict=True)]
+        wanted += d_x.values()
+        steps, read = self._forward_values(wanted, sums)
         outputs = substitute(wanted, read.substitution)
         outputs = substitute(outputs, dict(zip(p.fixed, p.constants, strict=True)))
-        count = len(places) + len(sums.steps)
-        rows_in = list(self.rows_in)
+        count = len(places) + len(sums)
+        traces = [t for t in self.traces if t is not None]
         loop = make_loop(
-            [
-                p.step, *read.variables, *self.rows_in.values(),
-                *(self.lam[k] for k in places), *sums.variables,
-            ],
-            [*outputs[: len(places)], *(v + t for v, t in zip(
-                sums.variables, outputs[len(places) : count], strict=True))],
+            [p.step, *read.variables, *self.rows_in.values(), *self.lam.values(), *sums],
+            outputs[:count],
             outputs[count:],
-            [*read.traces, *(self.traces[k] for k in rows_in)],  # type: ignore[list-item]
+            [*read.traces, *traces],
             [
                 *(_or_zeros(self.final[k], p.next[k]) for k in places),
-                *(o.zeros_like(v) for v in sums.variables),
+                *(o.zeros_like(total) for total in sums),
             ],
             self.node.params.length,
             steps,
             None,
             not self.node.params.reverse,
         )
-        return self._collected(loop, places, live_x, live_w, sums)
+        found = results_of(loop)
+        header = [] if p.header is None else [None]
+        return [
+            *header,
+            *_spread(d_x, found[count:-1], n_x),
+            *_spread(places, found, n_c),
+            *_spread(d_w, found[len(places) : count], len(p.fixed)),
+        ]
 
     def _step(self) -> list[Node | None]:
         """Pull the derivatives back through one step; find which carries have any."""
@@ -211,10 +207,12 @@ class _Backward:
                 self.lam[k] = _gradient_of(p.carries[k])
             self.lam = dict(sorted(self.lam.items()))
 
-    def _forward_values(self, wanted: Sequence[Node]) -> tuple[Node | None, _Reads]:
+    def _forward_values(
+        self, wanted: Sequence[Node], sums: Sequence[Node]
+    ) -> tuple[Node | None, _Reads]:
         """Return how many steps were done (None: all), and what the way back reads of them."""
         p, node = self.p, self.node
-        own = [*self.lam.values(), *self.rows_in.values()]
+        own = [*self.lam.values(), *self.rows_in.values(), *sums]
         read = _Reads(p, wanted, own, node.params.recompute)
         loop = node
         if read.stored:
@@ -225,24 +223,18 @@ class _Backward:
             return None, read
         return results_of(loop)[-1], read
 
-    def _collected(
-        self, loop: Node, places: list[int], live_x: list[int], live_w: list[int], sums: _Sums
-    ) -> list[Node | None]:
-        found = results_of(loop)
-        p = self.p
-        count = len(places) + len(sums.steps)
-        d_initial: list[Node | None] = [None] * len(p.carries)
-        for k, g in zip(places, found, strict=False):
-            d_initial[k] = g
-        d_sequences: list[Node | None] = [None] * len(p.elements)
-        for k, g in zip(live_x, found[count:], strict=False):
-            d_sequences[k] = g
-        d_constants: list[Node | None] = [None] * len(p.fixed)
-        totals = sums.totals(found[len(places) : count], found[count + len(live_x) : -1])
-        for k, g in zip(live_w, totals, strict=True):
-            d_constants[k] = g
-        header = [] if p.header is None else [None]
-        return [*header, *d_sequences, *d_initial, *d_constants]
+
+def _live(parts: Sequence[Node | None]) -> dict[int, Node]:
+    """Return the derivatives that are there, by place."""
+    return {k: t for k, t in enumerate(parts) if t is not None}
+
+
+def _spread(places: Iterable[int], values: Sequence[Node], count: int) -> list[Node | None]:
+    """Return values at their places among `count`."""
+    found: list[Node | None] = [None] * count
+    for k, value in zip(places, values, strict=False):
+        found[k] = value
+    return found
 
 
 def _gradient_of(c: Node) -> Node:
@@ -303,80 +295,3 @@ def _cheap(v: Node) -> bool:
     if op.is_leaf or op.view:
         return True
     return hasattr(op, "scalar") and op.name not in DEAR and not op.opaque
-
-
-class _Sums:
-    """Derivatives by constants: sums over the steps, of terms or of products of factors."""
-
-    def __init__(self, constants: Sequence[Node], parts: Sequence[Node | None]) -> None:
-        self.constants = constants
-        self.steps: list[Node] = []  # what a step adds to each of `variables`
-        self.variables: list[Node] = []
-        self.factors: list[Node] = []  # factors to stack, in pairs
-        self.plan: list[tuple[bool, list[tuple[int, int]]]] = []
-        for w, part in zip(constants, parts, strict=True):
-            assert part is not None
-            self._plan(w, part)
-
-    def _plan(self, w: Node, part: Node) -> None:
-        added: list[Node] = []
-        pairs: list[tuple[int, int]] = []
-        for term in _terms(part):
-            if _worth_stacking(term):
-                a, b = term.inputs
-                pairs.append((self._factor(a), self._factor(b)))
-            else:
-                added.append(term)
-        if added:
-            total = added[0]
-            for term in added[1:]:
-                total = total + term  # type: ignore[operator]
-            self.steps.append(total)
-            self.variables.append(new_input(w.dtype, w.type.shape, f"sum_{w.name}"))
-        self.plan.append((bool(added), pairs))
-
-    def _factor(self, x: Node) -> int:
-        if x not in self.factors:
-            self.factors.append(x)
-        return self.factors.index(x)
-
-    def totals(self, sums: Sequence[Node], factors: Sequence[Node]) -> list[Node]:
-        """Return the derivative by each constant from the results of the loop."""
-        found: list[Node] = []
-        rest = iter(sums)
-        for added, pairs in self.plan:
-            terms = [next(rest)] if added else []
-            terms += [_stacked_product(factors[a], factors[b]) for a, b in pairs]
-            total = terms[0]
-            for term in terms[1:]:
-                total = total + term  # type: ignore[operator]
-            found.append(total)
-        return found
-
-
-def _terms(x: Node) -> list[Node]:
-    """Return the terms of a sum."""
-    if x.op.name == "add" and all(i.type.shape == x.type.shape for i in x.inputs):
-        return [t for i in x.inputs for t in _terms(i)]
-    return [x]
-
-
-def _worth_stacking(term: Node) -> bool:
-    """Tell whether storing both factors costs less than adding up their product every step."""
-    if term.op.name != "matmul" or term.ndim != 2:
-        return False
-    a, b = term.inputs
-    if a.ndim != 2 or b.ndim != 2:
-        return False
-    (p, m), q = a.type.shape, b.type.shape[1]
-    if all(isinstance(n, int) for n in (p, m, q)):
-        return bool(m * (p + q) < 2 * p * q)
-    return True
-
-
-def _stacked_product(a: Node, b: Node) -> Node:
-    """Return sum_t a[t] @ b[t] as one product: a (T, p, m), b (T, m, q) -> (p, q)."""
-    steps, p, m = a.type.shape
-    q = b.type.shape[2]
-    left = o.reshape(o.permute_dims(a, (1, 0, 2)), (p, steps * m))
-    return o.matmul(left, o.reshape(b, (steps * m, q)))

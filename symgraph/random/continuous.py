@@ -181,7 +181,7 @@ def _marsaglia(lane: Lanes, third: Node, d: DType) -> Node:
             root = 1.0 + step * x
             v = root * o.square(root)
             log_v = o.log(o.maximum(v, 1e-30))
-            bound = 0.5 * o.square(x) + third * (1.0 - v + 1.02 * log_v)
+            bound = 0.5 * o.square(x) + third * (1.0 - v + log_v)
             accepted = o.gt(root, 0.0) & o.lt(o.log(lane(k, word) + _tiny(d)), bound)
             value = o.where(accepted, v, value)
     return value
