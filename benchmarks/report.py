@@ -20,6 +20,8 @@ TITLES = {
     "matmul": "Matrix products",
     "train": "Training steps",
     "hvp": "Hessian-vector products",
+    "scan": "Recurrences",
+    "higher": "Hessians and gradients per example",
     "compile": "From definition to the first result, fresh process",
 }
 # Okabe and Ito's colours, which colour-blind readers can tell apart.

@@ -36,7 +36,9 @@ class KernelEmitter(Columns, Rows):
         simple = not nest.serial and not nest.scan
         values = [t.value for _, part in stores for t in part]
         if simple:
-            self.rows = find_rows(values, self._reductions, self._depths, schedule.vector)
+            plain = [a.bit for a in schedule.order if a is not schedule.vector]
+            around = self.root.bits | sum(plain) | sum(b.bit for b, _ in stores if b is not None)
+            self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
         self._loops(self.root, list(schedule.order), stores, outermost=True)
         head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"

@@ -41,14 +41,14 @@ def find_rows(
     values: Sequence[Expr],
     reductions: Sequence[Expr],
     depths: Mapping[Expr, int],
-    vector: Axis | None,
+    around: int,
 ) -> dict[Expr, tuple[Row, Axis]]:
     """Return what is read from (or, inside its producer, written to) which row, along which axis.
 
     A value is kept if it costs at least KEEP_COST per element of the row, and if it occurs in a
     reduction over one axis of known length and again, at the same or at another loop variable of
-    that length, in what is stored or in a reduction that comes later. Rows that lie side by side in
-    the lanes of a vector are not kept.
+    that length, in what is stored or in a reduction that comes later. It may depend on the axes
+    `around` only (a mask) beside its own: other loops may turn into the lanes of a vector.
     """
     kept: dict[Expr, tuple[Row, Axis]] = {}
     top = _own(values)
@@ -70,7 +70,7 @@ def find_rows(
             size = (axis.extent + PADDING) * e.dtype.itemsize
             if e in kept or not uses or size > room:
                 continue
-            if vector is not None and vector is not axis and e.free & vector.bit:
+            if e.free & ~(around | axis.bit):
                 continue
             row = Row(r, e, axis, f"%row{count}")
             room, count = room - size, count + 1

@@ -641,6 +641,10 @@ _SCALAR_COST = dict.fromkeys(
     ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 24
 ) | {
     "erfc": 24, "cbrt": 24, "softplus": 28, "power": 40, "atan2": 30, "logaddexp": 30, "div": 4,
+    "gammaln": 40, "digamma": 40, "gamma": 60, "polygamma": 60, "betaln": 60, "erfinv": 30,
+    "erfcinv": 40, "erfcx": 30, "ndtr": 30, "log_ndtr": 40, "ndtri": 40, "beta_weight": 60,
+    "poisson_weight": 60, "i0": 30, "i1": 30, "i0e": 30, "i1e": 30, "k0": 30, "k1": 30, "k0e": 30,
+    "k1e": 30, "j0": 40, "j1": 40, "y0": 40, "y1": 40,
     "sqrt": 4, "reciprocal": 4, "mod": 16, "floordiv": 16, "fmod": 16, "hypot": 10,
 }  # fmt: skip
 

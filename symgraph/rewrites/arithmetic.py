@@ -13,6 +13,7 @@ import numpy as np
 from symgraph.core.node import Node
 from symgraph.core.pattern import Const, Var, const_array, p, rule, ulp
 from symgraph.rewrites.facts import never_minus_zero, non_negative, whole
+from symgraph.rewrites.constants import FOLDED_BYTES
 
 
 # -- neutral elements -----------------------------------------------------------------------------
@@ -260,7 +261,13 @@ def scale_of_quotient(x: Var, a: Const, b: Const) -> Any:
     return (x / a) * b, x * (b / a)
 
 
-@rule(phase="canonical", numeric="exact", where=lambda x, c: const_array(c).dtype.kind == "f")
+def _negated_at_once(x: Node, c: Node) -> bool:
+    """Tell whether -c is folded: a large constant would stay a negation, and be turned back."""
+    array = const_array(c)
+    return bool(array.dtype.kind == "f" and array.nbytes <= FOLDED_BYTES)
+
+
+@rule(phase="canonical", numeric="exact", where=_negated_at_once)
 def sub_constant(x: Var, c: Const) -> Any:
     """x - c -> x + (-c): one form, so that constants meet."""
     return x - c, x + -c

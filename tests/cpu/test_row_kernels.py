@@ -96,10 +96,21 @@ def test_a_value_is_kept_for_later_reductions_only() -> None:
     second = s.reduce("sum", (k,), e * first)
     depths = {first: 1, second: 2}
     assert e.cost >= KEEP_COST
-    rows = find_rows([first * second], [second, first], depths, None)
+    rows = find_rows([first * second], [second, first], depths, i.bit)
     assert set(rows) == {e}
     assert rows[e][0].producer is first and rows[e][1] is k
-    assert not find_rows([first], [first], depths, None)
+    assert not find_rows([first], [first], depths, i.bit)
+    assert not find_rows([first * second], [second, first], depths, 0)  # i may be lanes
+
+
+def test_rows_inside_of_another_reduction_are_not_kept() -> None:
+    """The check of a gather reduces over columns: its lanes are other rows."""
+    x, y = sg.matrix("x"), sg.matrix("y")
+    best = sg.expand_dims(sg.argmax(sg.exp(x), 0), 0)
+    f = sg.function([x, y], sg.take_along_axis(y, best, 0))
+    a, b = np.random.default_rng(0).normal(size=(2, 8, 100)).astype("float32")
+    expected = np.take_along_axis(b, np.exp(a).argmax(0)[None], 0)
+    np.testing.assert_array_equal(f(a, b), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int8", "uint8", "bool"])

@@ -224,3 +224,11 @@ def test_optimised_graph_has_equal_value(
         close = np.abs(new_value - old_value) <= 1e-12 * scale
         same = (new_value == old_value) | (np.isnan(new_value) & np.isnan(old_value))
         assert np.all(close | same), (old_value, new_value)
+
+
+def test_a_large_constant_is_no_circle() -> None:
+    """x - c becomes x + (-c) only where -c is computed at once."""
+    c = constant(np.linspace(0.1, 0.9, 4000))
+    x = new_input("float64", (4000,), "x")
+    (found,) = optimise([x * (constant(1.0) - c)])
+    assert found.type == x.type
