@@ -76,7 +76,11 @@ class _Names:
 
 def _scan(step: Any, sequences: Any, start: Any, fixed: Any = ()) -> Any:
     return pytensor.scan(
-        step, sequences=sequences, outputs_info=start, non_sequences=list(fixed), return_updates=False
+        step,
+        sequences=sequences,
+        outputs_info=start,
+        non_sequences=list(fixed),
+        return_updates=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""`f.profile`: where the time of a function goes, by kernel, by op and by line of the user's code."""
+"""`f.profile`: where the time of a function goes, by kernel, op and line of the user's code."""
 
 from __future__ import annotations
 

@@ -26,5 +26,5 @@ class LazyModule:
 
 
 def lazy(name: str) -> Any:
-    """Return a stand-in for the module `name`; ModuleNotFoundError at first use if there is none."""
+    """Return a stand-in for the module `name`; ModuleNotFoundError at first use if none."""
     return LazyModule(name)

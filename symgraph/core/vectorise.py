@@ -1,4 +1,4 @@
-"""Batching: compute a graph for many values of some variables at once, by each op's batching rule."""
+"""Batching: compute a graph for many values of some variables at once, by each op's own rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def vectorise(outputs: Sequence[Node], batches: Mapping[Node, Batched]) -> list[
     """Return each output for a whole batch: (node, axis of the batch), axis None: the same for all.
 
     `batches` gives, for some variables of the graph, an array of values and the axis along which
-    they lie (None: another node, the same for all). What does not depend on these variables stays as it is, computed once.
+    they lie (None: another node, the same for all). What does not depend on these
+    variables stays as it is, computed once.
     """
     done: dict[Node, Any] = dict(batches)
     for node in toposort(outputs, stop=batches.__contains__):

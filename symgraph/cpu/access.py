@@ -273,7 +273,8 @@ class Access(Operations):
         element = memory_type(buffer.dtype)
         kind = vector_type(element, lanes)
         value = "poison"
-        for k, pointer in enumerate(pointers):
+        for k, place in enumerate(pointers):
+            pointer = place
             if mask is not None:
                 bit = self._new(scope, f"extractelement <{lanes} x i1> {mask}, i32 {k}")
                 pointer = self._new(scope, f"select i1 {bit}, ptr {pointer}, ptr {ZEROS}")

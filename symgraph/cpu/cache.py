@@ -61,7 +61,7 @@ class ObjectCache:
             _remove(path)
             return None
         self._count(hits=1)
-        try:
+        try:  # noqa: SIM105 - contextlib costs start time
             os.utime(path)  # the time of last use orders the eviction
         except OSError:
             pass
@@ -149,7 +149,7 @@ def _unpack(raw: bytes) -> bytes | None:
 
 
 def _remove(path: Path) -> None:
-    try:
+    try:  # noqa: SIM105
         path.unlink()
     except OSError:
         pass

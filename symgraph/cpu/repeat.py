@@ -80,7 +80,8 @@ class LoopEmitter(KernelEmitter):
         if self.words:
             head.append(f"  %words = alloca [{self.words} x i64], align 16")
         head.append("  %flag = alloca i64, align 8")
-        return "\n".join([*head, *self._arguments(), *self.stack, *self.root.lines, "  ret i32 0", "}", ""])
+        head += [*self._arguments(), *self.stack]
+        return "\n".join([*head, *self.root.lines, "  ret i32 0", "}", ""])
 
     def _base(self, buffer: Buffer) -> str:
         buffer = self.aliases.get(buffer, buffer)

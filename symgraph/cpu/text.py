@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 from symgraph.core.dtype import BOOL, DType
@@ -38,7 +39,7 @@ def literal(value: object, dtype: DType) -> str:
     x = float(value)  # type: ignore[arg-type]
     if dtype == "float16":
         return f"0xH{struct.unpack('<H', struct.pack('<e', x))[0]:04X}"
-    if dtype == "float32" and x == x and abs(x) != float("inf"):
+    if dtype == "float32" and math.isfinite(x):
         x = struct.unpack("<f", struct.pack("<f", x))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X}"
 

@@ -229,7 +229,8 @@ class Lowering:
     def _need_buffers(self, node: Node) -> None:
         """The inputs of a statement are read as whole buffers, through views where possible."""
         regions = node.op.name in REGION_STATEMENTS
-        for k, x in enumerate(node.inputs):
+        for k, given in enumerate(node.inputs):
+            x = given
             if regions or k in getattr(node.op, "copied", ()):
                 axes = self._nest_axes(x)
                 if node.op.name == "concatenate":
@@ -389,7 +390,7 @@ class Lowering:
                        [(outputs[j], b) for j, b in wanted.items()])
 
     def inner(self, axis: Axis) -> Lowering:
-        """Return a lowering for the body of a loop; its outputs and leaves are set by the caller."""
+        """Return a lowering for the body of a loop; the caller sets its outputs and leaves."""
         return Lowering([], {}, self.by_loops, self, axis)
 
     def adopt(self, inner: Lowering) -> None:

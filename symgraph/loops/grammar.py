@@ -570,8 +570,9 @@ class Loop:
 
     After each step the two buffers of every pair in `carried` change places: what the step wrote to
     the second is what the next one reads from the first; a pair of one buffer is updated in place.
-    At the end the final state is in the first. `count` is a run-time number of steps (at most the axis' extent); `start` and `go_on` say
-    whether to do the first step, and after each whether to go on. `steps` gets the number done.
+    At the end the final state is in the first. `count` is a run-time number of steps (at most the
+    axis' extent); `start` and `go_on` say whether to do the first step, and after each whether to
+    go on. `steps` gets the number done.
     """
 
     axis: Axis

@@ -1,4 +1,4 @@
-"""When may a new value be stored over the old one? Updates of shared variables, carries of loops."""
+"""When may a new value be stored over the old one? For updates and for carries of loops."""
 
 from __future__ import annotations
 

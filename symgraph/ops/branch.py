@@ -116,9 +116,9 @@ class Branch(Op):
         self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> list[Batched]:
         """Return each result for a batch; a batch of conditions computes both sides."""
+        given = list(zip(inputs[1:], axes[1:], strict=True))
         sides = [
-            vectorise(b.outputs, dict(zip(b.args, zip(inputs[1:], axes[1:], strict=True), strict=True)))
-            for b in node.params
+            vectorise(b.outputs, dict(zip(b.args, given, strict=True))) for b in node.params
         ]
         size = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
         whole = [[_front(x, a, size) for x, a in side] for side in sides]
@@ -187,7 +187,8 @@ def _at_level(body: Body, level: int) -> Body:
     args = tuple(make(a.op, (), (level, a.params[1]), type=a.type) for a in body.args)
     if args == body.args:
         return body
-    return Body(args, tuple(substitute(body.outputs, dict(zip(body.args, args, strict=True)))), level)
+    renamed = dict(zip(body.args, args, strict=True))
+    return Body(args, tuple(substitute(body.outputs, renamed)), level)
 
 
 def _same_type(a: Node, b: Node) -> None:

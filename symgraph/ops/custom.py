@@ -1,7 +1,7 @@
 """Gradients of one's own: subgraphs whose derivative is what the user says.
 
-A custom node is a compound: a closed body, and the user's derivative rule beside it. Derivatives ask
-the rule; the compiler replaces the node by its body first of all.
+A custom node is a compound: a closed body, and the user's derivative rule beside it. Derivatives
+ask the rule; the compiler replaces the node by its body first of all.
 """
 
 from __future__ import annotations
@@ -83,8 +83,9 @@ class Custom(Op):
         """Return the tangent of each result by the user's rule."""
         if node.params.push is None:
             raise NotDifferentiableError(
-                f"a function of sg.custom_vjp has no forward-mode rule\n  node:   {describe(node)}, "
-                f"made at {node.source}\n  mend:   sg.custom_jvp serves both modes"
+                f"a function of sg.custom_vjp has no forward-mode rule\n  node:   "
+                f"{describe(node)}, made at {node.source}\n"
+                "  mend:   sg.custom_jvp serves both modes"
             )
         given = [
             o.zeros_like(x) if t is None else t

@@ -70,7 +70,8 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
     """
     length = params.lengths[axis]
     if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
-        if isinstance(length, int) and length > 0 and not 0 <= min(first, last) <= max(first, last) < n:
+        inside = 0 <= min(first, last) <= max(first, last) < n
+        if isinstance(length, int) and length > 0 and not inside:
             raise ShapeError(
                 f"`{describe(x)}` of type {x.type} has no elements {first} to {last} on axis {axis}"
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from symgraph.core.dtype import INT64
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
@@ -122,9 +123,8 @@ def loop_pull_back(
     node: Node, gradients: Mapping[int, Node], accumulate: Callable[..., Any]
 ) -> list[Node | None]:
     """Return the derivative by each input of a loop from derivatives by some of its results."""
-    if node.params.length is None:
-        return o.while_pull_back(node, gradients, accumulate)
-    return _Backward(node, gradients, accumulate).run()
+    back = _Backward(node, gradients, accumulate)
+    return back.run() if node.params.length is not None else back.run_unlimited()
 
 
 class _Backward:
@@ -183,6 +183,55 @@ class _Backward:
             *_spread(places, found, n_c),
             *_spread(d_w, found[len(places) : count], len(p.fixed)),
         ]
+
+    def run_unlimited(self) -> list[Node | None]:
+        """Go back through a loop whose number of steps is known only when it has run.
+
+        No trace can hold its states, so each is computed again from the first: the time grows with
+        the square of the number of steps, the memory not at all.
+        """
+        p = self.p
+        parts = self._step()
+        n_c = len(p.carries)
+        d_c, d_w = parts[:n_c], _live(parts[n_c:])
+        places = list(self.lam)
+        sums = [new_input(p.fixed[k].dtype, p.fixed[k].type.shape, "sum") for k in d_w]
+        wanted = [_or_zeros(d_c[k], p.carries[k]) for k in places]
+        wanted += [total + t for total, t in zip(sums, d_w.values(), strict=True)]
+        steps = results_of(self.node)[-1]
+        turn = new_input(INT64, (), "step")
+        before = steps - 1 - turn
+        states = results_of(self._replay(before))[:n_c]
+        fill = dict(zip(p.fixed, p.constants, strict=True))
+        fill |= dict(zip(p.carries, states, strict=True)) | {p.step: before}
+        loop = make_loop(
+            [turn, *self.lam.values(), *sums],
+            substitute(wanted, fill),
+            [],
+            [],
+            [
+                *(_or_zeros(self.final[k], p.next[k]) for k in places),
+                *(o.zeros_like(total) for total in sums),
+            ],
+            None,
+            steps,
+        )
+        found = results_of(loop)
+        return [
+            None,
+            *_spread(places, found, n_c),
+            *_spread(d_w, found[len(places) :], len(p.fixed)),
+        ]
+
+    def _replay(self, count: Node) -> Node:
+        """Return the loop that does `count` steps of the forward loop."""
+        p = self.p
+        step, *carries = [new_input(x.dtype, x.type.shape, x.name) for x in (p.step, *p.carries)]
+        fill = dict(zip((p.step, *p.carries), (step, *carries), strict=True))
+        fill |= dict(zip(p.fixed, p.constants, strict=True))
+        return make_loop(
+            [step, *carries], substitute(p.next, fill), [], [], p.initial, None, count
+        )
 
     def _step(self) -> list[Node | None]:
         """Pull the derivatives back through one step; find which carries have any."""

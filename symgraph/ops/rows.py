@@ -213,7 +213,8 @@ def _hits(o: Any, x: Node, y: Node) -> Node:
     """Return where the label of each row stands among the classes (the last axis)."""
     n = x.type.shape[-1]
     shape = (1,) * (x.ndim - 1) + (n,)
-    return o.eq(o.expand_dims(Label.instance(y, n=n), x.ndim - 1), o.iota(shape, x.ndim - 1, y.dtype))
+    labels = o.expand_dims(Label.instance(y, n=n), x.ndim - 1)
+    return o.eq(labels, o.iota(shape, x.ndim - 1, y.dtype))
 
 
 @register

@@ -99,11 +99,13 @@ def scan(
     Returns the outputs stacked over the steps: (steps, *shape), one variable or a list. After
     `until` has ended a loop, the remaining rows repeat the last one; `return_steps=True` returns
     (outputs, number of steps). `truncate_gradient=k` lets derivatives flow through the last k steps
-    only. `memory` says what reverse mode keeps: "save_all"; "sqrt" or a number k: the states at every
+    only. `go_backwards` walks the sequences from their end. `strict` refuses outer variables that
+    are not listed in `non_sequences`. Updates and random draws of the body need no care: functions
+    that use the result apply them.
+
+    `memory` says what reverse mode keeps: "save_all"; "sqrt" or a number k: the states at every
     k-th step, between which the steps are computed again (one more forward run); or a limit such as
-    "16MB", which chooses. `go_backwards` walks the sequences from their end. `strict` refuses outer variables that
-    are not listed in `non_sequences`. Updates and random draws of the body need no care:
-    functions that use the result apply them.
+    "16MB", which chooses.
 
     Raises ShapeError / DTypeError where a step changes the type of its state, ValueError for a
     negative number of steps.
@@ -221,6 +223,7 @@ class _Scan:
         states = [_like(c) for c in (*initial, *targets)]
         first = step * chunk  # type: ignore[operator]
         traces, after, _ = self._loop(found, elements, states, first, chunk, final=False)
+        own = [(s, len(initial) + k) for k, s in enumerate(targets)]
         outer = make_loop(
             [step, *elements, *states],
             after,
@@ -228,7 +231,7 @@ class _Scan:
             blocks,
             [*initial, *targets],
             count,
-            updates=[] if not _is_zero(rest) else [(s, len(initial) + k) for k, s in enumerate(targets)],
+            updates=own if _is_zero(rest) else [],
             recompute=True,
         )
         *values, _ = results_of(outer)
@@ -319,8 +322,9 @@ class _Scan:
         for n in toposort(body, stop=listed.__contains__):
             if n.op in (INPUT, SHARED) and n not in listed:
                 raise MissingInputError(
-                    f"the step of a strict scan uses `{describe(n)}` ({n.type}, made at {n.source}),"
-                    " which is not in non_sequences\n  mend:   list it there, or strict=False"
+                    f"the step of a strict scan uses `{describe(n)}` ({n.type}, made at "
+                    f"{n.source}), which is not in non_sequences\n"
+                    "  mend:   list it there, or strict=False"
                 )
 
 
@@ -447,9 +451,10 @@ def _recurrent(info: Any, place: int) -> _Recurrent:
     if isinstance(have, int) and have != depth:
         raise ShapeError(
             f"outputs_info {place}: taps {taps} look back {depth} steps, so `initial` needs "
-            f"{depth} values on its first axis (the oldest first); `{describe(node)}` is {node.type}"
+            f"{depth} values on its first axis (the oldest first); `{describe(node)}` is "
+            f"{node.type}"
         )
-    return _Recurrent([node[k] for k in range(depth)], [depth + t for t in taps], weak)  # type: ignore[index]
+    return _Recurrent([node[k] for k in range(depth)], [depth + t for t in taps], weak)
 
 
 def _element(x: Node) -> Node:

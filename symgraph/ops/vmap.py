@@ -177,8 +177,9 @@ class _BatchedLoop:
             _at_front(v, a, self.size) if m else v
             for m, (v, a) in zip(self.moves, found[:n], strict=True)
         ]
-        rows = [(v if a is None else _at_front(v, a, self.size)) for v, a in found[n : n + len(p.rows)]]
-        row_axes: list[int | None] = [None if a is None else 1 for _, a in found[n : n + len(p.rows)]]
+        traced = found[n : n + len(p.rows)]
+        rows = [v if a is None else _at_front(v, a, self.size) for v, a in traced]
+        row_axes: list[int | None] = [None if a is None else 1 for _, a in traced]
         carries = [self._wide(x) if m else x for x, m in zip(p.carries, self.moves, strict=True)]
         elements = [
             x if axis is None else self._wide(x)

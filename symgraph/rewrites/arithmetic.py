@@ -12,8 +12,8 @@ import numpy as np
 
 from symgraph.core.node import Node
 from symgraph.core.pattern import Const, Var, const_array, p, rule, ulp
-from symgraph.rewrites.facts import never_minus_zero, non_negative, whole
 from symgraph.rewrites.constants import FOLDED_BYTES
+from symgraph.rewrites.facts import never_minus_zero, non_negative, whole
 
 
 # -- neutral elements -----------------------------------------------------------------------------

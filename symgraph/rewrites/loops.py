@@ -125,13 +125,21 @@ class Opened:
             order = (*self.carries, *self.rows, "steps")
             places = {k: RESULT(loop, index=place) for place, k in enumerate(order)}
         else:
-            places["steps"] = o.dim_value(self.params.length)
+            places["steps"] = self._steps()
         count = _steps_index(self.node)
         found = {k: places[k] for k in places if isinstance(k, int)} | {count: places["steps"]}
         for k, value in self.instead.items():
             found[k] = value(lambda key: places[key] if key in places else found[key])
         old = {RESULT(self.node, index=k): new for k, new in found.items()}
         return old, {name: places[key] for name, key in keys.items()}
+
+    def _steps(self) -> Node:
+        """Return how many steps a loop does that need not be run to know it."""
+        length = self.params.length
+        if self.header is None:
+            return o.dim_value(length)
+        least = o.maximum(self.header, 0)
+        return least if length is None else o.minimum(least, o.dim_value(length))
 
     def _loop(self) -> Node:
         used = set(toposort(self.roots()))
@@ -519,7 +527,8 @@ def _merge(a: Node, b: Node) -> dict[Node, Node]:
             else:
                 where[k] = ("other", k)
                 first.carries[where[k]] = (x, start, value)
-        for k, row in zip(second.rows, substitute(list(second.rows.values()), mapping), strict=True):
+        rows = substitute(list(second.rows.values()), mapping)
+        for k, row in zip(second.rows, rows, strict=True):
             where[k] = ("other", k)
             first.rows[where[k]] = row
         first.sequences |= {x: s for x, s in second.sequences.items() if x not in mapping}

@@ -25,6 +25,16 @@ def mlp(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
     )
 
 
+def mnist_mlp(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
+    """Return 784-256-128-10 with ReLU."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Dense(784, 256, sg.relu, rng=rng, dtype=dtype),
+        nn.Dense(256, 128, sg.relu, rng=rng, dtype=dtype),
+        nn.Dense(128, 10, rng=rng, dtype=dtype),
+    )
+
+
 def convnet(rng: np.random.Generator, dtype: Any = None) -> nn.Layer:
     """Return two 3 x 3 convolutions with ReLU (the second of stride 2), pooling, a dense layer."""
     return nn.Sequential(

@@ -32,7 +32,8 @@ def test_values_and_derivatives(value: float) -> None:
     h = sg.hvp(cost, [x, y], [sg.as_tensor(1.5), sg.sin(y)])
     plain = sg.log(x) * y if value > 0 else sg.exp(x) + y**2
     same = (plain**2).sum()
-    expected = [plain, *sg.grad(same, [x, y]), *sg.hvp(same, [x, y], [sg.as_tensor(1.5), sg.sin(y)])]
+    second = sg.hvp(same, [x, y], [sg.as_tensor(1.5), sg.sin(y)])
+    expected = [plain, *sg.grad(same, [x, y]), *second]
     point = np.array([0.3, -0.7, 1.1])
     wanted = [e.eval({x: value, y: point}) for e in expected]
     for f in functions([x, y], [z, *g, *h]):
@@ -120,7 +121,8 @@ def test_what_is_needed_outside_is_computed_once() -> None:
     f(np.eye(3, dtype="float32"))
     (version,) = f.compiled.version_list
     (branch,) = [n for n in version.stages.graph[1].inputs if n.op.name == "branch"]
-    assert not any(n.op.name == "matmul" for b in branch.params for n in sg.ops.loop.toposort(b.outputs))
+    inside = [n for b in branch.params for n in sg.ops.loop.toposort(b.outputs)]
+    assert not any(n.op.name == "matmul" for n in inside)
 
 
 def test_clear_errors() -> None:

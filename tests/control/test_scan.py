@@ -382,3 +382,21 @@ def test_the_last_row_can_be_set() -> None:
     a, b = f(np.ones(4))
     close(a, [1.0, 2.0, 3.0, 7.0])
     close(b, [1.0, 2.0, 3.0, 5.0])
+
+
+def test_derivative_of_a_loop_without_a_limit() -> None:
+    """Newton's iteration for a square root, differentiated through however many steps it took."""
+    v, start = sg.scalar("v", dtype="float64"), sg.scalar("start", dtype="float64")
+    root = sg.while_loop(lambda r: abs(r * r - v) > 1e-13, lambda r: 0.5 * (r + v / r), start)
+    first = sg.grad(root, [v, start])
+    second = sg.grad(first[0], v)
+    outputs = [root, *first, second]
+    eager = sg.function([v, start], outputs, mode="eager")(2.0, 1.0)
+    native = sg.function([v, start], outputs)(2.0, 1.0)
+    for a, b in zip(eager, native, strict=True):
+        close(a, b)
+    r = np.sqrt(2.0)
+    close(native[0], r)
+    close(native[1], 0.5 / r)
+    assert abs(native[2]) < 1e-6  # the start is forgotten
+    np.testing.assert_allclose(native[3], -0.25 / r**3, rtol=1e-5)
