@@ -18,6 +18,7 @@ TORCH = "torch==2.13.0"
 
 EXTRAS = {
     "nn": ["safetensors>=0.4", "tqdm>=4.60", "scikit-learn>=1.4", "matplotlib>=3.8"],
+    "bfloat16": ["ml_dtypes>=0.4"],
     "rl": ["gymnasium>=1.0"],
     "bench": [TORCH, "jax>=0.5", "matplotlib>=3.8", "scikit-learn>=1.4"],
     "cuda": ["pycuda>=2024.1"],
@@ -26,6 +27,7 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.100",
         "matplotlib>=3.8",
+        "ml_dtypes>=0.4",
         "mpmath>=1.3",
         "mypy>=1.10",
         "pytest>=8",

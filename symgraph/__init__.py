@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from symgraph import linalg, ops, random, special
+from symgraph import fft, linalg, ops, random, special
 from symgraph.autodiff.grad import (
     Lop,
     Rop,
@@ -52,6 +52,7 @@ from symgraph.core.op import o as _o
 from symgraph.core.walk import substitute as _substitute
 from symgraph.debug.draw import draw
 from symgraph.debug.printing import dprint
+from symgraph.dims.dim import Dim
 from symgraph.tensor import as_tensor, constructors, tensor
 
 __version__ = "0.1.0"
@@ -86,6 +87,11 @@ _INTERNAL = {
     "batched_loop",
     "results_of",
     "with_final_row",
+    "magnitude",
+    "unit",
+    "on_parts",
+    "dft",
+    "dft_by_tables",
     "loop_pull_back",
     "loop_push_forward",
 }
@@ -106,7 +112,7 @@ __all__ = [
     "ConfigError", "DeviceError", "DisconnectedInputError", "DTypeError", "MissingInputError",
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
-    "tensor", "clone_replace", "random", "ops", "special", "linalg", "LinAlgError",
+    "tensor", "clone_replace", "random", "ops", "special", "linalg", "fft", "LinAlgError", "Dim",
 ]
 # fmt: on
 __all__ += sorted(_functions)  # noqa: PLE0605 - names that the registry knows

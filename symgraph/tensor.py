@@ -13,7 +13,7 @@ from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.node import Node, constant, new_input
 from symgraph.core.op import o
-from symgraph.dims.dim import symbol
+from symgraph.dims.dim import Dim, as_symbol, symbol
 
 _PREFIXES = {
     "b": "int8",
@@ -22,6 +22,8 @@ _PREFIXES = {
     "l": "int64",
     "f": "float32",
     "d": "float64",
+    "c": "complex64",
+    "z": "complex128",
 }
 _RANKS = {"scalar": 0, "vector": 1, "matrix": 2, **{f"tensor{n}": n for n in range(3, 8)}}
 
@@ -32,15 +34,13 @@ def tensor(
     dtype: Any = None,
     test_value: Any = None,
 ) -> Node:
-    """Return an input variable; a size of None is not known until the call.
+    """Return an input variable; a size is a number, None (not known until the call) or a `Dim`.
 
     `test_value` is an array with which everything built from the variable is computed at once, so
     that errors appear on the line that makes them.
     """
     d = as_dtype(dtype or config.floatX)
-    sizes = tuple(
-        symbol(f"{name or 'x'}.{k}") if n is None else int(n) for k, n in enumerate(shape)
-    )
+    sizes = tuple(_size(n, f"{name or 'x'}.{k}") for k, n in enumerate(shape))
     node = new_input(d, sizes, name)
     if test_value is not None:
         array = np.asarray(test_value)
@@ -50,6 +50,16 @@ def tensor(
             raise ShapeError(f"test_value of `{name}` has shape {array.shape}, declared is {shape}")
         node.test_value = array
     return node
+
+
+def _size(n: Any, name: str) -> int | Dim:
+    if n is None:
+        return symbol(name)
+    if not isinstance(n, Dim):
+        return int(n)
+    if as_symbol(n) is None:
+        raise ShapeError(f"the size {n!r} of an input is computed; a Dim by itself is needed")
+    return n
 
 
 def _maker(rank: int, dtype: str | None) -> Callable[..., Node]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symgraph.dims import dim
+from symgraph.dims import bounds, dim
 from symgraph.dims.dim import Dim
 
 OPERATIONS = {
@@ -109,6 +109,50 @@ def test_truth_is_refused() -> None:
         bool(A)
     with pytest.raises(KeyError, match="without a value"):
         dim.evaluate(A + B, atoms({"a": 1}))
+
+
+FACTS = {"a": (2, 12, 2), "b": (3, None, 3), "c": (0, 9, 1)}  # low, high, multiple
+P, Q, R = (dim.symbol(n, *facts) for n, facts in FACTS.items())
+allowed = st.fixed_dictionaries(
+    {
+        "a": st.sampled_from(range(2, 13, 2)),
+        "b": st.sampled_from(range(3, 40, 3)),
+        "c": st.integers(0, 9),
+    }
+)
+
+
+def with_facts(tree: Any) -> Any:
+    """Build a tree over the symbols that have facts."""
+    if isinstance(tree, tuple):
+        name, x, y = tree
+        return {**NUMERIC, **OPERATIONS}[name](with_facts(x), with_facts(y))
+    return {"a": P, "b": Q, "c": R}[tree] if isinstance(tree, str) else tree
+
+
+@given(trees, allowed)
+def test_bounds_and_divisors_hold(tree: Any, values: dict[str, int]) -> None:
+    size, n = with_facts(tree), number(tree, values)
+    low, high = bounds.interval(size)
+    assert (low is None or low <= n) and (high is None or n <= high)
+    divisor = bounds.multiple(size)
+    assert n == 0 if divisor == 0 else n % divisor == 0
+    table = {d.terms[0][0][0]: values[k] for k, d in zip("abc", (P, Q, R), strict=True)}
+    assert dim.evaluate(size, table) == n
+
+
+def test_facts_fold_sizes() -> None:
+    assert P % 2 == 0 and (P * Q) % 6 == 0 and bounds.divides(12, P * Q * 2)
+    assert not bounds.divides(4, P) and isinstance(P % 4, Dim)
+    assert P // 13 == 0 and dim.minimum(P, 12) is P and dim.maximum(P, 2) is P
+    assert bounds.interval(P * 2 - 1) == (3, 23)
+    assert bounds.interval(Q - P) == (-9, None)
+    assert bounds.interval(dim.minimum(P, Q)) == (2, 12)
+    atom = P.terms[0][0][0]
+    assert atom.facts == "a multiple of 2 and at least 2 and at most 12"
+    assert [n for n in range(15) if atom.admits(n)] == [2, 4, 6, 8, 10, 12]
+    assert dim.as_symbol(P) is atom
+    assert dim.as_symbol(P * 2) is None and dim.as_symbol(P // 4) is None
 
 
 def test_symbols_of_nested_calls() -> None:

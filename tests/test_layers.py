@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "random": {"core", "compile"},
     "linalg": {"core", "ops"},
     "special": {"core", "ops"},
+    "fft": {"core", "ops"},
     "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},
 }
 ANYTHING = {"testing", "__init__", "__main__"}

@@ -30,6 +30,9 @@ def grad(
     node). `known_grads` gives derivatives of some cost with respect to intermediate nodes, in place
     of or in addition to `cost`. `disconnected_inputs` is "raise", "warn" or "ignore" (zeros).
 
+    By a complex z = x + iy the derivative of a (real) cost is dcost/dx + i dcost/dy, the direction
+    of steepest ascent, so that z - rate * grad descends; complex `known_grads` are read likewise.
+
     Returns one node, or a list when `wrt` is a list. Raises `ShapeError` when the cost is not a
     scalar, `DisconnectedInputError`, `NotDifferentiableError`.
 
@@ -48,12 +51,13 @@ def grad(
         _require_float(cost)
         seeds.append((cost, o.ones((), cost.dtype)))
     for node, g in (known_grads or {}).items():
-        seeds.append((node, o.broadcast_to(as_node(g, (node.dtype,)), node.type.shape)))
+        seeds.append((node, o.conj(_like(g, node))))
     if not seeds:
         raise TypeError("grad needs a cost or known_grads")
     single = isinstance(wrt, Node)
     variables: list[Node] = [wrt] if isinstance(wrt, Node) else list(wrt)
-    parts = accumulate(seeds, variables, frozenset(consider_constant or ()))
+    found = accumulate(seeds, variables, frozenset(consider_constant or ()))
+    parts = [None if p is None else o.conj(p) for p in found]
     result = [
         _connected(p, x, disconnected_inputs, return_disconnected, [y for y, _ in seeds])
         for p, x in zip(parts, variables, strict=True)
@@ -61,7 +65,20 @@ def grad(
     return result[0] if single else result
 
 
+def _like(value: Any, x: Node) -> Node:
+    """Return a derivative or tangent that the user gives, in the shape and kind of `x`."""
+    node = as_node(value, (x.dtype,))
+    node = o.cast(node, x.dtype) if x.dtype.is_complex else node
+    return o.broadcast_to(node, x.type.shape)
+
+
 def _require_float(cost: Node) -> None:
+    if cost.dtype.is_complex:
+        raise NotDifferentiableError(
+            f"the cost of grad must be real; `{describe(cost)}` is {cost.type}\n"
+            f"  made at {cost.source}\n"
+            "  mend:   take sg.real(z), sg.imag(z) or sg.abs(z); sg.jvp has complex derivatives"
+        )
     if not cost.dtype.is_float:
         raise NotDifferentiableError(
             f"`{describe(cost)}` is {cost.dtype}; only floats have derivatives"
@@ -75,7 +92,7 @@ def _connected(
         return part
     if policy not in ("raise", "warn", "ignore"):
         raise ValueError(f"disconnected_inputs must be raise, warn or ignore, got {policy!r}")
-    if x not in toposort(roots) or x.dtype.is_float:
+    if x not in toposort(roots) or x.dtype.is_inexact:
         message = (
             f"the cost does not depend on `{describe(x)}` in a differentiable way "
             f"(made at {x.source}); pass disconnected_inputs='ignore' for zeros"
@@ -86,7 +103,7 @@ def _connected(
             warnings.warn(message, stacklevel=3)
     if missing == "none":
         return None
-    dtype = x.dtype if x.dtype.is_float else None
+    dtype = x.dtype if x.dtype.is_inexact else None
     return o.zeros(x.type.shape, dtype)
 
 
@@ -113,7 +130,7 @@ def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
         raise ValueError(f"{len(xs)} variables need as many eval_points, got {len(vs)}")
     tangents: dict[Node, Node | None] = {}
     for x, v in zip(xs, vs, strict=True):
-        tangents[x] = o.broadcast_to(as_node(v, (x.dtype,)), x.type.shape)
+        tangents[x] = _like(v, x)
     moved = push(ys, tangents)
     result = [o.zeros_like(y) if t is None else t for y, t in zip(ys, moved, strict=True)]
     return result[0] if isinstance(outputs, Node) else result
@@ -161,6 +178,8 @@ def jacobian(
     if direction not in ("auto", "reverse", "forward"):
         raise ValueError(f"direction must be auto, reverse or forward, got {direction!r}")
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    for x in xs if expression.dtype.is_complex else ():
+        _refuse_complex(x, "jacobian of complex results")
     reverse = grad(  # also reports what is not connected
         None,
         xs,
@@ -179,8 +198,19 @@ def jacobian(
     return result[0] if isinstance(wrt, Node) else result
 
 
+def _refuse_complex(x: Node, what: str) -> None:
+    if x.dtype.is_complex:
+        raise NotDifferentiableError(
+            f"{what} by complex variables is no single matrix; `{describe(x)}` is {x.type}\n"
+            "  mend:   make z of real variables, sg.complex(x, y), and take it by x and y; or use "
+            "sg.jvp and sg.vjp"
+        )
+
+
 def _forward(y: Node, x: Node, direction: str) -> bool:
     rows, columns = _count(y), _count(x)
+    if y.dtype.is_complex:
+        return True
     if direction == "auto" and isinstance(rows, int) and isinstance(columns, int):
         return bool(columns < rows)
     return direction == "forward"
@@ -208,7 +238,7 @@ def _pulled_rows(y: Node, x: Node) -> Node:
     ((rows, axis),) = vectorise([pulled], batch)
     if axis is None:
         rows = o.broadcast_to(rows, (_count(y), *x.type.shape))
-    rows = o.moveaxis(rows, axis, 0) if axis else rows
+    rows = o.conj(o.moveaxis(rows, axis, 0) if axis else rows)
     return o.reshape(rows, (*y.type.shape, *x.type.shape))
 
 
@@ -243,5 +273,7 @@ def hessian(cost: Node, wrt: Wrt) -> Any:
     symmetric to rounding only: row k is the derivative of the gradient along direction k.
     """
     xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    for x in xs:
+        _refuse_complex(x, "hessian")
     result = [_rows_of_hessian(grad(cost, x), x) for x in xs]
     return result[0] if isinstance(wrt, Node) else result

@@ -109,7 +109,7 @@ def push(outputs: Sequence[Node], tangents: Mapping[Node, Tangent]) -> list[Tang
 
 def _flows(node: Node) -> bool:
     """Tell whether derivatives pass through the node (its value is real and it has a rule)."""
-    return (node.dtype.is_float or node.op.compound) and not node.op.is_leaf
+    return (node.dtype.is_inexact or node.op.compound) and not node.op.is_leaf
 
 
 def _pull_back(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
@@ -119,7 +119,7 @@ def _pull_back(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
         return chosen(node, g)
     if op.partials is not None:
         return tuple(
-            None if p is None or not x.dtype.is_float else g.times(p).summed_to(x)
+            None if p is None or not x.dtype.is_inexact else g.times(p).summed_to(x)
             for p, x in zip(op.partials(o, node), node.inputs, strict=True)
         )
     if op.name == "matmul":
@@ -130,7 +130,7 @@ def _pull_back(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
         return tuple(_transposed(node, k, g) for k in range(len(node.inputs)))
     if op.expand is not None:
         return tuple(_pull([(op.expand(o, node), g)], list(node.inputs)))
-    if any(i.dtype.is_float for i in node.inputs):
+    if any(i.dtype.is_inexact for i in node.inputs):
         _refuse(node)
     return (None,) * len(node.inputs)
 
@@ -143,7 +143,7 @@ def _through(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
         if op.vjp is not None:
             return tuple(op.vjp(o, node, part))
         return tuple(
-            op.transpose(o, node, k, part) if k in op.linear and x.dtype.is_float else None
+            op.transpose(o, node, k, part) if k in op.linear and x.dtype.is_inexact else None
             for k, x in enumerate(node.inputs)
         )
 
@@ -162,7 +162,11 @@ def push_forward(node: Node, tangents: tuple[Tangent, ...]) -> Tangent:
     if op.partials is not None:
         parts = zip(op.partials(o, node), tangents, strict=True)
         terms = [_scaled(t, p) for p, t in parts if p is not None and t is not None]
-        return o.broadcast_to(_total(terms), node.type.shape) if terms else None
+        if not terms:
+            return None
+        total = _total(terms)
+        total = total if total.dtype is node.dtype else o.cast(total, node.dtype)
+        return o.broadcast_to(total, node.type.shape)
     if op.jvp is not None:
         result: Node = op.jvp(o, node, tangents)
         return result
@@ -202,7 +206,7 @@ def _scaled(t: Node, p: Any) -> Node:
 def _transposed(node: Node, k: int, g: Adjoint) -> Adjoint | None:
     """Reverse mode from a forward rule: pull g back through its linear dependence on a tangent."""
     x = node.inputs[k]
-    if not x.dtype.is_float:
+    if not x.dtype.is_inexact:
         return None
     t = new_input(x.dtype, x.type.shape, "tangent")
     image = node.op.jvp(o, node, tuple(t if j == k else None for j in range(len(node.inputs))))

@@ -22,6 +22,7 @@ _MOVES = frozenset(
         *("sum_pool2d", "sum_pool2d_grad", "cast", "stop_gradient"),
     }
 )
+_PARTS = frozenset({"real", "imag", "conj", "magnitude", "angle", "unit"})  # of complex numbers
 _FOLDS = frozenset({"sum", "max", "min", "logsumexp"})  # x[..., k, ...] gets the adjoint of its row
 _ROWS = frozenset({"softmax", "log_softmax"})  # every element of a row reaches every other
 _TESTS = frozenset({"isnan", "isinf", "isfinite", "eq", "ne"})  # what a guard against NaN asks
@@ -58,9 +59,17 @@ class Adjoint:
     def summed_to(self, like: Node) -> Adjoint:
         """Return the sum over the axes along which `like` was broadcast."""
         if self.value.type.shape == like.type.shape:
-            return self
+            return self.converted(like)
         value = o.sum_to(self.node(), like)
-        return Adjoint(value, None if self.support is None else _any_to(self, like.type.shape))
+        summed = Adjoint(value, None if self.support is None else _any_to(self, like.type.shape))
+        return summed.converted(like)
+
+    def converted(self, like: Node) -> Adjoint:
+        """Return the adjoint in the dtype of `like`; that of a real node is real."""
+        if self.value.dtype is like.dtype:
+            return self
+        value = self.value if like.dtype.is_complex else o.real(self.value)
+        return Adjoint(o.cast(value, like.dtype), self.support, self.clean)
 
     def __add__(self, other: Adjoint) -> Adjoint:
         """Return the sum of two uses of one node; its support is where either has its own."""
@@ -93,7 +102,9 @@ def spread(node: Node, support: Node | None, pull: Pull) -> tuple[Node | None, .
         return (support,) * count
     if name in _MOVES:
         full = o.broadcast_to(o.cast(support, node.dtype), node.type.shape)
-        return tuple(None if p is None else o.gt(p, 0) for p in pull(full))
+        return tuple(None if p is None else o.gt(o.real(p), 0) for p in pull(full))
+    if name in _PARTS:
+        return (support,)
     if name in _FOLDS:
         full = o.broadcast_to(support, node.type.shape)
         return (o.expand_dims(full, node.params.axes) if node.params.axes else full,)
@@ -168,7 +179,7 @@ def _any_to(g: Adjoint, shape: tuple[Any, ...]) -> Node:
     pairs = zip(reversed(shape), reversed(full), strict=False)
     if all(isinstance(n, int) or n is m or n == m for n, m in pairs):
         return _any_within(support, shape)
-    counts = o.broadcast_to(o.cast(support, g.value.dtype), full)
+    counts = o.broadcast_to(o.cast(support, g.value.dtype.part), full)
     return o.gt(o.sum_to(counts, shape), 0)
 
 

@@ -91,7 +91,7 @@ class Parameter:
         array = np.asarray(value)
         if array.dtype == target:
             return array if array.dtype.isnative else array.astype(target)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
             raise DTypeError(
                 f"argument {position} `{describe(self.node)}` ({self.node.type}) got "
                 f"{array.dtype}; numbers are needed"
@@ -100,6 +100,8 @@ class Parameter:
             raise DTypeError(self._message(array, position, "it is strict"))
         if weak is not None and self._weak_fits(weak, array):
             return array.astype(target)
+        if array.dtype.kind == "c" and not self.node.dtype.is_complex:
+            raise DTypeError(self._message(array, position, "its imaginary part would be lost"))
         if np.can_cast(array.dtype, target, "safe") or self.downcast:
             return array.astype(target)
         raise DTypeError(self._message(array, position, "that would lose precision or range"))
@@ -107,6 +109,8 @@ class Parameter:
     def _weak_fits(self, weak: str, array: np.ndarray) -> bool:
         """A Python number takes the declared type where that keeps its kind (and its value)."""
         kind = self.node.dtype.kind
+        if kind == "c" or weak == "c":
+            return kind == "c"
         if kind == "f":
             return not (weak == "f" and self.downcast is False and self.node.dtype != config.floatX)
         if kind == "b" or weak == "f":

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 # Whole functions add up rounding errors of many kernels; relative to the largest entry.
-CHAIN = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
+CHAIN = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9, "complex64": 1e-4, "complex128": 1e-9}
+CHAIN |= {"bfloat16": 0.1}
 
 
 def _differs(actual: np.ndarray, expected: np.ndarray) -> str | None:
@@ -80,7 +81,7 @@ def _check_lowering(
     assert stages.program is not None
     sizing = Sizing(sizes)
     program = sizing.program(stages.program)
-    arrays = {b: values[n] for n, b in stages.leaf_buffers.items() if n in values}
+    arrays = {b: _held(values[n]) for n, b in stages.leaf_buffers.items() if n in values}
     arrays |= stages.constant_arrays
     data = {sizing.buffer(b): a for b, a in arrays.items()}
     aliases = {sizing.buffer(b): sizing.buffer(t) for b, t in stages.aliases.items()}
@@ -98,10 +99,17 @@ def _check_lowering(
             )
 
 
+def _held(array: np.ndarray) -> np.ndarray:
+    """Return an array as loops see it: complex numbers as pairs, bfloat16 as its bits."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], -1)
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
 def _run_time_sizes(version: Version, values: Mapping[Node, np.ndarray]) -> dict[Atom, int]:
     """Return the sizes that a generic version finds in its arguments; none for an exact one."""
     arrays = [values[n] for n in version.stages.leaf_buffers]
-    count = len(version.arg_specs)
+    count = len(version.entry.spec.args)
     found = version.bind(arrays[:count], arrays[count:]) or {}
     return {atom: found[k] for k, atom in enumerate(version.symbols) if k in found}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from symgraph.compile.specialise import bind_sizes, specialise
+from symgraph.core.dtype import BFLOAT16
 from symgraph.core.errors import MissingInputError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import CONSTANT, Node, describe
 from symgraph.core.walk import leaves, toposort
 
+bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
 Watch = Callable[[Node, np.ndarray], None]
 
 
@@ -26,6 +30,8 @@ def evaluate(
         if leaf not in arrays:
             raise MissingInputError(f"no value for `{describe(leaf)}`, made at {leaf.source}")
     sizes = bind_sizes(arrays, arrays)  # also inputs of which only the shape is used
+    if any(n.op.compound or n.dtype is BFLOAT16 for n in toposort(outputs)):
+        outputs = bfloat16.widened(outputs)
     new_outputs, new = specialise(outputs, sizes.get)
     values = {new[leaf]: np.asarray(arrays[leaf]) for leaf in found}
     return run(new_outputs, values, watch)

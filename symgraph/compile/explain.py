@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from symgraph.compile.forecast import forecast
+from symgraph.compile.profile import statement_times
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
 from symgraph.cpu import jit
+from symgraph.cpu.machine import machine
+from symgraph.dims.dim import Atom
 from symgraph.loops.grammar import (
     Check,
     LibraryCall,
@@ -25,15 +29,15 @@ if TYPE_CHECKING:
 def report_version(version: Version) -> str:
     """Return the plain-text report of one version."""
     module, stages = version.module, version.stages
-    kind = "generic (sizes known at run time)" if version.generic else "exact"
-    lines = [f"{version.name}: {kind} for arguments {version.shapes}"]
+    lines = [f"{version.name}: {version.kind} for arguments {version.shapes}"]
+    lines.append(f"  why: {version.choice.why}")
+    if version.symbols:
+        lines.append(f"  run-time sizes: {', '.join(a.name for a in version.symbols)}")
+        lines += [f"    {fact}" for fact in version.sizes.describe()]
     names = {k.name for k in module.kernels}
     lines.append(f"  kernels: {len(module.kernels)} calls of {len(names)} different kernels")
-    for k in module.kernels:
-        what = " + ".join(describe(n, 2) for n in k.origin if isinstance(n, Node)) or "copy"
-        how = _how(k)
-        amount = f"{k.work:,} ops" if k.work is not None else "size at run time"
-        lines.append(f"    {k.name:<5} {what[:70]:<70}  {how}, {amount}")
+    lines += _kernels(version)
+    lines += _stored(version)
     arena = module.arena
     plan = module.plan
     lines.append(
@@ -50,6 +54,63 @@ def report_version(version: Version) -> str:
     source = "disk cache" if version.entry.loaded.times.cached else "compiled"
     lines.append(f"  time: {1e3 * version.seconds:.1f} ms ({phases}; {source})")
     return "\n".join(lines)
+
+
+def _kernels(version: Version) -> list[str]:
+    """Return what each statement does, costs, should take and (where profiled) took."""
+    assert version.stages.program is not None
+    sizes, found = _first_sizes(version), machine()
+    timings = statement_times(version)
+    lines = []
+    statements = version.stages.program.statements
+    pairs = zip(statements, version.module.statements, strict=True)
+    for k, (statement, kernel) in enumerate(pairs):
+        what = " + ".join(describe(n, 2) for n in kernel.origin if isinstance(n, Node)) or "copy"
+        lines.append(f"    {kernel.name:<5} {what[:70]:<70}  {_how(kernel)}")
+        try:
+            cost = forecast(statement, sizes, found)
+        except KeyError:  # a size that no argument has
+            continue
+        amount = "? ops" if cost.operations is None else f"{cost.operations:,} ops"
+        parts = [amount, f"{_size(cost.read)} read", f"{_size(cost.written)} written"]
+        if cost.seconds is not None:
+            parts.append(f"predicted {_time(cost.seconds)} on one core")
+        if timings and timings[k]:
+            parts.append(f"measured {_time(timings[k])}")
+        lines.append(f"          {', '.join(parts)}")
+    return lines
+
+
+def _first_sizes(version: Version) -> dict[Atom, int]:
+    """Return the run-time sizes of the call that the version was compiled for."""
+    known: dict[Atom, int] = {}
+    for shape, wanted in zip(version.shapes, version.entry.spec.args, strict=True):
+        for n, size in zip(shape, wanted.shape, strict=True):
+            if not isinstance(size, int) and size.index < len(version.symbols):
+                known[version.symbols[size.index]] = n
+    return known
+
+
+def _stored(version: Version) -> list[str]:
+    """Return why values are stored between kernels instead of computed where they are used."""
+    reasons = [
+        f"    {describe(n, 2)[:70]:<70}  {why}"
+        for n, why in version.stages.reasons.items()
+        if not why.startswith("a result")
+    ]
+    return ["  not fused with their readers:", *reasons[::-1]] if reasons else []
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 10_000:
+            return f"{count:,} {unit}"
+        count //= 1024
+    return f"{count:,} GB"
+
+
+def _time(seconds: float) -> str:
+    return f"{1e6 * seconds:.3g} us" if seconds < 1e-3 else f"{1e3 * seconds:.3g} ms"
 
 
 def _how(kernel: Any) -> str:

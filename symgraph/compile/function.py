@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from symgraph.compile.arguments import In, bind, parameters
 from symgraph.compile.definition import Definition, Updates, size_inputs
 from symgraph.compile.eager import evaluate
+from symgraph.compile.policy import MOST_LIVE, History, choose
 from symgraph.compile.shared import SharedVariable
-from symgraph.compile.specialise import size_symbols
+from symgraph.compile.specialise import bind_sizes, size_symbols, specialise
 from symgraph.core.config import config
 from symgraph.core.errors import (
     DeviceError,
@@ -38,8 +40,6 @@ profile_module: Any = lazy("symgraph.compile.profile")
 nan_mode: Any = lazy("symgraph.compile.nan_mode")
 call: Any = lazy("symgraph.cpu.call")
 limit: Any = lazy("symgraph.compile.threads")
-
-MAX_EXACT_VERSIONS = 4
 
 
 def function(
@@ -66,8 +66,9 @@ def function(
     givens: replacements made in the graph before compiling. mode: "native", "eager" (node by node
     with NumPy), "debug" (native, each rewrite and kernel checked against NumPy) or "nan" (like
     eager; the first NaN or infinity raises a NanError that names the node and its line). shapes:
-    "exact" makes one version per shape, "generic" only versions with run-time sizes, "auto" starts
-    exact and turns generic after four.
+    "exact" makes a version per shape, without a limit; "generic" only versions with run-time
+    sizes; "auto" makes two exact ones, then versions in which the sizes that changed are run-time
+    sizes, and keeps at most four (see `f.versions()`).
 
     donate: inputs whose arrays the caller gives up, so that results may take their memory. Today
     nothing is overwritten; an array that is read-only is refused when its version is looked up.
@@ -157,6 +158,9 @@ class Compiled:
         )
         self.front_seconds = time.perf_counter() - start
         self.version_list: list[Version] = []
+        self.made: list[tuple[str, frozenset[Any]]] = []  # every version so far: kind, varying
+        self.history = History()
+        self.replayed: dict[str, int] = {}  # why calls ran node by node, and how many
         self._lock = threading.RLock()
         self._depth = threading.local()
         self._root: Any = None
@@ -243,6 +247,8 @@ class Compiled:
         if self.mode in ("eager", "nan"):
             return self._eager(arrays, out)
         version = self._version_for(arrays)
+        if version is None:
+            return self._replay(arrays, out)
         depth = getattr(self._depth, "value", 0)
         if depth > 3:
             raise VerifyError(f"function {self.name}: no version accepts its own arguments")
@@ -259,18 +265,8 @@ class Compiled:
     def _call_into(self, version: Version, arrays: list[np.ndarray], out: Any) -> Any:
         """Write the results into given arrays (through fresh ones where layouts do not fit)."""
         outs = [out] if self.definition.single else list(out)
-        if len(outs) != len(self.definition.outputs):
-            raise TypeError(f"out= needs {len(self.definition.outputs)} arrays, got {len(outs)}")
-        shapes = version.output_shapes(arrays)
-        for k, (o_, n, shape) in enumerate(zip(outs, self.definition.outputs, shapes, strict=True)):
-            if not isinstance(o_, np.ndarray) or o_.dtype != n.dtype.numpy:
-                raise DTypeError(
-                    f"out[{k}] must be a {n.dtype} array, got {getattr(o_, 'dtype', o_)!r}"
-                )
-            if o_.shape != shape:
-                raise ShapeError(f"out[{k}] has shape {o_.shape}, the result has {shape}")
-            if not o_.flags.writeable:
-                raise ValueError(f"out[{k}] is read-only")
+        held = [n.data.cell.get() for n in self.definition.shared]
+        self._check_outputs(outs, version.output_shapes(arrays, held))
         direct = all(o_.flags.c_contiguous and o_.flags.aligned for o_ in outs) and not any(
             np.may_share_memory(o_, a) for o_ in outs for a in arrays
         )
@@ -281,6 +277,20 @@ class Compiled:
             for o_, value in zip(outs, [fresh] if self.definition.single else fresh, strict=True):
                 o_[...] = value
         return out
+
+    def _check_outputs(self, outs: list[Any], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Raise an error unless results of these shapes can be written to the arrays."""
+        if len(outs) != len(self.definition.outputs):
+            raise TypeError(f"out= needs {len(self.definition.outputs)} arrays, got {len(outs)}")
+        for k, (o_, n, shape) in enumerate(zip(outs, self.definition.outputs, shapes, strict=True)):
+            if not isinstance(o_, np.ndarray) or o_.dtype != n.dtype.numpy:
+                raise DTypeError(
+                    f"out[{k}] must be a {n.dtype} array, got {getattr(o_, 'dtype', o_)!r}"
+                )
+            if o_.shape != shape:
+                raise ShapeError(f"out[{k}] has shape {o_.shape}, the result has {shape}")
+            if not o_.flags.writeable:
+                raise ValueError(f"out[{k}] is read-only")
 
     def _arrays(self, arrays: Sequence[np.ndarray]) -> dict[Node, np.ndarray]:
         d = self.definition
@@ -294,10 +304,37 @@ class Compiled:
         n = len(d.outputs)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
             if p.data.cell.get().shape != value.shape:
-                raise _resizing(p, value.shape)
+                raise version_module.resizing(p, value.shape)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
             p.data.cell.set(np.array(value, p.dtype.numpy, order="C"))
         outputs = [np.array(v, order="C") for v in results[:n]]
+        if d.none:
+            return None
+        return outputs[0] if d.single else outputs
+
+    def _replay(self, arrays: Sequence[np.ndarray], out: Any) -> Any:
+        """Run the graph node by node, for sizes that no version is made for."""
+        d = self.definition
+        written = {p for p, _ in d.updates}
+        values = {p.node: a for p, a in zip(d.params, arrays, strict=True)}
+        with ExitStack() as stack:
+            for n in sorted(d.shared, key=lambda n: n.data.cell.address):  # one order for all
+                cell = n.data.cell
+                values[n] = stack.enter_context(cell.writing() if n in written else cell.reading())
+            results = evaluate(self.values, values)
+            new = results[len(d.outputs) :]
+            for (p, _), value in zip(d.updates, new, strict=True):
+                if values[p].shape != value.shape:
+                    raise version_module.resizing(p, value.shape)
+            outputs = [np.array(v, order="C") for v in results[: len(d.outputs)]]
+            for (p, _), value in zip(d.updates, new, strict=True):
+                values[p][...] = value
+        if out is not None:
+            outs = [out] if d.single else list(out)
+            self._check_outputs(outs, [v.shape for v in outputs])
+            for target, value in zip(outs, outputs, strict=True):
+                target[...] = value
+            return out
         if d.none:
             return None
         return outputs[0] if d.single else outputs
@@ -312,51 +349,55 @@ class Compiled:
         return result
 
     # -- versions ----------------------------------------------------------------------------------
-    def _version_for(self, arrays: Sequence[np.ndarray]) -> Version:
-        shared = [n.data.cell.get() for n in self.definition.shared]
+    def _version_for(self, arrays: Sequence[np.ndarray]) -> Version | None:
+        """Return a version that takes these arguments, made if needed; None for none at all."""
+        d = self.definition
+        shared = [n.data.cell.get() for n in d.shared]
         with self._lock:
             for known in self.version_list:
                 if known.accepts(arrays, shared):
                     return known
-            exact = sum(1 for v in self.version_list if not v.generic)
-            generic = self.shapes == "generic" or (
-                self.shapes == "auto" and exact >= MAX_EXACT_VERSIONS
+            leaves = [p.node for p in d.params] + list(d.shared)
+            sizes = bind_sizes(leaves, dict(zip(leaves, (*arrays, *shared), strict=True)))
+            history = self.history.with_call(sizes)
+            choice = choose(self.shapes, history, sizes, self.made)
+            if choice.kind == "replay":
+                specialise([*self.values, *leaves], sizes.get)  # sizes that clash raise here
+                self.replayed[choice.why] = self.replayed.get(choice.why, 0) + 1
+                return None
+            version: Version = version_module.build_version(
+                self, arrays, shared, choice, history.largest
             )
-            version: Version = version_module.build_version(self, arrays, shared, generic)
-            if generic and self._resized(version) is not None:
-                version = version_module.build_version(self, arrays, shared, False)
-            self._refuse_resizing(version)
+            self.history = history
             self._install(version)
             return version
-
-    def _resized(self, version: Version) -> tuple[Node, Node] | None:
-        """Return a shared variable and an update of another shape, where there are any."""
-        d = self.definition
-        for (p, _), new in zip(d.updates, version.graph[len(d.outputs) :], strict=True):
-            if version.leaf_map.get(p, p).type.shape != new.type.shape:
-                return version.leaf_map.get(p, p), new
-        return None
-
-    def _refuse_resizing(self, version: Version) -> None:
-        """Raise ShapeError for an update that does not fit into the array that it goes into."""
-        found = self._resized(version)
-        if found is not None:
-            raise _resizing(found[0], found[1].type.shape)
 
     def _install(self, version: Version) -> None:
         """Put a version into the chain that native calls walk: the first version leads."""
         if self.threads is not None and version.module.parallel:
             limit.limit_threads(version.entry, self.threads)
-        if self.version_list:
-            self.version_list[-1].entry.set_next(version.entry)
-        elif self.mode == "native" and self.definition.keys is None:
+        self.made.append((version.kind, version.choice.moving))
+        versions = [*self.version_list, version]
+        if self.shapes == "auto" and len(versions) > MOST_LIVE:
+            exact = (v for v in self.version_list if v.kind == "exact")
+            versions.remove(next(exact, versions[0]))
+        for known, following in zip(versions, versions[1:], strict=False):
+            known.entry.set_next(following.entry)
+        if self.mode == "native" and self.definition.keys is None:
             cls: Any = self._instance_class
-            cls.__call__ = cls.raw = version.entry.function
-        self.version_list.append(version)
+            cls.__call__ = cls.raw = versions[0].entry.function
+        self.version_list = versions
 
     def versions(self) -> list[dict[str, Any]]:
-        """Return what was compiled, why, and how long it took."""
-        return [v.report() for v in self.version_list]
+        """Return what is compiled, why, for which sizes, how long it took, and how often it ran.
+
+        kind: "exact", "class" (some sizes are read from the arguments), "generic" (all are), or
+        "replay" for calls that ran node by node.
+        """
+        found = [v.report() for v in self.version_list]
+        for why, calls in self.replayed.items():
+            found.append({"kind": "replay", "why": why, "calls": calls})
+        return found
 
     def explain(self, stage: str | None = None) -> str:
         """Return a report, or the text of a stage: "graph", "loops", "llvm", "asm"."""
@@ -403,15 +444,6 @@ class Compiled:
         """Give the scratch memory of all versions back; the next call takes new one."""
         for version in self.version_list:
             version.entry.free_arena()
-
-
-def _resizing(target: Node, shape: Sequence[Any]) -> ShapeError:
-    sizes = ", ".join(map(str, shape))
-    return ShapeError(
-        f"the update of `{describe(target)}` ({target.type}) has shape ({sizes}); an update is "
-        "stored in place and keeps the shape.\n  mend:   return the new value as an output and "
-        "call set_value"
-    )
 
 
 def evaluate_once(node: Node, values: Mapping[Node, Any] | None = None) -> np.ndarray:

@@ -20,20 +20,25 @@ from symgraph.core.walk import inherit, toposort
 from symgraph.cpu import jit, runtime
 from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
+from symgraph.loops.aligned import aligned_operands
 from symgraph.loops.build import Lowering
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.grammar import Buffer, Nest, Program, Statement, Store
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
+from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
 from symgraph.ops.custom import inlined
+from symgraph.rewrites.bfloat16 import widened
+from symgraph.rewrites.complex import realise
+from symgraph.rewrites.held import held_type, in_memory
 
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")  # only graphs with loops need them
 
-LOOP_PRODUCT = 40_000  # multiply-adds up to which a product becomes a fused loop nest
-SHORT_SUM = 32  # the library packs its operands, which does not pay for sums as short as this
-LOOP_ROWS = 2  # a product with so few rows (or columns) is bound by memory: always a loop nest
+LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
+SHORT_SUM = 32  # packing operands does not pay for sums as short as this
+LOOP_ROWS, LOOP_COLUMNS = 3, 12  # a product with so few gains nothing: always a loop nest
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class Stages:
     leaf_buffers: dict[Node, Buffer] = field(default_factory=dict)
     node_buffers: dict[Node, Buffer] = field(default_factory=dict)  # stored nodes, no leaves
     constant_arrays: dict[Buffer, np.ndarray] = field(default_factory=dict)
+    reasons: dict[Node, str] = field(default_factory=dict)  # why a stored node is not inlined
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -62,18 +68,20 @@ class _Clock:
 
 
 def by_loops(node: Node) -> bool:
-    """Tell whether a product becomes a (fused) loop nest rather than a library call."""
+    """Tell whether a product becomes a (fused) loop nest rather than a call of the product."""
     if node.op.name != "matmul":
         return True
     if node.dtype not in ("float32", "float64"):
         return True
     a, b = node.inputs
     m, k, n = a.type.shape[-2], a.type.shape[-1], b.type.shape[-1]
+    if runs_across(b) and isinstance(m, int) and 1 < m < MANY_ROWS and n != 1:
+        return False  # no vectors along n, and too few rows to transpose for
     if isinstance(k, int) and k <= SHORT_SUM:
         return True
     if not all(isinstance(x, int) for x in (m, k, n)):
         return False
-    return bool(m * k * n <= LOOP_PRODUCT or min(m, n) <= LOOP_ROWS)
+    return bool(m * k * n <= LOOP_PRODUCT or m <= LOOP_ROWS or n <= LOOP_COLUMNS)
 
 
 def expand_composed(outputs: Sequence[Node]) -> list[Node]:
@@ -105,28 +113,34 @@ def lower(
     stages = Stages()
     clock = _Clock(stages)
     values = [*outputs, *(v for _, v in updates)]
+    values, views = in_memory(values)
+    held = {n: held_type(n.type) for n in (*args, *shared, *outputs)}
     leaves = {
-        n: Buffer(f"{n.name or 'x'}{k}", n.dtype, n.type.shape, kind, k)
+        n: Buffer(f"{n.name or 'x'}{k}", held[n].dtype, held[n].shape, kind, k)
         for k, (n, kind) in enumerate(
             [*((n, "input") for n in args), *((n, "shared") for n in shared)]
         )
     }
     first = len(args) + len(shared)
     targets = [
-        Buffer(f"out{k}", n.dtype, n.type.shape, "output", first + k) for k, n in enumerate(outputs)
+        Buffer(f"out{k}", held[n].dtype, held[n].shape, "output", first + k)
+        for k, n in enumerate(outputs)
     ]
     temporaries = [
-        Buffer(f"new{k}", v.dtype, v.type.shape, "temporary") for k, (_, v) in enumerate(updates)
+        Buffer(f"new{k}", v.dtype, v.type.shape, "temporary")
+        for k, v in enumerate(values[len(outputs) :])
     ]
     stages.graph = list(values)
-    lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), leaves, by_loops)
+    places = {views.get(n, n): b for n, b in leaves.items()}
+    lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), places, by_loops)
     program = lowering.run()
     if config.verify:
         verify_program(program, "lowering")
     stages.error_nodes = lowering.error_nodes
+    stages.reasons = lowering.roots
     stages.leaf_buffers = leaves
     stages.node_buffers = {
-        n: b for n, b in lowering.buffers.items() if n not in leaves and not n.op.is_leaf
+        n: b for n, b in lowering.buffers.items() if n not in places and not n.op.is_leaf
     }
     stages.constant_arrays = {
         b: n.data for n, b in lowering.buffers.items() if b.kind == "constant"
@@ -136,6 +150,7 @@ def lower(
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = lowering.aliases | place_updates(program, goals)
     program.statements = [collapse(program.builder, s) for s in program.statements]
+    program.statements = aligned_operands(program)
     if config.verify:
         verify_program(program, "collapse")
     clock.lap("loops")
@@ -239,7 +254,8 @@ def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     runtime.start()  # the native entry is made in the background meanwhile
     if any(n.op.compound for n in toposort(outputs)):
         outputs = inlined(outputs)
-    return improve_loops(rewrites.optimise(list(outputs), numerics), numerics)
+    outputs = widened(realise(outputs))
+    return improve_loops(rewrites.optimise(outputs, numerics), numerics)
 
 
 def improve_loops(outputs: list[Node], numerics: str) -> list[Node]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.shared import SharedVariable
+from symgraph.core.dtype import as_dtype
 
 FORMAT = "symgraph"
 VERSION = 1
@@ -36,6 +37,10 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
         for name, v in state.items()
     }
     header = {"format": FORMAT, "version": str(VERSION), "names": json.dumps(sorted(arrays))}
+    pairs = [name for name, a in arrays.items() if a.dtype == np.complex128]
+    if pairs:  # the format has complex64 only
+        header["complex128"] = json.dumps(pairs)
+        arrays |= {name: np.stack([arrays[name].real, arrays[name].imag], -1) for name in pairs}
     data = _safetensors().save(arrays, metadata=header)
     target = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(target))
@@ -50,6 +55,32 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
         raise
 
 
+_LETTERS = {"F": "float", "I": "int", "U": "uint", "C": "complex", "BF": "bfloat"}
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays of a file; the reader of the format package lacks bfloat16."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    meta = header.pop("__metadata__", {})
+    if not any(entry["dtype"] == "BF16" for entry in header.values()):
+        arrays: dict[str, np.ndarray] = _safetensors().load(data)
+    else:
+        arrays = {name: _array(entry, data[8 + length :]) for name, entry in header.items()}
+    for name in json.loads(meta.get("complex128", "[]")):
+        pairs = arrays[name]
+        arrays[name] = np.ascontiguousarray(pairs).view(np.complex128).reshape(pairs.shape[:-1])
+    return arrays
+
+
+def _array(entry: Mapping[str, Any], data: bytes) -> np.ndarray:
+    name = entry["dtype"]
+    letters = name.rstrip("0123456789")
+    dtype = as_dtype("bool" if name == "BOOL" else _LETTERS[letters] + name[len(letters) :])
+    start, end = entry["data_offsets"]
+    return np.frombuffer(data[start:end], dtype.numpy).reshape(entry["shape"]).copy()
+
+
 def load(
     path: str | os.PathLike[str],
     state: Mapping[str, SharedVariable] | None = None,
@@ -61,7 +92,7 @@ def load(
     changed; otherwise the list of problems is returned and what fits is set.
     """
     with open(path, "rb") as file:
-        arrays: dict[str, np.ndarray] = _safetensors().load(file.read())
+        arrays = _arrays(file.read())
     if state is None:
         return arrays
     problems = [f"missing in the file: {n}" for n in state if n not in arrays]

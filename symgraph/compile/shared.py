@@ -107,6 +107,8 @@ def shared(
         array = np.asarray(value, as_dtype(dtype).numpy)
     elif weak == "f":
         array = np.asarray(value, config.floatX)
+    elif weak == "c":
+        array = np.asarray(value, as_dtype(config.floatX).as_complex.numpy)
     else:
         array = np.asarray(value)
     kind = as_dtype(array.dtype)

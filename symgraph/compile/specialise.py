@@ -12,7 +12,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import BOUND, INPUT, SHARED, Node, describe, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
-from symgraph.dims.dim import Atom, Dim, substitute, symbols
+from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbols
 
 Values = Callable[[Atom], Any]
 
@@ -21,15 +21,19 @@ def size_symbols(leaf: Node) -> list[tuple[Atom, int | None]]:
     """Return the symbols that a leaf defines: (symbol, axis), axis None for a scalar's value."""
     found: list[tuple[Atom, int | None]] = []
     for axis, n in enumerate(leaf.type.shape):
-        if isinstance(n, Dim) and len(n.terms) == 1 and len(n.terms[0][0]) == 1:
-            found.append((n.terms[0][0][0], axis))
+        atom = as_symbol(n)
+        if atom is not None:
+            found.append((atom, axis))
     if leaf.op is INPUT and isinstance(leaf.data, Dim):
         found.append((leaf.data.terms[0][0][0], None))
     return found
 
 
 def bind_sizes(leaves: Iterable[Node], arrays: Mapping[Node, np.ndarray]) -> dict[Atom, int]:
-    """Return the value of every size symbol; raises ShapeError where one symbol gets two values."""
+    """Return the value of every size symbol.
+
+    Raises ShapeError where one symbol gets two values, or one that its facts exclude.
+    """
     values: dict[Atom, int] = {}
     origin: dict[Atom, tuple[Node, int | None]] = {}
     for leaf in leaves:
@@ -41,6 +45,12 @@ def bind_sizes(leaves: Iterable[Node], arrays: Mapping[Node, np.ndarray]) -> dic
                 raise ShapeError(
                     f"axis {axis} of `{describe(leaf)}` has length {value}, but axis {k} of "
                     f"`{describe(other)}` has {values[atom]}, and both are {atom!r}"
+                )
+            if not atom.admits(value):
+                where = f"axis {axis} of `{describe(leaf)}` has length"
+                raise ShapeError(
+                    f"{where if axis is not None else f'`{describe(leaf)}` is'} {value}, but "
+                    f"`{atom!r}` is {atom.facts}\n  input:  {leaf.type}, made at {leaf.source}"
                 )
             origin.setdefault(atom, (leaf, axis))
     return values

@@ -1,35 +1,40 @@
-"""One native version of a function: for exact sizes, or for sizes known only at run time."""
+"""One native version of a function: for exact sizes, or for a class of sizes."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symgraph.compile import pipeline
+from symgraph.compile.classes import SizeClass, size_class
 from symgraph.compile.explain import report_stage, report_version
 from symgraph.compile.pipeline import Stages
-from symgraph.compile.specialise import bind_sizes, size_symbols, specialise
+from symgraph.compile.policy import Choice
+from symgraph.compile.signature import entry_spec, wanted_sizes
+from symgraph.compile.specialise import bind_sizes, specialise
 from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
-from symgraph.cpu import blas, jit, lapack
+from symgraph.cpu import jit, lapack
 from symgraph.cpu.abi import Ctx
-from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
+from symgraph.cpu.call import Entry, EntrySpec, emit_entry, entry_names
+from symgraph.cpu.gemm import compiled as gemm
 from symgraph.cpu.program import Module
-from symgraph.dims.dim import Atom, Dim, evaluate, recorded, symbol
+from symgraph.dims.dim import Atom, evaluate
+from symgraph.loops.amount import program_amount
 
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled
 
 slow: Any = lazy("symgraph.compile.slow")
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
-LIBRARY = ("sgemm", "dgemm")
+PRODUCTS = ("float32", "float64")
 
 
 @dataclass(slots=True)
@@ -37,19 +42,23 @@ class Version:
     """Native code, its entry, and what is needed to explain and check it."""
 
     name: str
-    generic: bool
+    choice: Choice
+    sizes: SizeClass
     entry: Entry
     stages: Stages
     module: Module
     shapes: list[tuple[Any, ...]]
-    arg_specs: tuple[ArraySpec, ...]
-    shared_specs: tuple[ArraySpec, ...]
     output_sizes: list[tuple[Any, ...]]
     symbols: list[Atom]
     graph: list[Node]
     leaf_map: dict[Node, Node]
     seconds: float
     keep: list[Any]
+
+    @property
+    def kind(self) -> str:
+        """ "exact", "class" (some sizes vary) or "generic" (all do)."""
+        return self.sizes.kind
 
     def accepts(self, arrays: Sequence[np.ndarray], shared: Sequence[np.ndarray]) -> bool:
         """Tell whether the native entry would take these arrays."""
@@ -59,40 +68,38 @@ class Version:
         self, arrays: Sequence[np.ndarray], shared: Sequence[np.ndarray]
     ) -> dict[int, int] | None:
         """Return the run-time sizes by their numbers; None where the arrays do not fit."""
+        spec = self.entry.spec
         sizes: dict[int, int] = {}
-        pairs = zip((*arrays, *shared), (*self.arg_specs, *self.shared_specs), strict=True)
-        for array, spec in pairs:
-            wanted = list(zip(spec.shape, array.shape, strict=True))
-            if spec.value is not None:
-                wanted.append((spec.value, int(array)))
+        for array, want in zip((*arrays, *shared), (*spec.args, *spec.shared), strict=True):
+            wanted = list(zip(want.shape, array.shape, strict=True))
+            if want.value is not None:
+                wanted.append((want.value, int(array)))
             for size, n in wanted:
                 if isinstance(size, int):
                     if size != n:
                         return None
                 elif sizes.setdefault(size.index, n) != n or n < size.minimum:
                     return None
-        return sizes
+        known = {atom: sizes[k] for k, atom in enumerate(self.symbols)}
+        return sizes if all(fact.holds(known) for fact in self.sizes.facts) else None
 
-    def output_shapes(self, arrays: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        """Return the shapes of the results for these arguments."""
-        if not self.generic:
-            return list(self.output_sizes)
-        sizes: dict[int, int] = {}
-        for array, spec in zip(arrays, self.arg_specs, strict=True):
-            for size, n in zip(spec.shape, array.shape, strict=True):
-                if not isinstance(size, int):
-                    sizes[size.index] = n
-            if spec.value is not None and not isinstance(spec.value, int):
-                sizes[spec.value.index] = int(array)
-        values = {atom: sizes[k] for k, atom in enumerate(self.symbols) if k in sizes}
+    def output_shapes(
+        self, arrays: Sequence[np.ndarray], shared: Sequence[np.ndarray]
+    ) -> list[tuple[int, ...]]:
+        """Return the shapes of the results for these arguments, which must fit."""
+        sizes = self.bind(arrays, shared) or {}
+        values = {atom: sizes[k] for k, atom in enumerate(self.symbols)}
         return [tuple(evaluate(n, values) for n in shape) for shape in self.output_sizes]
 
     def report(self) -> dict[str, Any]:
         """Return what `f.versions()` lists."""
         return {
-            "kind": "generic" if self.generic else "exact",
+            "kind": self.kind,
+            "why": self.choice.why,
             "shapes": self.shapes,
+            "facts": self.sizes.describe() if self.symbols else [],
             "seconds": self.seconds,
+            "calls": self.entry.calls,
             "kernels": len(self.module.kernels),
             "arena_bytes": self.module.arena if isinstance(self.module.arena, int) else None,
             "from_cache": self.entry.loaded.times.cached,
@@ -107,9 +114,12 @@ def build_version(
     compiled: Compiled,
     arrays: Sequence[np.ndarray],
     shared_arrays: Sequence[np.ndarray],
-    generic: bool,
+    choice: Choice,
+    largest: Mapping[Atom, int],
 ) -> Version:
     """Compile a version that takes these arguments; raises ShapeError where sizes clash.
+
+    largest: the largest value that each size ever had.
 
     A compilation of more than `SLOW_COMPILE` seconds says so while it runs, and at its end what
     took the time.
@@ -119,7 +129,7 @@ def build_version(
     report.daemon = True
     report.start()
     try:
-        return _build(compiled, arrays, shared_arrays, generic, start)
+        return _build(compiled, arrays, shared_arrays, choice, largest, start)
     finally:
         report.cancel()
 
@@ -128,69 +138,45 @@ def _build(
     compiled: Compiled,
     arrays: Sequence[np.ndarray],
     shared_arrays: Sequence[np.ndarray],
-    generic: bool,
+    choice: Choice,
+    largest: Mapping[Atom, int],
     start: float,
 ) -> Version:
     d = compiled.definition
     leaves = [p.node for p in d.params] + list(d.shared)
     values = dict(zip(leaves, (*arrays, *shared_arrays), strict=True))
-    sizes = bind_sizes(leaves, values)
-    wanted_values = [*compiled.values, *leaves]
+    count = len(d.outputs)
     try:
-        classes = size_classes(wanted_values, sizes) if generic else sizes
-        generic = generic and classes is not sizes
-        special, new = specialise(wanted_values, classes.get)
-        special = special[: len(compiled.values)]
+        sizes = bind_sizes(leaves, values)
+        classes, special, new = _specialised(compiled, leaves, sizes, choice, largest)
     except ShapeError as error:
         raise _with_arguments(error, leaves, values) from None
-    symbols = [c.terms[0][0][0] for c in dict.fromkeys(classes.values()) if isinstance(c, Dim)]
+    symbols = classes.symbols
     outputs = pipeline.prepare(special, compiled.numerics)
     outputs = pipeline.expand_composed(outputs)
 
     front = time.perf_counter() - start
-    count = len(d.outputs)
     args = [new.get(p.node, p.node) for p in d.params]
     shared = [new.get(n, n) for n in d.shared]
     updates = [(new.get(p, p), v) for (p, _), v in zip(d.updates, outputs[count:], strict=True)]
     stages = pipeline.lower(outputs[:count], updates, args, shared)
     stages.seconds["graph"] = front
-    out_types = [n.type for n in outputs[:count]]
-    wanted = [n for t in out_types for n in t.shape]
+    assert stages.program is not None
+    work = program_amount(stages.program.statements)
+    wanted = wanted_sizes(outputs[:count], classes, work)
     module = pipeline.emit(stages, symbols, wanted, compiled.profiled)
-    slots: dict[Any, int] = {s: k for k, s in enumerate(symbols)}
-    for k, n in enumerate(module.derived):
-        slots[n] = len(symbols) + k
-    defined: set[Atom] = set()
-    arg_specs = tuple(
-        _spec(n, old, classes, slots, defined) for n, old in zip(args, leaves, strict=False)
-    )
-    shared_specs = tuple(_spec(n, n, classes, slots, defined) for n in shared)
-    out_specs = tuple(ArraySpec(t.dtype, tuple(_out(n, slots) for n in t.shape)) for t in out_types)
-    written = {p for p, _ in d.updates}
-    arena = module.arena if isinstance(module.arena, int) else Slot(slots[module.arena])
-    spec = EntrySpec(
-        args=arg_specs,
-        shared=shared_specs,
-        shared_writes=tuple(n in written for n in d.shared),
-        outputs=out_specs,
-        single=d.single,
-        none=d.none,
-        n_dims=len(symbols) + len(module.derived) if symbols else 0,
-        arena=arena,
-        release_gil=module.release_gil,
-    )
+    spec = entry_spec(d, classes, new, outputs[:count], module, work)
     entry, keep = _load(compiled, spec, module, stages)
     seconds = time.perf_counter() - start
     version = Version(
-        f"{compiled.name}.{len(compiled.version_list)}",
-        generic,
+        f"{compiled.name}.{len(compiled.made)}",
+        choice,
+        classes,
         entry,
         stages,
         module,
         [a.shape for a in arrays],
-        arg_specs,
-        shared_specs,
-        [t.shape for t in out_types],
+        [n.type.shape for n in outputs[:count]],
         symbols,
         outputs,
         new,
@@ -200,6 +186,41 @@ def _build(
     if seconds > SLOW_COMPILE:
         slow.say_slow(version)
     return version
+
+
+def _specialised(
+    compiled: Compiled,
+    leaves: list[Node],
+    sizes: dict[Atom, int],
+    choice: Choice,
+    largest: Mapping[Atom, int],
+) -> tuple[SizeClass, list[Node], dict[Node, Node]]:
+    """Return the class of the version, its values, and its leaves by the function's leaves.
+
+    Raises ShapeError for sizes that clash, or an update that does not keep its variable's shape.
+    """
+    d = compiled.definition
+    values = [*compiled.values, *leaves]
+    stored = {len(d.outputs) + k: p for k, (p, _) in enumerate(d.updates)}
+    classes = SizeClass(dict(sizes))
+    if choice.kind != "exact":
+        classes = size_class(values, sizes, choice.moving, stored, largest)
+    special, new = specialise(values, classes.sizes.get)
+    for k, p in stored.items():
+        old, value = new.get(p, p), special[k]
+        if classes.kind == "exact" and old.type.shape != value.type.shape:
+            raise resizing(old, value.type.shape)
+    return classes, special[: len(compiled.values)], new
+
+
+def resizing(target: Node, shape: Sequence[Any]) -> ShapeError:
+    """Return the error for an update of another shape than the variable's."""
+    sizes = ", ".join(map(str, shape))
+    return ShapeError(
+        f"the update of `{describe(target)}` ({target.type}) has shape ({sizes}); an update is "
+        "stored in place and keeps the shape.\n  mend:   return the new value as an output and "
+        "call set_value"
+    )
 
 
 def _load(
@@ -212,7 +233,7 @@ def _load(
     loaded = jit.build(text, names, verify=config.verify)
     stages.seconds["native code"] = time.perf_counter() - began
     keep: list[Any] = []
-    user = [blas.address(name) for name in LIBRARY] if module.needs_library else [0, 0]
+    user = [gemm.address(dtype) if dtype in module.products else 0 for dtype in PRODUCTS]
     lapack_table = lapack.table() if module.needs_lapack else None
     user.append(0 if lapack_table is None else lapack_table.ctypes.data)
     for buffer in module.constants:
@@ -259,60 +280,6 @@ def _run_time_error(stages: Stages, code: int, lapack_table: np.ndarray | None) 
         f"{x.type.shape}\n  node:   {node.op.name}, made at {node.source}\n"
         "  mend:   indices must lie in [-n, n); check them with sg.min and sg.max"
     )
-
-
-def size_classes(values: Sequence[Node], sizes: dict[Atom, int]) -> Any:
-    """Return what each size is in a generic version: 0 and 1 are facts, the others run-time sizes.
-
-    Sizes that the graph needs equal (operands of one sum, the summed axis of a product) become one
-    run-time size, which the native entry compares. Where the graph needs more than that can say,
-    `sizes` itself is returned: an exact version is always right.
-    """
-    specialise(values, sizes.get)  # sizes that clash raise here, with numbers in the message
-    group = {atom: atom for atom, n in sizes.items() if n >= 2}  # symbol -> its representative
-    while True:
-        fresh = {root: symbol(root.name, low=2) for root in dict.fromkeys(group.values())}
-        classes = {a: fresh[group[a]] if a in group else n for a, n in sizes.items()}
-        with recorded() as found:
-            specialise(values, classes.get)
-        pairs = [(a, b) for a, b in found if a is not b]
-        if not pairs:
-            return classes
-        roots = {dim: root for root, dim in fresh.items()}
-        joined = [(roots[a], roots[b]) for a, b in pairs if a in roots and b in roots]
-        if not joined or any(sizes[a] != sizes[b] for a, b in joined):
-            return sizes
-        for a, b in joined:
-            keep, drop = group[a], group[b]
-            group = {atom: keep if root is drop else root for atom, root in group.items()}
-
-
-def _spec(
-    node: Node, old: Node, classes: dict[Atom, Any], slots: dict[Any, int], defined: set[Atom]
-) -> ArraySpec:
-    def size(n: Any) -> Any:
-        if isinstance(n, int):
-            return n
-        atom = n.terms[0][0][0]
-        first = atom not in defined
-        defined.add(atom)
-        return Slot(slots[atom], first, 2 if first else 0)
-
-    value = None
-    for atom, axis in size_symbols(old):
-        if axis is None and atom in classes:
-            value = size(classes[atom])
-    return ArraySpec(node.dtype, tuple(size(n) for n in node.type.shape), value)
-
-
-def _out(n: Any, slots: dict[Any, int]) -> Any:
-    if isinstance(n, int):
-        return n
-    if len(n.terms) == 1 and n.terms[0][1] == 1 and len(n.terms[0][0]) == 1:
-        atom = n.terms[0][0][0]
-        if atom in slots:
-            return Slot(slots[atom])
-    return Slot(slots[n])
 
 
 def _with_arguments(

@@ -7,12 +7,15 @@ Promotion differs from NumPy in two points: an integer with a float takes the fl
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from symgraph.core.errors import DTypeError
+from symgraph.core.lazy import lazy
 
-KINDS = "biuf"  # bool, signed, unsigned, float; complex follows with its ops
+_ml_dtypes: Any = lazy("ml_dtypes")
+KINDS = "biufc"  # bool, signed, unsigned, float, complex: the order of promotion
 
 
 class DType(str):
@@ -24,10 +27,25 @@ class DType(str):
 
     def __new__(cls, name: str) -> DType:
         self = super().__new__(cls, name)
+        if name == "bfloat16":  # its NumPy dtype comes with a package that is loaded at first use
+            self.kind, self.bits = "f", 16
+            return self
         self.numpy = np.dtype(name)
         self.kind = self.numpy.kind
         self.bits = self.numpy.itemsize * 8
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Load the NumPy dtype of bfloat16; raises ImportError with the cure."""
+        if name != "numpy":
+            raise AttributeError(name)
+        try:
+            self.numpy = np.dtype(_ml_dtypes.bfloat16)
+        except ModuleNotFoundError:
+            raise ImportError(
+                'bfloat16 arrays need ml_dtypes: pip install "symgraph[bfloat16]"'
+            ) from None
+        return self.numpy
 
     @property
     def itemsize(self) -> int:
@@ -36,6 +54,32 @@ class DType(str):
     @property
     def is_float(self) -> bool:
         return self.kind == "f"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "c"
+
+    @property
+    def is_half(self) -> bool:
+        """True for the 16-bit floats: stored, while arithmetic on them is float32's."""
+        return self.bits == 16 and self.kind == "f"
+
+    @property
+    def is_inexact(self) -> bool:
+        """True for what has derivatives: floats and complex numbers."""
+        return self.kind in "fc"
+
+    @property
+    def part(self) -> DType:
+        """The float type of the parts of a complex type; the type itself for others."""
+        return _PARTS.get(self, self)
+
+    @property
+    def as_complex(self) -> DType:
+        """The complex type that a float joins: complex128 for float64, else complex64."""
+        if self.is_complex:
+            return self
+        return COMPLEX128 if self is FLOAT64 else COMPLEX64
 
     @property
     def is_integer(self) -> bool:
@@ -52,12 +96,16 @@ UINT8, UINT16, UINT32, UINT64 = (DType(f"uint{n}") for n in (8, 16, 32, 64))
 FLOAT16, FLOAT32, FLOAT64 = (DType(f"float{n}") for n in (16, 32, 64))
 INTEGERS = (INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
 FLOATS = (FLOAT16, FLOAT32, FLOAT64)
-ALL = (BOOL, *INTEGERS, *FLOATS)
-_BY_NAME = {str(d): d for d in ALL}
+BFLOAT16 = DType("bfloat16")
+COMPLEX64, COMPLEX128 = DType("complex64"), DType("complex128")
+COMPLEXES = (COMPLEX64, COMPLEX128)
+ALL = (BOOL, *INTEGERS, *FLOATS)  # real types
+_PARTS = {COMPLEX64: FLOAT32, COMPLEX128: FLOAT64}
+_BY_NAME = {str(d): d for d in (*ALL, BFLOAT16, *COMPLEXES)}
 
 
 def as_dtype(dtype: object) -> DType:
-    """Return the `DType` of a name, a NumPy dtype or scalar type, or a Python `bool/int/float`.
+    """Return the `DType` of a name, a NumPy dtype or scalar type, or a Python number type.
 
     Raises `DTypeError` for types that symgraph does not hold.
     """
@@ -65,11 +113,13 @@ def as_dtype(dtype: object) -> DType:
         return dtype
     if dtype is int:
         return INT64
+    if isinstance(dtype, str) and dtype in _BY_NAME:
+        return _BY_NAME[dtype]
     try:
         return _BY_NAME[np.dtype(dtype).name]  # type: ignore[call-overload]
     except (KeyError, TypeError):
         raise DTypeError(
-            f"{dtype!r} is not an element type of symgraph; use one of {', '.join(ALL)}"
+            f"{dtype!r} is not an element type of symgraph; use one of {', '.join(_BY_NAME)}"
         ) from None
 
 
@@ -78,7 +128,11 @@ def promote(a: DType, b: DType) -> DType:
     """Return the common type of `a` and `b`; raises `DTypeError` for `int64` with `uint64`."""
     if a is b:
         return a
-    rank = {"b": 0, "u": 1, "i": 1, "f": 2}
+    rank = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+    if "c" in (a.kind, b.kind) and "f" in (a.kind, b.kind):
+        return COMPLEX128 if 128 in (a.bits, b.bits) or FLOAT64 in (a, b) else COMPLEX64
+    if BFLOAT16 in (a, b) and a.kind == b.kind == "f":
+        return FLOAT64 if FLOAT64 in (a, b) else FLOAT32
     if rank[a.kind] != rank[b.kind]:
         return a if rank[a.kind] > rank[b.kind] else b
     common = np.promote_types(a.numpy, b.numpy)

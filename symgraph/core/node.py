@@ -202,18 +202,20 @@ def constant(value: Any, dtype: DType | None = None) -> Node:
 
 
 def weak_dtype(value: Any) -> str | None:
-    """Return "b", "i" or "f" for a Python number or a list of them, None for typed values."""
+    """Return "b", "i", "f" or "c" for a Python number or a list of them, None if it is typed."""
     if type(value) is bool:
         return "b"
     if type(value) is int:
         return "i"
     if type(value) is float:
         return "f"
+    if type(value) is complex:
+        return "c"
     if isinstance(value, (list, tuple)):
         kinds = {weak_dtype(v) for v in value}
         if None in kinds:
             return None
-        return max(kinds, key="bif".index, default="f")  # type: ignore[arg-type]
+        return max(kinds, key="bifc".index, default="f")  # type: ignore[arg-type]
     return None
 
 
@@ -230,10 +232,14 @@ def as_node(value: Any, like: Sequence[DType] = (), float_dtype: DType | None = 
             stacked: Node = o.stack([as_node(v) for v in value])
             return stacked
         return constant(value)
-    order = "biuf"
-    strongest = max(like, key=lambda d: (order.index(d.kind) != 0) + (d.kind == "f"), default=None)
-    if strongest is not None and (
-        strongest.kind == "f" or (weak in "bi" and strongest.is_integer) or weak == "b"
+    order = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+    strongest = max(like, key=lambda d: order[d.kind], default=None)
+    if weak == "c":
+        if strongest is None or not strongest.is_inexact:
+            strongest = float_dtype or _floatx()
+        dtype = strongest.as_complex
+    elif strongest is not None and (
+        strongest.is_inexact or (weak in "bi" and strongest.is_integer) or weak == "b"
     ):
         dtype = strongest
         if dtype.is_integer and weak == "i":

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from symgraph.core.errors import DTypeError
 from symgraph.core.namespace import o
-from symgraph.core.node import Node, make
+from symgraph.core.node import Node, describe, make
 from symgraph.core.types import TensorType
 
 __all__ = ["Op", "Read", "alias", "function", "normal_axis", "o", "ops", "register"]
@@ -46,6 +47,7 @@ class Op:
     view = False  # only moves the index; never stored for its own sake
     opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
     compound = False  # has several results, which `result` nodes name (loops, branches)
+    takes_complex = False  # rewrites/complex.py has its rule, or `expand` leads to ops with one
 
     Params: Any = ()
     instance: Op  # the registered object; set by `register`
@@ -71,6 +73,8 @@ class Op:
 
     # -- behaviour shared by all -----------------------------------------------------------------
     def __call__(self, *inputs: Node, **params: Any) -> Node:
+        if not self.takes_complex and any(i.type.dtype.is_complex for i in inputs):
+            raise no_complex(self.name, inputs)
         return make(self, inputs, self.Params(**params) if self.params else ())
 
     def rebuild(self, node: Node, inputs: tuple[Node, ...]) -> Node:
@@ -92,6 +96,14 @@ class Op:
 
     def __reduce__(self) -> str:
         return self.name
+
+
+def no_complex(op: str, inputs: Sequence[Node]) -> DTypeError:
+    """Return the error for an op that is not defined for complex numbers."""
+    lines = [f"{op} is not defined for complex numbers"]
+    lines += [f"  input:  {describe(i)}  {i.type}, made at {i.source}" for i in inputs]
+    lines.append("  mend:   take a real number first: sg.abs(z), sg.real(z), sg.imag(z) ...")
+    return DTypeError("\n".join(lines))
 
 
 ops: dict[str, Op] = {}

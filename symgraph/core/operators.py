@@ -64,6 +64,10 @@ class Operators:
         @property
         def size(self) -> Any: ...
         @property
+        def real(self) -> Node: ...
+        @property
+        def imag(self) -> Node: ...
+        @property
         def T(self) -> Node: ...  # noqa: N802
         @property
         def mT(self) -> Node: ...  # noqa: N802
@@ -98,5 +102,6 @@ class Operators:
         repeat: Callable[..., Node]
         dot: Callable[..., Node]
         diagonal: Callable[..., Node]
+        conj: Callable[..., Node]
         trace: Callable[..., Node]
         round: Callable[..., Node]

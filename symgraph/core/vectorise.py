@@ -35,7 +35,8 @@ def vectorise(outputs: Sequence[Node], batches: Mapping[Node, Batched]) -> list[
             continue
         if node.op.compound:
             with made_from(node.source, IN_BATCH):
-                done[node] = node.op.batch_all(o, node, *_split(parts))
+                compound: Any = node.op
+                done[node] = compound.batch_all(o, node, *_split(parts))
             continue
         with made_from(node.source, IN_BATCH):
             done[node] = node.op.batch(o, node, *_split(parts))

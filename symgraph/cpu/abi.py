@@ -37,6 +37,8 @@ FLAG_WRITEABLE = 0x400
 FLAGS_NEW = FLAG_C_CONTIGUOUS | FLAG_ALIGNED | FLAG_WRITEABLE
 
 POOL_BYTES = 256 * 1024  # results of this size and above come from the result pool
+NEVER_CHECK = 1 << 62  # a time of last check that makes the next one never due
+RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
 
 DTYPES = (
     "bool",
@@ -113,6 +115,7 @@ class Ctx:
     CLOCK_GETTIME = 47
     CHECK_INTERRUPT = 48
     MAX_THREADS = 49  # of one call's loops, the caller's included; 0: as many as the pool has
+    CALLS = 50  # that this version has served
 
 
 def named(table: type) -> dict[str, int]:
@@ -131,14 +134,16 @@ class Plan:
     N_OUTPUTS = 2
     KIND = 3  # of the result: list, single, none
     ARENA = 4  # two words: a size as in plan.size_words
-    RELEASE = 6
-    FRAME = 7  # bytes of the entry's stack frame, and where its parts begin
-    DIMS_AT = 8
-    WORDS_AT = 9
-    MADE_AT = 10
-    ENDS_AT = 11
-    SHAPE_AT = 12
-    BYTES = 13  # length of the header
+    WORK = 6  # two words: operations, as a size
+    FRAME = 8  # bytes of the entry's stack frame, and where its parts begin
+    DIMS_AT = 9
+    WORDS_AT = 10
+    MADE_AT = 11
+    ENDS_AT = 12
+    SHAPE_AT = 13
+    N_CONDITIONS = 14
+    CONDITIONS = 15  # address of their records: slot, low, high, multiple
+    BYTES = 16  # length of the header
 
 
 class Record:
@@ -199,6 +204,19 @@ Size = int | Slot
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold of `dims[index]`: low <= size <= high, and `multiple` divides it."""
+
+    index: int
+    low: int
+    high: int
+    multiple: int = 1
+
+    def holds(self, size: int) -> bool:
+        return self.low <= size <= self.high and size % self.multiple == 0
+
+
+@dataclass(frozen=True, slots=True)
 class ArraySpec:
     """An array argument, shared variable or output: C-contiguous, aligned to its element.
 
@@ -227,7 +245,9 @@ class EntrySpec:
 
     single: return the one output itself; none: there are no outputs, return None; otherwise
     a list. n_dims: length of `dims`. arena: bytes of scratch, or the Slot that holds them.
-    release_gil: let other Python threads run meanwhile (then shared variables are locked).
+    release_gil: let other Python threads run meanwhile (then shared variables are locked); where
+    `work` is the Slot of a number of operations, only from RELEASE_WORK of them on. conditions:
+    checked once all of `dims` is known.
     """
 
     args: tuple[ArraySpec, ...]
@@ -239,6 +259,8 @@ class EntrySpec:
     n_dims: int = 0
     arena: Size = 0
     release_gil: bool = False
+    work: Slot | None = None
+    conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.shared) != len(self.shared_writes):
@@ -248,7 +270,7 @@ class EntrySpec:
         if self.none and self.outputs:
             raise ValueError("no outputs, but some are described")
         for spec in (*self.args, *self.shared, *self.outputs):
-            if spec.dtype not in DTYPES:
+            if spec.dtype not in (*DTYPES, "bfloat16"):  # NumPy knows the latter by ml_dtypes
                 raise ValueError(f"no native representation of dtype {spec.dtype!r}")
 
     @property
@@ -480,6 +502,8 @@ def call_through_ctypes(
     inputs = check_arrays(spec, args, shared, dims)
     if derive:
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(derive)(dims.ctypes.data)
+    if not all(c.holds(int(dims[c.index])) for c in spec.conditions):
+        raise GuardError("a condition on sizes")
 
     def size(value: Size) -> int:
         return value if isinstance(value, int) else int(dims[value.index])

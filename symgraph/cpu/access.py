@@ -17,7 +17,7 @@ from symgraph.cpu.text import (
 )
 from symgraph.dims.dim import provably_le
 from symgraph.loops.grammar import Buffer, Expr, Size
-from symgraph.loops.schedule import SHUFFLE_STRIDE, stride
+from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
 
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
@@ -213,6 +213,9 @@ class Access(Operations):
         """Load the span of a small stride (nothing behind the last element) and pick lanes."""
         assert scope.vector is not None
         lanes = scope.vector.lanes
+        column = _column(address, step) if buffer.shape[-1:] == (step,) else None
+        if guard is None and column is not None:
+            return self._load_rows(scope, buffer, address, step, column)
         span = (lanes - 1) * step + 1
         pointer = self.pointer(buffer, address, scope)
         if guard is not None:
@@ -223,6 +226,25 @@ class Access(Operations):
         kind = vector_type(memory_type(buffer.dtype), span)
         return self._new(
             scope, f"shufflevector {kind} {value}, {kind} poison, <{lanes} x i32> <{order}>"
+        )
+
+    def _load_rows(
+        self, scope: Scope, buffer: Buffer, address: Expr, step: int, column: int
+    ) -> str:
+        """Pick a column of whole short rows: columns (parts of complex numbers) share a load."""
+        assert scope.vector is not None
+        lanes = scope.vector.lanes
+        start = self.builder.isub(address, self.builder.index(column))
+        wide = lanes * step
+        kind = vector_type(memory_type(buffer.dtype), wide)
+        key = ("rows", buffer, start, lanes)
+        if key not in scope.env:
+            pointer = self.pointer(buffer, start, scope)
+            scope.env[key] = self._new(scope, self._load_text(buffer, pointer, wide))
+        order = ", ".join(f"i32 {k * step + column}" for k in range(lanes))
+        return self._new(
+            scope,
+            f"shufflevector {kind} {scope.env[key]}, {kind} poison, <{lanes} x i32> <{order}>",
         )
 
     def _load_reversed(self, scope: Scope, buffer: Buffer, address: Expr) -> str:
@@ -243,10 +265,11 @@ class Access(Operations):
         vector = scope.vector
         assert vector is not None
         element = memory_type(buffer.dtype)
-        step = stride(address, vector.axis)
+        step = coefficient(address, vector.axis)
         if step is not None:
             first = self.pointer(buffer, address, scope)
-            return [self._gep(scope, element, first, str(k * step)) for k in range(vector.lanes)]
+            places = [self._place(step, k) for k in range(vector.lanes)]
+            return [self._gep(scope, element, first, at) for at in places]
         index = self.value(address, scope)
         base, t = self._base(buffer), vector_type("i64", vector.lanes)
         result = []
@@ -254,6 +277,17 @@ class Access(Operations):
             at = self._new(scope, f"extractelement {t} {index}, i32 {k}")
             result.append(self._gep(scope, element, base, at))
         return result
+
+    def _place(self, step: Size, lane: int) -> str:
+        """Return how many elements a lane lies behind the first one."""
+        if isinstance(step, int) or lane < 2:
+            return self._size(step * lane)
+        key = ("place", step, lane)
+        found = self.root.env.get(key)
+        if found is None:
+            found = self._new(self.root, f"mul i64 {self._size(step)}, {lane}")
+            self.root.env[key] = found
+        return found
 
     def _load_lanes(
         self, scope: Scope, buffer: Buffer, address: Expr, guard: Any, guarded: bool, moves: bool
@@ -281,6 +315,22 @@ class Access(Operations):
             part = self._new(scope, self._load_text(buffer, pointer, 1))
             value = self._new(scope, f"insertelement {kind} {value}, {element} {part}, i32 {k}")
         return value
+
+
+def _column(address: Expr, step: int) -> int | None:
+    """Return the place of an address in rows of `step` elements; None where it may vary."""
+    coefficients, constant = address.data
+    if not all(_divides(step, c) for c in coefficients):
+        return None
+    if isinstance(constant, int):
+        return constant % step
+    column = next((c for atoms, c in constant.terms if not atoms), 0) % step
+    return column if _divides(step, constant - column) else None
+
+
+def _divides(step: int, n: Size) -> bool:
+    """Tell whether a size is surely a multiple of `step`."""
+    return n % step == 0 if isinstance(n, int) else all(c % step == 0 for _, c in n.terms)
 
 
 def _moving(buffer: Buffer) -> int:

@@ -11,7 +11,8 @@ def _wheel() -> ModuleType:
     """Import the wheel (heavy: it maps a 30 MB library)."""
     import scipy_openblas32
 
-    return scipy_openblas32
+    wheel: ModuleType = scipy_openblas32
+    return wheel
 
 
 @functools.cache

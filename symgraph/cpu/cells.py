@@ -125,7 +125,8 @@ class SharedCell:
 
     def get(self) -> np.ndarray:
         """Return the array itself; hold `reading()` around a look at its elements."""
-        return self._native.get(self.address)
+        array: np.ndarray = self._native.get(self.address)
+        return array
 
     def set(self, array: np.ndarray) -> None:
         """Put another array in its place, once no function uses the present one."""

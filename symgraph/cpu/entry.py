@@ -18,7 +18,6 @@ from symgraph.cpu.jit import Loaded
 from symgraph.cpu.plan import encode_plan
 
 _METH_FASTCALL_KEYWORDS = 0x0082
-_NEVER = 1 << 62  # a time of last check that makes the next one never due
 
 
 class _MethodDef(ctypes.Structure):
@@ -182,7 +181,7 @@ class Entry:
         if threads:
             pool.fill_context(words)
         if self.portable:
-            words[Ctx.LAST_CHECK] = _NEVER
+            words[Ctx.LAST_CHECK] = abi.NEVER_CHECK
             self.function: Callable[..., Any] = self._portable
             self.function_into: Callable[..., Any] = self._slow_into
         else:
@@ -214,6 +213,11 @@ class Entry:
             return
         self._call.retarget(other._resources)
         self._call_into.retarget(other._resources)
+
+    @property
+    def calls(self) -> int:
+        """The calls that this version has served (natively)."""
+        return int(self.words[Ctx.CALLS])
 
     def free_arena(self) -> None:
         """Give the scratch memory back; the next call takes new one."""

@@ -41,6 +41,40 @@ slot:
   ret i64 %known
 }
 
+; Tell whether the sizes satisfy the conditions of a plan.
+define internal i1 @conditions(ptr %plan, ptr %dims, i64 %count) {
+entry:
+  %records = field ptr %plan PLAN_CONDITIONS
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %c = getelementptr [4 x i64], ptr %records, i64 %i
+  %slot = field i64 %c 0
+  %low = field i64 %c 8
+  %high = field i64 %c 16
+  %multiple = field i64 %c 24
+  %size = item i64 %dims %slot
+  %not_low = icmp sge i64 %size, %low
+  %not_high = icmp sle i64 %size, %high
+  %inside = and i1 %not_low, %not_high
+  br i1 %inside, label %divide, label %no
+divide:
+  %any = icmp eq i64 %multiple, 1
+  br i1 %any, label %next, label %rest
+rest:
+  %r = srem i64 %size, %multiple
+  %whole = icmp eq i64 %r, 0
+  br i1 %whole, label %next, label %no
+next:
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %count
+  br i1 %more, label %loop, label %yes
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
 ; Bytes of an array, and whether their product overflowed.
 define internal { i64, i1 } @nbytes(ptr %record, ptr %dims) {
 entry:

@@ -93,7 +93,12 @@ sizes:
   br i1 %derives, label %compute, label %outputs
 compute:
   call void %derive(ptr %dims)
-  br label %outputs
+  %n_conditions = field i64 %plan PLAN_N_CONDITIONS
+  %conditional = icmp sgt i64 %n_conditions, 0
+  br i1 %conditional, label %conditions, label %outputs
+conditions:
+  %held = call i1 @conditions(ptr %plan, ptr %dims, i64 %n_conditions)
+  br i1 %held, label %outputs, label %miss
 outputs:
   br i1 %into, label %given, label %clear
 given:
@@ -138,10 +143,16 @@ get_arena:
   br i1 %no_scratch, label %fail, label %run
 run:
   %memory = phi ptr [ null, %arena ], [ %scratch, %get_arena ]
-  %release = field i64 %plan PLAN_RELEASE
-  %locked = icmp eq i64 %release, 0
+  %calls = ctx i64 CALLS
+  %calls1 = add i64 %calls, 1
+  put i64 %calls1 %ctx CTX_CALLS
+  %work_at = at %plan PLAN_WORK
+  %work = call i64 @size_of(ptr %work_at, ptr %dims)
+  %locked = icmp slt i64 %work, RELEASE_WORK
   br i1 %locked, label %run_locked, label %run_free
 run_locked:
+  ; No look at signals is ever due: a handler is Python code, and nothing is locked here.
+  put i64 NEVER_CHECK %ctx CTX_LAST_CHECK
   %status1 = api i32 RUN(ptr %bufs, ptr %dims, ptr %memory, ptr %ctx)
   br label %after
 run_free:
@@ -210,7 +221,8 @@ busy:
   %waiter = select i1 %into, ptr %wait_into, ptr %wait
   br label %answer
 miss:
-  %m.list = phi ptr [ null, %entry ], [ %list, %arg ], [ %list, %shared ], [ %list, %given ]
+  %m.list = phi ptr [ null, %entry ], [ %list, %arg ], [ %list, %shared ], [ %list, %conditions ],
+                [ %list, %given ]
   api void DECREF(ptr %m.list)
   %next = ctx ptr NEXT
   %last = icmp eq ptr %next, null

@@ -86,8 +86,11 @@ define internal i32 @run_unlocked(ptr %ctx, ptr %bufs, ptr %dims, ptr %arena, pt
 ; Answer -1 if a signal handler raised (a Python exception is then set), else 0.
 define i32 @check_interrupt(ptr %ctx) {
 entry:
-  %now = call i64 @nanoseconds(ptr %ctx)
   %last = ctx i64 LAST_CHECK
+  %never = icmp eq i64 %last, NEVER_CHECK
+  br i1 %never, label %fine, label %time
+time:
+  %now = call i64 @nanoseconds(ptr %ctx)
   %since = sub i64 %now, %last
   %due = icmp sgt i64 %since, CHECK_NANOSECONDS
   br i1 %due, label %look, label %fine

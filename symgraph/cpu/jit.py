@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -92,15 +92,14 @@ class Loaded:
 
 def llvm() -> ModuleType:
     """Return `llvmlite.binding`, imported and initialised for this machine at the first call."""
-    module = _state.get("llvm")
+    module: ModuleType | None = _state.get("llvm")
     if module is None:
         from llvmlite import binding
 
         with _lock:
             binding.initialize_native_target()
             binding.initialize_native_asmprinter()
-            _state["llvm"] = binding
-        return binding
+            module = _state["llvm"] = binding
     return module
 
 
@@ -130,7 +129,8 @@ def _host() -> Target:
         features = binding.get_host_cpu_features().flatten()
         width = _vector_bytes(triple, cpu, features)
         _state["default"] = Target(triple, cpu, features, width, _llvm_version())
-    return _state["default"]
+    found: Target = _state["default"]
+    return found
 
 
 def _vector_bytes(triple: str, cpu: str, features: str) -> int:
@@ -212,7 +212,8 @@ def compile_assembly(text: str, target: Target, opt_level: int = 2) -> str:
     """Return the assembly listing of LLVM `text` for `target`."""
     with _lock:
         module = _parse(text, target, opt_level)
-        return _machine(target, opt_level).emit_assembly(module)
+        listing: str = _machine(target, opt_level).emit_assembly(module)
+        return listing
 
 
 def _linker() -> Any:
@@ -265,6 +266,11 @@ def _explain(code: bytes, names: Sequence[str], message: str) -> str:
     if missing:
         return f"generated code needs symbols this process lacks: {', '.join(missing)}"
     return f"cannot link generated code for {', '.join(names)}: {message}"
+
+
+def callable_at(address: int) -> Callable[[int, int, int], None]:
+    """Return the kernel at an address, to be called with its arguments' address and a range."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
 
 
 def undefined_symbols(code: bytes) -> list[str]:

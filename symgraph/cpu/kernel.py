@@ -29,6 +29,8 @@ class KernelEmitter(Columns, Rows):
     sizes). `begin, end` bound the outermost loop when the schedule is parallel.
     """
 
+    _tiles: Axis  # the loop over whole tiles
+
     def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
         """Return the function text (declarations of intrinsics are collected in `declared`)."""
         self.start(nest, schedule)
@@ -76,23 +78,34 @@ class KernelEmitter(Columns, Rows):
         if axis is None or tile == 1:
             return [(None, list(stores))]
         s = self.builder
-        extent: int = axis.extent  # type: ignore[assignment]
+        extent = axis.extent
+        whole = extent // tile
+        rest = extent - whole * tile
+        self._tiles = s.axis(f"{axis.name}b", whole)
         parts: list[tuple[Axis | None, list[Store]]] = []
-        whole, rest = divmod(extent, tile)
-        for count, start, turns in ((tile, 0, whole), (rest, whole * tile, 1)):
-            if not count or not turns:
-                continue
-            block = s.axis(f"{axis.name}b", turns)
-            copies = []
-            for u in range(count):
-                at = s.iadd(s.imul(s.at(block), tile), start + u)
-                memo: dict[Expr, Expr] = {}
-                for t in stores:
-                    address = s.replace(t.address, {axis: at}, memo)
-                    value = s.replace(t.value, {axis: at}, memo)
-                    copies.append(Store(t.buffer, address, value, t.guard, t.accumulate))
-            parts.append((block, copies))
+        if whole != 0:
+            starts = [s.iadd(s.imul(s.at(self._tiles), tile), u) for u in range(tile)]
+            parts.append((self._tiles, self._copies(stores, axis, starts)))
+        if isinstance(rest, int) and rest:
+            last = s.axis(f"{axis.name}b", 1)
+            starts = [s.index(whole * tile + u) for u in range(rest)]
+            parts.append((last, self._copies(stores, axis, starts)))
+        elif rest != 0:  # not known: row by row
+            last = s.axis(f"{axis.name}r", rest)
+            parts.append((last, self._copies(stores, axis, [s.iadd(s.at(last), whole * tile)])))
         return parts
+
+    def _copies(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> list[Store]:
+        """Return the stores of a tile, one of each kind per place along the axis."""
+        s = self.builder
+        copies = []
+        for at in places:
+            memo: dict[Expr, Expr] = {}
+            for t in stores:
+                address = s.replace(t.address, {axis: at}, memo)
+                value = s.replace(t.value, {axis: at}, memo)
+                copies.append(Store(t.buffer, address, value, t.guard, t.accumulate))
+        return copies
 
     def _loops(
         self,
@@ -121,16 +134,16 @@ class KernelEmitter(Columns, Rows):
 
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""
-        extent: int = self.schedule.unroll.extent  # type: ignore[union-attr, assignment]
-        whole = extent // self.schedule.tile
+        whole = self._size(self._tiles.extent)
         for block, stores in parts:
             limits = None
-            if bounds is not None and len(stores) == self.schedule.tile:
+            if bounds is not None and block is self._tiles:
                 inside = self._new(scope, f"icmp slt i64 %end, {whole}")
                 limits = ("%begin", self._new(scope, f"select i1 {inside}, i64 %end, i64 {whole}"))
             elif bounds is not None:
                 last = self._new(scope, f"icmp sgt i64 %end, {whole}")
-                limits = ("0", self._new(scope, f"zext i1 {last} to i64"))
+                size = self._size(block.extent)
+                limits = ("0", self._new(scope, f"select i1 {last}, i64 {size}, i64 0"))
             self._loop(scope, block, limits, self._plain(rest, [(None, stores)]))
 
     def _plain(self, rest: list[Axis], parts: Any) -> Body:

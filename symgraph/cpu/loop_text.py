@@ -7,8 +7,11 @@ from typing import Any
 
 from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Body, Scope, Vector
+from symgraph.dims.bounds import divides
 from symgraph.loops.grammar import Axis
-from symgraph.loops.schedule import stride
+from symgraph.loops.schedule import TRANSPOSE_TILE, stride
+
+SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
 
 class Loops(Operations):
@@ -104,6 +107,8 @@ class Loops(Operations):
         if begin == "0" and end.isdigit():
             tail = int(end) % lanes
             main = str(int(end) - tail)
+        elif bounds is None and divides(lanes, axis.extent):
+            main, tail = end, 0
         else:
             span = self._new(scope, f"sub i64 {end}, {begin}")
             whole = self._new(scope, f"and i64 {span}, {-lanes}")
@@ -192,9 +197,16 @@ class Loops(Operations):
         return self._loop(scope, axis, bounds, body, (), 1, Vector(axis, 1, None))
 
     def _needs_scalar_tail(self, axis: Axis) -> bool:
-        """Masked stores are cheap only for contiguous elements of 32 or 64 bits."""
-        if axis is not self.schedule.vector:
+        """Masked stores are cheap only for contiguous elements of 32 or 64 bits.
+
+        Where loads run across the vector, and of a rest of unknown length, a lane each costs more.
+        """
+        schedule = self.schedule
+        if axis is not schedule.vector:
             return False
+        cheap = max(t.value.cost for t in self.nest.stores) <= SCALAR_COST
+        if schedule.tile == TRANSPOSE_TILE and cheap and not isinstance(axis.extent, int):
+            return True
         return any(
             stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate
             for t in self.nest.stores

@@ -331,7 +331,7 @@ class ResultPool:
 
     def alloc(self, nbytes: int) -> int:
         """Return the address of a block of at least `nbytes`, 4096-byte aligned, not zeroed."""
-        address = self._alloc(nbytes)
+        address: int = self._alloc(nbytes)
         if not address:
             raise MemoryError(f"no block of {nbytes} bytes")
         return address

@@ -121,7 +121,7 @@ class Operations(Emission):
     def _combine(self, scope: Scope, kind: str, dtype: DType, lanes: int, x: str, y: str) -> str:
         """Combine two partial results of a reduction."""
         t = vector_type(register_type(dtype), lanes)
-        if kind == "sum":
+        if kind in ("sum", "dot"):
             op = "fadd" if dtype.is_float else ("or" if dtype is BOOL else "add")
         elif kind == "prod":
             op = "fmul" if dtype.is_float else ("and" if dtype is BOOL else "mul")

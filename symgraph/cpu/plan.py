@@ -18,14 +18,15 @@ def encode_plan(spec: EntrySpec) -> np.ndarray:
     """Return the plan of a function as int64 words; it holds addresses inside itself.
 
     Header (`abi.Plan`), then one record per argument, shared variable and output
-    (`abi.Record`), then the sizes that the records point to. ValueError if a size is compared
-    before anything defines it.
+    (`abi.Record`), then the sizes that the records point to, then the conditions. ValueError if
+    a size is compared before anything defines it.
     """
     arrays = (*spec.args, *spec.shared, *spec.outputs)
     n_inputs = len(spec.args) + len(spec.shared)
     sizes_at = Plan.BYTES + Record.SIZE // 8 * len(arrays)
     sizes = sum(len(array.shape) + (array.value is not None) for array in arrays)
-    words = np.zeros(sizes_at + 2 * sizes, np.int64)
+    conditions_at = sizes_at + 2 * sizes
+    words = np.zeros(conditions_at + 4 * len(spec.conditions), np.int64)
     base = words.ctypes.data
     _check_order(spec)
     records: list[int] = []
@@ -42,8 +43,11 @@ def encode_plan(spec: EntrySpec) -> np.ndarray:
             tail += size_words(array.value)
         records += _record(array, written, index < len(spec.args), here, value)
     words[Plan.BYTES : sizes_at] = records
-    words[sizes_at:] = tail
+    words[sizes_at:conditions_at] = tail
+    checks = [(c.index, c.low, c.high, c.multiple) for c in spec.conditions]
+    words[conditions_at:] = [n for check in checks for n in check]
     words[: Plan.BYTES] = _header(spec)
+    words[Plan.CONDITIONS] = base + 8 * conditions_at
     return words
 
 
@@ -55,6 +59,13 @@ def size_words(size: Size, read_only: bool = False) -> tuple[int, int]:
     if size.defines and not read_only:
         return max(size.minimum, 0), size.index
     return -2, size.index
+
+
+def _work(spec: EntrySpec) -> Size:
+    """Return the operations of a call, as far as the interpreter lock is concerned."""
+    if not spec.release_gil:
+        return 0
+    return abi.RELEASE_WORK if spec.work is None else spec.work
 
 
 def _check_order(spec: EntrySpec) -> None:
@@ -69,6 +80,9 @@ def _check_order(spec: EntrySpec) -> None:
                 known.add(size.index)
             elif size.index not in known:
                 raise ValueError(f"dims[{size.index}] is compared before anything defines it")
+    for condition in spec.conditions:
+        if not 0 <= condition.index < spec.n_dims:
+            raise ValueError(f"a condition on dims[{condition.index}] with {spec.n_dims} dims")
 
 
 def _header(spec: EntrySpec) -> list[int]:
@@ -80,7 +94,8 @@ def _header(spec: EntrySpec) -> list[int]:
     header[Plan.N_OUTPUTS] = len(spec.outputs)
     header[Plan.KIND] = _SINGLE if spec.single else _NONE if spec.none else _LIST
     header[Plan.ARENA : Plan.ARENA + 2] = size_words(spec.arena, read_only=True)
-    header[Plan.RELEASE] = int(spec.release_gil)
+    header[Plan.WORK : Plan.WORK + 2] = size_words(_work(spec), read_only=True)
+    header[Plan.N_CONDITIONS] = len(spec.conditions)
     # The entry's stack frame, in bytes: data pointers first.
     place = 8 * total
     for word, count in (

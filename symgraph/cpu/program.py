@@ -11,14 +11,15 @@ from symgraph.cpu.abi import CTX_USER, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.lapack import REENTRANT, lapack_kernel
-from symgraph.cpu.product import product_kernel, product_pieces
+from symgraph.cpu.product import product_shares, product_words
 from symgraph.cpu.repeat import Call, LoopEmitter
 from symgraph.cpu.sort import SORT_COST, argsort_kernel
-from symgraph.dims.dim import Atom, Dim
+from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
     Check,
+    Expr,
     LibraryCall,
     Loop,
     Nest,
@@ -31,7 +32,7 @@ from symgraph.loops.schedule import Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
-LIBRARY_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of sgemm, dgemm
+PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
 LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
 CONSTANT_WORDS = CTX_USER + 3  # addresses of constants, in order
 
@@ -54,7 +55,7 @@ class Module:
     text: str
     kernels: list[KernelInfo]
     constants: list[Buffer]  # their addresses belong in the context from CONSTANT_WORDS on
-    needs_library: bool  # the product functions belong in LIBRARY_WORDS
+    products: tuple[str, ...]  # dtypes whose product function belongs in PRODUCT_WORDS
     needs_lapack: bool  # a table of cpu/lapack.py belongs in LAPACK_WORD
     arena: Size  # bytes, or a symbolic size
     plan: Plan
@@ -63,6 +64,7 @@ class Module:
     symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
     derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
     timed: list[tuple[Any, ...]] = field(default_factory=list)  # origins of profiled statements
+    statements: list[KernelInfo] = field(default_factory=list)  # the kernel of each statement
 
     @property
     def release_gil(self) -> bool:
@@ -94,8 +96,10 @@ class ProgramEmitter:
         self.declared: set[str] = set()
         self.kernel_texts: dict[str, str] = {}
         self.kernels: list[KernelInfo] = []
+        self.owners: list[KernelInfo] = []  # of each statement, the kernel that it is
         self.constants: list[Buffer] = []
-        self.needs_library = self.needs_lapack = False
+        self.products: dict[str, None] = {}
+        self.needs_lapack = False
         self.lines: list[str] = []
         self.prologue: list[str] = []
         self._names: dict[str, str] = {}
@@ -120,6 +124,7 @@ class ProgramEmitter:
                 self._timed(k, statement)
             else:
                 self._statement(statement)
+            self.owners.append(self.kernels[-1])
         run = [
             "define i32 @run(ptr %bufs, ptr %dims, ptr %arena, ptr %ctx) nounwind {",
             "entry:",
@@ -141,7 +146,7 @@ class ProgramEmitter:
             "\n".join(parts),
             self.kernels,
             self.constants,
-            self.needs_library,
+            tuple(self.products),
             self.needs_lapack,
             self.arena,
             self.plan,
@@ -150,6 +155,7 @@ class ProgramEmitter:
             self.symbols,
             self.derived,
             [s.origin for s in self.program.statements] if self.profile else [],
+            self.owners,
         )
 
     def _statement(self, statement: Statement) -> None:
@@ -205,7 +211,7 @@ class ProgramEmitter:
         name = self._kernel(text, nest.origin, schedule, work(nest))
         self.declared |= emitter.declared
         s = self.program.builder
-        values = [*emitter.sizes, *(s.at(a) for a in around)]
+        values: list[Size | Expr] = [*emitter.sizes, *(s.at(a) for a in around)]
         units, grain = _units(schedule) if schedule.parallel else (1, 1)
         return Call(name, emitter.buffers, values, None, units, grain, schedule.parallel)
 
@@ -215,7 +221,7 @@ class ProgramEmitter:
             words.append(self._word("ptr", call.library))
         kinds = ["ptr"] * len(words) + ["i64"] * len(call.values)
         words += [self._size(n) for n in call.values]  # type: ignore[arg-type]
-        self._call_kernel(call.name, kinds, words, call.units, call.grain, call.parallel)
+        self._call_kernel(call, kinds, words)
 
     def _loop(self, loop: Loop) -> None:
         """Make the function of a loop and call it; it returns the code of a check that failed."""
@@ -254,23 +260,24 @@ class ProgramEmitter:
         self.kernels.append(KernelInfo(known[1:], origin, schedule, amount, shared))
         return known
 
-    def _call_kernel(
-        self, name: str, kinds: list[str], words: list[str], units: Size, grain: int, parallel: bool
-    ) -> None:
+    def _call_kernel(self, call: Call, kinds: list[str], words: list[str]) -> None:
         self._pass(kinds, words)
-        count = self._size(units)
-        if not parallel:
+        count = self._size(call.units)
+        name = call.name if isinstance(call.name, str) else self._word("ptr", call.name)
+        if not call.parallel:
             self.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {count})")
             return
         self.parallel = True
         run = self._word("ptr", Ctx.PARALLEL_FOR)
         pool = self._word("ptr", Ctx.THREAD_POOL)
-        step = grain if self.interruptible else 0
+        least = self._size(call.grain)
+        step = least if call.step is None else self._size(call.step)
+        step = step if self.interruptible else "0"
         status = self._new(
-            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {grain}, "
+            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {least}, "
             f"i64 {step}, ptr %ctx)"
         )
-        if step:
+        if self.interruptible:
             self._leave(self._new(f"icmp ne i32 {status}, 0"), "-1")
 
     def _pass(self, kinds: list[str], words: list[str]) -> None:
@@ -302,7 +309,7 @@ class ProgramEmitter:
         bad = self._new(f"icmp ne i32 {status}, 0")
         self._leave(bad, "-1")
 
-    # -- products by the library -------------------------------------------------------------------
+    # -- library calls -----------------------------------------------------------------------------
     def _library(self, call: LibraryCall) -> None:
         self._call(self._library_call(call))
 
@@ -332,21 +339,15 @@ class ProgramEmitter:
         sizes, left, right, start = call.params
         *batch, m, n, k = sizes
         dtype = call.outputs[0].dtype
-        self.needs_library = True
+        self.products[dtype] = None
         amount = statement_work(call)
-        rows, cols = product_pieces(batch, m, n, k)
-        text = product_kernel(dtype, len(batch), rows, cols)
-        name = self._kernel(text, call.origin, None, amount)
-        values: list[Any] = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0]]
-        values.append(start)
-        for size, a, b in zip(batch, left[1], right[1], strict=True):
-            values += [size, a, b]
-        units: Size = rows * cols
-        for b in batch:
-            units = units * b
-        parallel = (amount is None or amount > RELEASE_WORK) and units != 1
+        self.kernels.append(KernelInfo(f"gemm.{dtype}", call.origin, None, amount))
+        shares = product_shares(batch, m, n, k)
+        values = product_words(batch, (m, n, k), left, right, start)
+        parallel = amount is None or amount > RELEASE_WORK
         buffers = [*call.inputs, *call.outputs]
-        return Call(name, buffers, values, LIBRARY_WORDS[dtype], units, 1, parallel)
+        word = PRODUCT_WORDS[dtype]
+        return Call(word, buffers, values, None, shares.units, shares.grain, parallel, shares.step)
 
     # -- pointers and sizes ------------------------------------------------------------------------
     def _pointer(self, buffer: Buffer) -> str:
@@ -464,12 +465,12 @@ class SizeText:
         return name
 
 
-def _units(schedule: Schedule) -> tuple[Size, int]:
+def _units(schedule: Schedule) -> tuple[Size, Size]:
     """Return the iterations of the outermost loop and how many a chunk has at least."""
     outer = schedule.order[0]
     if outer is schedule.unroll:
-        assert isinstance(outer.extent, int)
-        return -(-outer.extent // schedule.tile), max(1, schedule.grain // schedule.tile)
+        tiles = (outer.extent + (schedule.tile - 1)) // schedule.tile
+        return tiles, maximum(1, schedule.grain // schedule.tile)
     return outer.extent, schedule.grain
 
 

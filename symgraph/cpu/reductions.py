@@ -59,6 +59,7 @@ class Reductions(Searches, Stores):
             r
             for r in self._reductions
             if r.data[1] == e.data[1]
+            and _in_order([r]) == _in_order([e])
             and r not in home.env
             and depth[r] == depth[e]
             and home.home(r.free) is home
@@ -79,7 +80,7 @@ class Reductions(Searches, Stores):
         assert home.vector is not None
         lanes = home.vector.lanes
         carried = self._starts(group, lanes)
-        if self._short_rows(group, axes, home.vector.axis):
+        if not _in_order(group) and self._short_rows(group, axes, home.vector.axis):
             for r, (_, start) in zip(group, carried, strict=True):
                 home.env[r] = self._pairwise(r, home, start, lanes)
             return
@@ -144,7 +145,7 @@ class Reductions(Searches, Stores):
     def _step(self, scope: Scope, r: Expr, old: str, lanes: int) -> str:
         """Combine the accumulator with the value at this point (a product is added by one fma)."""
         kind, value = r.data[0], r.args[0]
-        if kind == "sum" and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
+        if kind in ("sum", "dot") and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
             x, y = (self._wide(a, scope, lanes) for a in value.args)
             t = vector_type(register_type(r.dtype), lanes)
             new = self._call(scope, "fma", register_type(r.dtype), lanes, [x, y, old])
@@ -166,10 +167,10 @@ class Reductions(Searches, Stores):
         base = max(1, self.vector_bytes // element_bytes(bodies))
         alike = max(1, len(group) // self.schedule.tile)  # rows of a tile: the order of each stays
         registers = max(1, REDUCE_REGISTERS // alike)
-        if max(r.args[0].cost for r in group) > LONG_BODY:
+        if max(_moving_cost(r.args[0], axes) for r in group) > LONG_BODY:
             registers = min(registers, 2)  # its own latency is hidden already, its code is long
         lanes = fit_lanes(base * registers, base, axis.extent)
-        if lanes == 1 or (isinstance(axis.extent, int) and axis.extent < 2):
+        if lanes == 1 or _in_order(group) or (isinstance(axis.extent, int) and axis.extent < 2):
             values = self._reduce_loops(home, list(axes), group, self._starts(group, 1), 1)
             for r, value in zip(group, values, strict=True):
                 home.env[r] = value
@@ -236,3 +237,21 @@ class Reductions(Searches, Stores):
             return result
 
         self._loop(scope, axis, None, body, list(zip(types, starts, strict=True)))
+
+
+def _in_order(group: Sequence[Expr]) -> bool:
+    return any(r.data[0] == "dot" for r in group)
+
+
+def _moving_cost(value: Expr, axes: Sequence[Axis]) -> int:
+    """Count the operations in a tree that depend on some axes.
+
+    What does not is done outside of their loops, and may differ where a size is a number.
+    """
+    bits = sum(a.bit for a in axes)
+    cost: dict[Expr, int] = {}
+    for e in walk([value]):
+        own = e.cost - sum(a.cost for a in e.args)
+        moves = e.free & bits and e.op not in ("axis", "affine")
+        cost[e] = (own if moves else 0) + sum(cost[a] for a in e.args)
+    return cost[value]

@@ -15,6 +15,7 @@ from symgraph.core.record import dataclass
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.scope import Scope
+from symgraph.loops.columns import split_columns
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
@@ -35,15 +36,16 @@ INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 
 @dataclass(slots=True)
 class Call:
-    """A kernel to call from a loop: its name and what it is passed."""
+    """A kernel to call: its name (or the word of the context that points to it), its arguments."""
 
-    name: str
-    buffers: list[Buffer]
-    values: list[Size | Expr]
+    name: str | int
+    buffers: Sequence[Buffer]
+    values: Sequence[Size | Expr]
     library: int | None  # word of the context with the function to pass behind the buffers
     units: Size
-    grain: int
+    grain: Size
     parallel: bool
+    step: Size | None = None  # units between two looks at signals, if not `grain`
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]
@@ -190,6 +192,7 @@ class LoopEmitter(KernelEmitter):
             elif isinstance(statement, LibraryCall):
                 self._call_outside(scope, statement, axes)
             else:
+                statement = split_columns(statement, self.vector_bytes)
                 schedule = choose_schedule(statement, self.vector_bytes)
                 if schedule.parallel:
                     self._call_outside(scope, statement, axes)
@@ -226,16 +229,17 @@ class LoopEmitter(KernelEmitter):
             at = self._new(scope, f"getelementptr i64, ptr %words, i64 {k}")
             scope.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
         units = self._size(call.units)
+        name = call.name if isinstance(call.name, str) else self._context(scope, call.name)
         if not call.parallel:
-            scope.lines.append(f"  call void {call.name}(ptr %words, i64 0, i64 {units})")
+            scope.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {units})")
             return
         self.parallel = True
         run = self._context(scope, Ctx.PARALLEL_FOR)
         pool = self._context(scope, Ctx.THREAD_POOL)
         self._new(
             scope,
-            f"call i32 {run}(ptr {pool}, ptr {call.name}, ptr %words, i64 {units}, "
-            f"i64 {call.grain}, i64 0, ptr %ctx)",
+            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {units}, "
+            f"i64 {self._size(call.grain)}, i64 0, ptr %ctx)",
         )
 
     def _number(self, scope: Scope, value: Size | Expr) -> str:

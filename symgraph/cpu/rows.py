@@ -14,6 +14,7 @@ from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import first_position
 from symgraph.cpu.text import memory_type, vector_type
+from symgraph.dims.bounds import interval
 from symgraph.loops.grammar import Axis, Expr, walk
 
 KEEP_COST = 10  # operations per element from which a store and a load are cheaper
@@ -32,9 +33,9 @@ class Row:
 
     @property
     def elements(self) -> int:
-        extent = self.axis.extent
-        assert isinstance(extent, int)
-        return extent + PADDING
+        longest = interval(self.axis.extent)[1]
+        assert longest is not None
+        return longest + PADDING
 
 
 def find_rows(
@@ -46,9 +47,9 @@ def find_rows(
     """Return what is read from (or, inside its producer, written to) which row, along which axis.
 
     A value is kept if it costs at least KEEP_COST per element of the row, and if it occurs in a
-    reduction over one axis of known length and again, at the same or at another loop variable of
-    that length, in what is stored or in a reduction that comes later. It may depend on the axes
-    `around` only (a mask) beside its own: other loops may turn into the lanes of a vector.
+    reduction over one axis of known or bounded length and again, at the same or at another loop
+    variable of that length, in what is stored or in a reduction that comes later. It may depend on
+    the axes `around` only (a mask) beside its own: other loops may turn into lanes of a vector.
     """
     kept: dict[Expr, tuple[Row, Axis]] = {}
     top = _own(values)
@@ -60,14 +61,15 @@ def find_rows(
     room, count = ROW_BYTES, 0
     for r in sorted(reductions, key=lambda e: depths[e]):
         (axis, *more) = r.data[1]
-        if more or not isinstance(axis.extent, int) or axis.extent < 2:
+        longest = interval(axis.extent)[1]
+        if more or longest is None or longest < 2:
             continue
         if first_position(r) is not None:
             continue  # its loop may end early
         later = [top, *(own for q, own in inside.items() if depths[q] > depths[r])]
         for e in _candidates(r, axis):
             uses = _uses(r, e, axis, lengths.get(axis.extent, {}), later)
-            size = (axis.extent + PADDING) * e.dtype.itemsize
+            size = (longest + PADDING) * e.dtype.itemsize
             if e in kept or not uses or size > room:
                 continue
             if e.free & ~(around | axis.bit):

@@ -20,8 +20,42 @@ class Stores(Access):
         pending = []
         for t in stores:
             pending.append((t, self.value(t.value, scope)))
-        for t, value in pending:
-            self._store(scope, t, value)
+        while pending:
+            t, value = pending.pop(0)
+            if pending and self._are_pairs(scope, t, pending[0][0]):
+                self._store_pairs(scope, t, value, *pending.pop(0))
+            else:
+                self._store(scope, t, value)
+
+    def _are_pairs(self, scope: Scope, t: Store, u: Store) -> bool:
+        """Tell whether two stores fill alternate places, as the parts of complex numbers do."""
+        vector = scope.vector
+        if vector is None or vector.lanes == 1 or vector.mask is not None:
+            return False
+        if t.buffer is not u.buffer or t.accumulate or u.accumulate or t.buffer.dtype is BOOL:
+            return False
+        return (
+            stride(t.address, vector.axis) == stride(u.address, vector.axis) == 2
+            and self.builder.isub(u.address, t.address) is self.builder.index(1)
+        )
+
+    def _store_pairs(self, scope: Scope, t: Store, first: str, u: Store, second: str) -> None:
+        """Store two vectors as pairs, by one shuffle and one store."""
+        assert scope.vector is not None
+        lanes, element = scope.vector.lanes, memory_type(t.buffer.dtype)
+        values = [
+            value if self.is_vector(store.value, scope) else self.splatted(store.value, scope)
+            for store, value in ((t, first), (u, second))
+        ]
+        kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
+        order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
+        pairs = self._new(
+            scope,
+            f"shufflevector {kind} {values[0]}, {kind} {values[1]}, <{2 * lanes} x i32> <{order}>",
+        )
+        pointer = self.pointer(t.buffer, t.address, scope)
+        align = t.buffer.dtype.itemsize
+        scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
 
     def _store(self, scope: Scope, t: Store, value: str) -> None:
         element = memory_type(t.buffer.dtype)

@@ -15,14 +15,14 @@ import numpy as np
 
 from symgraph.autodiff.grad import grad
 from symgraph.compile import pipeline
+from symgraph.compile.classes import size_class
 from symgraph.compile.explain import format_graph, format_program
 from symgraph.compile.shared import SharedVariable, shared
 from symgraph.compile.specialise import specialise
-from symgraph.compile.version import size_classes
 from symgraph.core.node import Node, describe, new_input
 from symgraph.core.op import o
 from symgraph.cpu import jit
-from symgraph.cpu.product import product_pieces
+from symgraph.cpu.product import SLICES, product_shares
 from symgraph.debug.stages import emitted, leaves_of, lowered
 from symgraph.dims.dim import Dim, symbol
 from symgraph.loops.build import Lowering
@@ -88,7 +88,7 @@ def versions() -> str:
     # Sizes of a call with x (6, 33) and y (1, 33).
     sizes = {d.terms[0][0][0]: v for d, v in ((m, 6), (n, 33), (k, 1))}
     exact, _ = specialise([total], sizes.get)
-    generic, _ = specialise([total], size_classes([total], sizes).get)
+    generic, _ = specialise([total], size_class([total], sizes, sizes).sizes.get)
     return _titled(
         ("as written", format_graph([total])),
         ("exact: x (6, 33), y (1, 33)", format_graph(exact)),
@@ -264,10 +264,12 @@ def run_text() -> str:
 def threads() -> str:
     """Show how a long sum and large products are cut."""
     lines = []
-    for n in (8, 256, 512, 1024, 4096):
-        rows, cols = product_pieces([], n, n, n)
-        lines.append(f"| {n} x {n} x {n} | {rows} x {cols} |")
-    table = "\n".join(["| product (m, n, k) | pieces (rows x columns) |", "|---|---|", *lines])
+    for n in (8, 64, 128, 256, 1024, 4096):
+        shares = product_shares([], n, n, n)
+        parts = [SLICES // n if isinstance(n, int) and n < SLICES else 1 for n in (shares.grain, shares.step)]
+        lines.append(f"| {n} x {n} x {n} | {parts[0]} | {parts[1]} |")
+    head = "| product (m, n, k) | threads that share it, at most | looks at signals, at least |"
+    table = "\n".join([head, "|---|---|---|", *lines])
     program = format_program(_program(lowered([o.sum(_input("x", 100_000))])[0]))
     return f"{table}\n\n```text\n{program}\n```"
 

@@ -1,7 +1,8 @@
 """Symbolic sizes: polynomials with integer coefficients over symbols and opaque integer calls.
 
 A size is a Python `int` or a `Dim`; arithmetic on the two mixes freely and folds to `int` whenever
-no symbol is left. Dims are interned, so equal normal forms are the same object.
+no symbol is left. Dims are interned, so equal normal forms are the same object. Symbols have facts
+(bounds, a divisor); `bounds` derives those of other sizes.
 """
 
 from __future__ import annotations
@@ -11,18 +12,45 @@ from contextlib import contextmanager
 from itertools import count
 from weakref import WeakValueDictionary
 
+from symgraph.dims.bounds import call_facts, divides, interval
+
 Size = "int | Dim"
 _serial = count()
 
 
 class Atom:
-    """What a polynomial is built from: a free symbol, or a call such as `a // b` on sizes."""
+    """What a polynomial is built from: a free symbol, or a call such as `a // b` on sizes.
 
-    __slots__ = ("__weakref__", "args", "kind", "low", "name", "serial")
+    `low <= value`, `value <= high` (None: no bound is known), and `multiple` divides the value.
+    """
 
-    def __init__(self, kind: str, name: str, args: tuple[int | Dim, ...], low: int) -> None:
-        self.kind, self.name, self.args, self.low = kind, name, args, low
+    __slots__ = ("__weakref__", "args", "high", "kind", "low", "multiple", "name", "serial")
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        args: tuple[int | Dim, ...],
+        low: int | None,
+        high: int | None = None,
+        multiple: int = 1,
+    ) -> None:
+        self.kind, self.name, self.args = kind, name, args
+        self.low, self.high, self.multiple = low, high, multiple
         self.serial = next(_serial)
+
+    @property
+    def facts(self) -> str:
+        """What is known of the value, in words; "" for a size like any other."""
+        parts = [f"a multiple of {self.multiple}"] if self.multiple > 1 else []
+        parts += [f"at least {self.low}"] if self.low else []
+        parts += [f"at most {self.high}"] if self.high is not None else []
+        return " and ".join(parts)
+
+    def admits(self, value: int) -> bool:
+        """Tell whether a value agrees with the facts."""
+        inside = self.low is None or self.low <= value
+        return inside and (self.high is None or value <= self.high) and value % self.multiple == 0
 
     def __repr__(self) -> str:
         if self.kind == "symbol":
@@ -36,10 +64,35 @@ _calls: WeakValueDictionary[tuple[str, tuple[object, ...]], Atom] = WeakValueDic
 
 
 class Dim:
-    """A size that is not a constant. Make one with `symbol(name)` and arithmetic."""
+    """A size that is not a constant: a symbol, and what arithmetic makes of symbols.
+
+    `Dim(name)` is a new symbol, to be used in the shapes of variables; variables that share it
+    share the size. Its facts are checked at every call, and code is made for them: low <= size <=
+    high, and `multiple_of` divides it. Raises ValueError where no size agrees with them.
+
+    >>> batch = sg.Dim("batch", multiple_of=8, high=4096)
+    >>> print(sg.tensor("x", (batch, 3)).type)
+    matrix float32 (batch, 3)
+    """
 
     __slots__ = ("__weakref__", "terms")
     terms: tuple[tuple[Monomial, int], ...]
+
+    def __new__(
+        cls, name: str, *, multiple_of: int = 1, low: int = 0, high: int | None = None
+    ) -> Dim:
+        """Return a new symbol."""
+        if not isinstance(name, str):
+            raise TypeError(f"a Dim has a name, got {name!r}")
+        if multiple_of < 1:
+            raise ValueError(f"multiple_of must be 1 or more, got {multiple_of}")
+        least = -(-max(low, 0) // multiple_of) * multiple_of
+        most = None if high is None else high // multiple_of * multiple_of
+        if most is not None and most < least:
+            raise ValueError(
+                f"no size is at least {low}, at most {high} and a multiple of {multiple_of}"
+            )
+        return symbol(name, least, most, multiple_of)
 
     def __repr__(self) -> str:
         parts = []
@@ -85,6 +138,8 @@ class Dim:
         return 0 if other == 0 else _call("floordiv", other, self)
 
     def __mod__(self, other: int | Dim) -> int | Dim:
+        if isinstance(other, int) and other > 0 and divides(other, self):
+            return 0
         return 0 if exact_div(self, other) is not None else _call("mod", self, other)
 
     def __rmod__(self, other: int) -> int | Dim:
@@ -94,9 +149,18 @@ class Dim:
         raise TypeError(f"the size {self!r} is symbolic: its truth is not known")
 
 
-def symbol(name: str, low: int = 0) -> Dim:
-    """Return a fresh size with the given name that is at least `low`."""
-    return _intern({(Atom("symbol", name, (), low),): 1})  # type: ignore[return-value]
+def symbol(name: str, low: int = 0, high: int | None = None, multiple: int = 1) -> Dim:
+    """Return a fresh size with the given name and facts (see `Atom`)."""
+    atom = Atom("symbol", name, (), low, high, multiple)
+    return _intern({(atom,): 1})  # type: ignore[return-value]
+
+
+def as_symbol(a: int | Dim) -> Atom | None:
+    """Return the symbol that a size is, None for a number or what was computed from symbols."""
+    if isinstance(a, int) or len(a.terms) != 1:
+        return None
+    ((monomial, c),) = a.terms
+    return monomial[0] if c == 1 and len(monomial) == 1 and monomial[0].kind == "symbol" else None
 
 
 def minimum(a: int | Dim, b: int | Dim) -> int | Dim:
@@ -172,17 +236,7 @@ def exact_div(a: int | Dim, b: int | Dim) -> int | Dim | None:
 
 def lower_bound(a: int | Dim) -> int | None:
     """Return a number that `a` is never below, or None when nothing is known."""
-    total = 0
-    for monomial, c in _terms(a):
-        if monomial and c < 0:
-            return None
-        product = c
-        for atom in monomial:
-            if atom.low < 0:
-                return None
-            product *= atom.low
-        total += product
-    return total
+    return interval(a)[0]
 
 
 def provably_le(a: int | Dim, b: int | Dim) -> bool:
@@ -249,7 +303,7 @@ def _intern(terms: dict[Monomial, int]) -> int | Dim:
         return key[0][1]
     found = _dims.get(key)
     if found is None:
-        found = Dim()
+        found = object.__new__(Dim)
         found.terms = key
         _dims[key] = found
     return found
@@ -269,14 +323,10 @@ def _call(kind: str, a: int | Dim, b: int | Dim) -> int | Dim:
     key = (kind, (a, b))
     atom = _calls.get(key)
     if atom is None:
-        low_a, low_b = lower_bound(a), lower_bound(b)
-        known = low_a is not None and low_b is not None
-        low = -1
-        if kind in ("floordiv", "mod") and low_a is not None and low_a >= 0:
-            low = 0
-        elif kind in ("min", "max", "broadcast") and known:
-            low = max(low_a, low_b) if kind == "max" else min(low_a, low_b)  # type: ignore
-        atom = Atom(kind, kind, (a, b), low)
+        low, high, multiple = call_facts(kind, a, b)
+        if low is not None and low == high:
+            return low
+        atom = Atom(kind, kind, (a, b), low, high, multiple)
         _calls[key] = atom
     return _intern({(atom,): 1})
 

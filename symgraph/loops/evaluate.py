@@ -86,17 +86,18 @@ def _apply(e: Expr, args: list[Array]) -> Array:
 
 def _shift(op: str, dtype: DType, x: Array, count: Array) -> Array:
     if op == "shl":
-        return np.left_shift(x, count)
+        return np.asarray(np.left_shift(x, count))
     # NumPy shifts signed types arithmetically and unsigned ones logically.
     twin = np.dtype(f"{'u' if op == 'lshr' else ''}int{dtype.bits}")
-    return np.right_shift(x.astype(twin), count.astype(twin)).astype(dtype.numpy)
+    shifted: np.ndarray = np.right_shift(x.astype(twin), count.astype(twin)).astype(dtype.numpy)
+    return shifted
 
 
 def _divide(op: str, dtype: DType, x: Array, y: Array) -> Array:
     if dtype.is_float:
-        return np.divide(x, y) if op == "div" else np.fmod(x, y)
+        return np.asarray(np.divide(x, y) if op == "div" else np.fmod(x, y))
     rest = np.fmod(x, y)
-    return rest if op == "rem" else np.floor_divide(x - rest, y)
+    return np.asarray(rest if op == "rem" else np.floor_divide(x - rest, y))
 
 
 def _odd_sum(a: Array, b: Array) -> Array:
@@ -190,7 +191,7 @@ def _scaled_sum(total: Array, tail: Array, power: Array) -> Array:
     up = (rest > 0.5) | ((rest == 0.5) & odd)
     down = (rest < -0.5) | ((rest == -0.5) & odd)
     small = np.ldexp(np.where(up, whole + 1.0, np.where(down, whole - 1.0, whole)), -1074)
-    return np.where(subnormal, np.copysign(small, total), normal)
+    return np.asarray(np.where(subnormal, np.copysign(small, total), normal))
 
 
 _FMA = {16: _fma16, 32: _fma32, 64: _fma64}

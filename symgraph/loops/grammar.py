@@ -11,15 +11,15 @@ equal expressions are one object (each `Builder` interns what it makes).
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from symgraph.core.dtype import BOOL, INT64, DType
 from symgraph.core.record import dataclass, field
 from symgraph.dims.dim import Dim, exact_div, provably_le
 
 Size = int | Dim
-Index = "int | Dim | Expr"
+Index: TypeAlias = "int | Dim | Expr"
 
 INDEX = INT64
 ARITHMETIC = {"add", "sub", "mul", "div", "rem", "min", "max", "fmin", "fmax", "copysign"}
@@ -33,7 +33,8 @@ MATH = {
     *("asinh", "acosh", "atanh", "erf", "erfc", "cbrt", "sigmoid", "softplus"),
 }
 MATH2 = {"pow", "atan2"}
-REDUCTIONS = {"sum", "prod", "max", "min", "any", "all", "or", "and"}
+# "dot" is a sum taken in order, one term after the other, wherever it is computed
+REDUCTIONS = {"sum", "dot", "prod", "max", "min", "any", "all", "or", "and"}
 
 
 class Axis:
@@ -251,11 +252,9 @@ class Builder:
 
     def select(self, condition: Expr, x: Any, y: Any) -> Expr:
         """x where the condition holds, else y (both are evaluated)."""
-        x, y = self._pair(x, y)
-        if x is y:
-            return x
-        if condition.op == "const":
-            return x if condition.data else y
+        x, y = pair = self._pair(x, y)
+        if x is y or condition.op == "const":
+            return pair[0] if x is y or condition.data else pair[1]
         free = condition.free | x.free | y.free
         return self._make("select", (condition, x, y), None, x.dtype, free)
 
@@ -342,8 +341,7 @@ class Builder:
             )
         if a.op != "affine":
             return None, None
-        low: Size | None = a.data[1]
-        high: Size | None = a.data[1]
+        low = high = a.data[1]
         for atom, c in zip(a.args, a.data[0], strict=True):
             lo, hi = self.bounds(atom)
             if not isinstance(c, int) and not provably_le(0, c):
@@ -375,7 +373,7 @@ class Builder:
         return self.cast(self.index(a), dtype)
 
     # -- substitution ------------------------------------------------------------------------
-    def replace(self, e: Expr, values: dict[Axis, Index], memo: dict[Expr, Expr]) -> Expr:
+    def replace(self, e: Expr, values: Mapping[Axis, Index], memo: dict[Expr, Expr]) -> Expr:
         """Replace loop variables by other indices."""
         mask = 0
         for axis in values:

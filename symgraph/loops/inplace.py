@@ -31,7 +31,8 @@ def updated_in_place(
         return True
     if not isinstance(maker, Nest) or maker.serial or maker.scan:
         return False
-    return all(_reads_own_element(t, old, new) for t in maker.stores)
+    own = {t.address for t in maker.stores if t.buffer is new}  # all stored after all loads
+    return all(_reads_own_element(t, old, own) for t in maker.stores)
 
 
 def can_fail(statement: Statement) -> bool:
@@ -41,8 +42,8 @@ def can_fail(statement: Statement) -> bool:
     return isinstance(statement, Check)
 
 
-def _reads_own_element(store: Store, old: Buffer, new: Buffer) -> bool:
-    """Tell whether every load of `old` is at the stored address, outside of reductions."""
+def _reads_own_element(store: Store, old: Buffer, own: set[Expr]) -> bool:
+    """Tell whether every load of `old` is at a stored address, outside of reductions."""
     seen: set[Expr] = set()
     stack = [store.value]
     inside: list[Expr] = []
@@ -51,7 +52,7 @@ def _reads_own_element(store: Store, old: Buffer, new: Buffer) -> bool:
         if e in seen:
             continue
         seen.add(e)
-        if e.op == "load" and e.data is old and e.args[0] is not store.address:
+        if e.op == "load" and e.data is old and e.args[0] not in own:
             return False
         if e.op == "reduce":
             inside.extend(e.args)

@@ -34,8 +34,8 @@ Memory = dict[Buffer, np.ndarray]
 Steps = dict[Axis, int]
 
 COMBINE: dict[str, Any] = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
-    "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
+    "sum": np.sum, "dot": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
+    "any": np.any, "all": np.all, "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
 }  # fmt: skip
 COMBINE_AT: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -50,7 +50,7 @@ def _vector(f: Any) -> Any:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)))
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -142,7 +142,7 @@ def in_step(statement: Statement, at: Steps) -> Statement:
 
 
 def _fixed(e: Expr, at: Steps) -> Expr:
-    return e.builder.replace(e, at, {})  # type: ignore[arg-type]
+    return e.builder.replace(e, at, {})
 
 
 def _fixed_params(value: Any, at: Steps) -> Any:
@@ -174,7 +174,8 @@ def _nest(nest: Nest, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
     pending = []
     for t in nest.stores:
         axes = list(nest.axes) + [a for a in _inner(t.value) if a not in nest.axes]
-        shape = tuple(a.extent if k < len(nest.axes) else 1 for k, a in enumerate(axes))
+        extents = (a.extent if k < len(nest.axes) else 1 for k, a in enumerate(axes))
+        shape = tuple(int(n) for n in extents)  # type: ignore[arg-type]
         value = np.broadcast_to(_value(t.value, axes, memory, aliases), shape)
         address = np.broadcast_to(_value(t.address, axes, memory, aliases), shape)
         if nest.scan:
@@ -219,8 +220,8 @@ def _one(e: Expr, env: Any, axes: Any, rank: int, memory: Any, aliases: Any) -> 
         places = tuple(list(axes).index(a) for a in bound)
         value = env[e.args[0]]
         value = value.reshape(value.shape or (1,) * rank)
-        shape = tuple(axes[k].extent if k in places else n for k, n in enumerate(value.shape))
-        result = COMBINE[kind](np.broadcast_to(value, shape), axis=places, keepdims=True)
+        full = tuple(axes[k].extent if k in places else n for k, n in enumerate(value.shape))
+        result = COMBINE[kind](np.broadcast_to(value, full), axis=places, keepdims=True)
         return np.asarray(result).astype(e.dtype.numpy)
     if e.op in ("ifloordiv", "imod"):
         f = np.floor_divide if e.op == "ifloordiv" else np.mod

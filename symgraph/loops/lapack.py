@@ -14,6 +14,7 @@ from symgraph.core.dtype import INT32, INT64, DType
 from symgraph.core.node import Node
 from symgraph.dims.dim import minimum
 from symgraph.loops.grammar import Buffer, Check, Expr, LibraryCall, Nest, Size, View
+from symgraph.loops.product import operand
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering
@@ -23,12 +24,12 @@ BLOCK = 64  # columns that LAPACK works on at once; work space is sized for it
 
 def lower_lapack(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the statements that compute `node` into `out`."""
-    target = out
     if isinstance(out, View):  # a row of a loop's trace: its place moves from step to step
         target = low.temporary(node.dtype, node.type.shape)
-    _LOWER[node.op.name](_Call(low, node, target))
-    if isinstance(out, View):
+        _LOWER[node.op.name](_Call(low, node, target))
         low.copy_buffer(target, out)
+    else:
+        _LOWER[node.op.name](_Call(low, node, out))
 
 
 class _Call:
@@ -64,7 +65,7 @@ class _Call:
         triangle: zeros above the diagonal. limit: only so many rows (of the input).
         """
         low, s, x = self.low, self.s, self.node.inputs[k]
-        axes = low._nest_axes(x)
+        axes = low.nest_axes(x)
         if limit is not None:
             axes = (*axes[:-2], s.axis(axes[-2].name, limit), axes[-1])
         index = [s.at(a) for a in axes]
@@ -84,8 +85,8 @@ class _Call:
         """Return buffer, offset, row length, stride between matrices of input k, and whether it
         lies there transposed; it is copied where its strides are others."""
         low, x = self.low, self.node.inputs[k]
-        *batch, r, c = low._nest_axes(x)
-        buffer, (offset, outer, row, column) = low._operand(x, batch, r, c)
+        *batch, r, c = low.nest_axes(x)
+        buffer, (offset, outer, row, column) = operand(low, x, batch, r, c, unit=True)
         step: Size | None = outer[-1] if outer else 0
         want = step
         for axis, stride in zip(reversed(batch), reversed(outer), strict=True):

@@ -91,7 +91,7 @@ def lower_loop(low: Lowering, node: Node, step: Step, wanted: dict[int, Buffer])
             low.store_value(start, wanted[k])
     last = n_carries + len(step.rows)
     if last in wanted:
-        done = s.as_value(step.length, INT64) if steps is None else s.load(steps, 0)  # type: ignore[arg-type]
+        done = s.as_value(_length(step), INT64) if steps is None else s.load(steps, 0)
         low.add(Nest((), (low.store(wanted[last], 0, done),), origin=(node,)))
 
 
@@ -135,9 +135,9 @@ def _position(low: Lowering, step: Step, axis: Axis, header: Expr | None) -> Exp
     if not step.reverse:
         return t
     if step.kind == "for":
-        return s.isub(step.length - 1, t)  # type: ignore[operator, arg-type]
+        return s.isub(_length(step) - 1, t)
     assert header is not None
-    limit = s.as_value(step.length, INT64)  # type: ignore[arg-type]
+    limit = s.as_value(_length(step), INT64)
     count = s.select(s.binary("lt", header, limit), header, limit)
     return s.iadd(s.isub(s.as_index(count), 1), s.imul(t, -1))
 
@@ -187,3 +187,8 @@ def _shortened(
             places[k] = (now, now)
             inner.aliases[new] = now
     return statements
+
+
+def _length(step: Step) -> Size:
+    assert step.length is not None
+    return step.length

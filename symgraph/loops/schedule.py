@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import COMPARE, Axis, Expr, Nest, walk
+from symgraph.dims.bounds import interval
+from symgraph.dims.dim import exact_div, maximum
+from symgraph.loops.amount import nest_amount
+from symgraph.loops.grammar import COMPARE, Axis, Expr, Nest, Size, Store, walk
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
@@ -19,7 +22,6 @@ ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
 TRANSPOSE_TILE = 8  # rows stored together when loads run across them
-MOST_POINT_WORK = 300  # operations of one point that an estimate counts: expression trees repeat
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
@@ -37,7 +39,7 @@ class Schedule:
     unroll: Axis | None = None  # the axis of which `tile` iterations share each inner loop
     tile: int = 1
     parallel: bool = False
-    grain: int = 1
+    grain: Size = 1
     block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
 
 
@@ -51,7 +53,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     candidates = [a for a in axes if a is not scan_axis]
     if nest.serial:
         candidates = [a for a in candidates[-1:] if _safe_in_serial(nest, a)]
-    flat = [a for a in candidates if all(stride(t.address, a) == 1 for t in nest.stores)]
+    flat = [a for a in candidates if all(_fills(t, a, nest) for t in nest.stores)]
     vector = _vector_axis(flat or candidates, nest, accesses)
     itemsize = element_bytes(exprs)
     base = max(1, vector_bytes // itemsize)
@@ -80,16 +82,17 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
         order = axes
     least = block // 2 if block else lanes  # columns of a chunk: its rows must not be cut short
     parallel, grain = _parallel(nest, order, vector, least)
-    if block and parallel and work(nest) is None:
-        grain = least
+    if block and parallel and not isinstance(grain, int):
+        grain = maximum(grain, least)
     return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block)
 
 
-def fit_lanes(lanes: int, base: int, extent: object) -> int:
+def fit_lanes(lanes: int, base: int, extent: Size) -> int:
     """Shrink the lanes to a short axis: one masked turn instead of a mostly empty vector."""
-    if not isinstance(extent, int):
+    most = interval(extent)[1]
+    if most is None:
         return lanes
-    while lanes > base and extent <= lanes // 2:
+    while lanes > base and most <= lanes // 2:
         lanes //= 2
     return lanes
 
@@ -122,12 +125,18 @@ def _accesses(nest: Nest, exprs: Sequence[Expr]) -> list[tuple[Expr, int]]:
 
 def stride(address: Expr, axis: Axis) -> int | None:
     """Return the coefficient of an axis in an address: 0, a number, or None (not known)."""
+    found = coefficient(address, axis)
+    return found if isinstance(found, int) else None
+
+
+def coefficient(address: Expr, axis: Axis) -> Size | None:
+    """Return the coefficient of an axis in an address, None where it is not affine in it."""
     if not address.free & axis.bit:
         return 0
-    found = None
+    found: Size | None = None
     for atom, c in zip(address.args, address.data[0], strict=True):
         if atom.op == "axis" and atom.data is axis:
-            found = c if isinstance(c, int) else None
+            found = c
         elif atom.free & axis.bit:
             return None
     return found
@@ -141,7 +150,7 @@ def _vector_axis(
     for axis in candidates:
         if isinstance(axis.extent, int) and axis.extent < 2:
             continue
-        score = sum(4 if stride(t.address, axis) == 1 else -4 for t in nest.stores)
+        score = sum(4 if _fills(t, axis, nest) else -4 for t in nest.stores)
         for address, weight in accesses:
             c = stride(address, axis)
             if c in (1, -1):
@@ -153,6 +162,14 @@ def _vector_axis(
         if score > best_score or (score == best_score and best is not None):
             best, best_score = axis, score
     return best
+
+
+def _fills(store: Store, axis: Axis, nest: Nest) -> bool:
+    """Tell whether vectors along an axis are stored whole: contiguous ones, and parts of pairs."""
+    step = stride(store.address, axis)
+    if step != 2 or store.buffer.shape[-1:] != (2,):
+        return step == 1
+    return any(t is not store and t.buffer is store.buffer for t in nest.stores)
 
 
 def _safe_in_serial(nest: Nest, axis: Axis) -> bool:
@@ -191,9 +208,10 @@ def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | 
     Several rows of it are stored together, so that each cache line is used while it is there.
     """
     for e in exprs:
-        if e.op == "load" and stride(e.args[0], vector) not in (0, 1, -1, None):
+        if e.op == "load" and coefficient(e.args[0], vector) not in (0, 1, -1, None):
             for axis in nest.axes:
-                wide = isinstance(axis.extent, int) and axis.extent >= TRANSPOSE_TILE
+                most = interval(axis.extent)[1]
+                wide = most is None or most >= TRANSPOSE_TILE
                 if axis is not vector and wide and stride(e.args[0], axis) == 1:
                     return axis
     return None
@@ -237,23 +255,9 @@ def _tile(
 
 
 def work(nest: Nest) -> int | None:
-    """Estimate the scalar operations of a nest; None when sizes are not known.
-
-    A reduction counts once per point of the loops that it depends on: others do not repeat it.
-    """
-    points = _points(nest.axes)
-    if points is None:
-        return None
-    total = 0
-    for t in nest.stores:
-        total += points * max(1, min(t.value.cost, MOST_POINT_WORK))
-        for e in walk([t.value]):
-            if e.op == "reduce":
-                inner = _points([*e.data[1], *(a for a in nest.axes if e.free & a.bit)])
-                if inner is None:
-                    return None
-                total += inner * max(2, min(e.args[0].cost, MOST_POINT_WORK))
-    return total
+    """Estimate the scalar operations of a nest; None when sizes are not known."""
+    amount = nest_amount(nest)
+    return amount if isinstance(amount, int) else None
 
 
 def _points(axes: Sequence[Axis]) -> int | None:
@@ -267,20 +271,21 @@ def _points(axes: Sequence[Axis]) -> int | None:
 
 def _parallel(
     nest: Nest, order: Sequence[Axis], vector: Axis | None, least: int
-) -> tuple[bool, int]:
+) -> tuple[bool, Size]:
     """Return whether the outermost loop is shared among threads, and the iterations of a chunk.
 
     Chunks of the vector axis are multiples of `least`.
     """
     if nest.serial or not order or (nest.scan and order[0] is nest.axes[-1]):
         return False, 1
-    total = work(nest)
+    total = nest_amount(nest)
     outer = order[0]
-    if total is None and outer.name == CHUNK_AXIS:
-        return True, GRAIN_WORK // (2 * CHUNK)
-    if total is None:
-        return True, 1 if outer is not vector else max(least, 4096)
-    if total < PARALLEL_WORK or not isinstance(outer.extent, int) or outer.extent < 2:
+    most = interval(total)[1]
+    if (most is not None and most < PARALLEL_WORK) or outer.extent == 1:
+        return False, 1
+    if not isinstance(total, int):
+        return True, _run_time_grain(outer.extent, total, least if outer is vector else 1)
+    if not isinstance(outer.extent, int) or outer.extent < 2:
         return False, 1
     per = max(1, total // outer.extent)
     grain = max(1, -(-GRAIN_WORK // per))
@@ -289,3 +294,11 @@ def _parallel(
     if grain >= outer.extent:
         return False, 1
     return True, grain
+
+
+def _run_time_grain(extent: Size, total: Size, least: int) -> Size:
+    """Return the grain of a loop as a size, by one division: less than PARALLEL_WORK is no two."""
+    exact = exact_div(total, extent)
+    per = maximum(1, total // maximum(1, extent) if exact is None else exact)
+    grain = (per + (PARALLEL_WORK // 2 - 1)) // per
+    return (grain + (least - 1)) // least * least

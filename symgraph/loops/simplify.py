@@ -92,7 +92,8 @@ def split_divided(s: Builder, nest: Nest) -> Nest:
         block = s.axis(f"{axis.name}d", axis.extent // divisor)
         stores = []
         for u in range(divisor):
-            at, memo = s.iadd(s.imul(s.at(block), divisor), u), {}
+            at = s.iadd(s.imul(s.at(block), divisor), u)
+            memo: dict[Expr, Expr] = {}
             for t in nest.stores:
                 address = s.replace(t.address, {axis: at}, memo)
                 stores.append(Store(t.buffer, address, s.replace(t.value, {axis: at}, memo)))
@@ -137,7 +138,7 @@ def collapse(s: Builder, statement: Statement) -> Statement:
         return Nest(axes, new, statement.serial, statement.scan, statement.origin)
     if isinstance(statement, Check):
         axes, replaced = _joined(s, statement.axes, [statement.condition])
-        condition = s.replace(statement.condition, replaced, {})  # type: ignore[arg-type]
+        condition = s.replace(statement.condition, replaced, {})
         return Check(axes, condition, statement.code, statement.origin)
     if isinstance(statement, Loop):
         return statement.with_body(tuple(collapse(s, t) for t in statement.body))
@@ -210,6 +211,6 @@ def _reductions(s: Builder, root: Expr) -> Expr:
             kind, axes = new.data
             joined, replaced = _joined(s, axes, [new.args[0]])
             if replaced:
-                new = s.reduce(kind, joined, s.replace(new.args[0], replaced, {}))  # type: ignore
+                new = s.reduce(kind, joined, s.replace(new.args[0], replaced, {}))
         memo[e] = new
     return memo[root]

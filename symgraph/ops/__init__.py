@@ -10,12 +10,14 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     arithmetic,
     branch,
     calculus,
+    complex,
     contract,
     control,
     conv,
     convolution,
     create,
     custom,
+    dft,
     einsum,
     elementary,
     fourier,
@@ -69,7 +71,7 @@ _UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 _METHODS = (
     *("sum", "prod", "mean", "var", "std", "max", "min", "argmax", "argmin", "any", "all"),
     *("cumsum", "cumprod", "flatten", "ravel", "squeeze", "dimshuffle", "swapaxes", "clip"),
-    *("take", "repeat", "dot", "diagonal", "trace", "round", "astype"),
+    *("take", "repeat", "dot", "diagonal", "trace", "round", "astype", "conj"),
 )
 _PROPERTIES = {"shape": "shape", "size": "size", "T": "permute_dims", "mT": "matrix_transpose"}
 
@@ -92,6 +94,7 @@ def _install() -> None:
     cls.__divmod__ = o.divmod
     for name, function in _PROPERTIES.items():
         setattr(Node, name, property(getattr(o, function)))
+    cls.real, cls.imag = property(o.real), property(o.imag)
     cls.set, cls.inc = o.set_subtensor, o.inc_subtensor
     cls.reshape = _reshape
     cls.transpose = _transpose

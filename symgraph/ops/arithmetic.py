@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import BOOL, as_dtype
+from symgraph.core.errors import DTypeError
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import CONSTANT, Node, as_node, constant, make
+from symgraph.core.node import CONSTANT, Node, as_node, constant, describe, make
 from symgraph.core.op import alias, function, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import (
@@ -40,24 +41,29 @@ def _or_if_bool(s: Any, x: Any, y: Any) -> Any:
 elementwise(
     "add", doc="Sum x + y.", types=same, numpy=np.add, domain=TWO, commutative=True,
     scalar=_or_if_bool, partials=lambda o, n: (1, 1),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "sub", doc="Difference x - y.", types=number, numpy=np.subtract, domain=TWO,
     scalar=lambda s, x, y: x - y, partials=lambda o, n: (1, -1),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "mul", doc="Product x * y.", types=same, numpy=np.multiply, domain=TWO, commutative=True,
     scalar=lambda s, x, y: x & y if x.dtype is BOOL else x * y,
     partials=lambda o, n: (n.inputs[1], n.inputs[0]),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "div", doc="True quotient x / y; integers become floatX.", types=to_float,
     numpy=np.true_divide, domain=NONZERO, scalar=lambda s, x, y: x / y,
     partials=lambda o, n: (1 / n.inputs[1], -n / n.inputs[1]),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "neg", doc="Negative -x.", types=number, numpy=np.negative,
     scalar=lambda s, x: -x, partials=lambda o, n: (-1,),
+    dtypes="bool int float complex",
 )  # fmt: skip
 
 
@@ -148,7 +154,8 @@ def _power(s: Any, x: Any, y: Any) -> Any:
 def _d_power(o: Namespace, n: Node) -> tuple[Any, Any]:
     x, y = n.inputs
     # where x is 0 the factor log(x) must not turn 0 into NaN
-    dy = n * o.log(o.where(o.gt(x, 0), x, o.ones_like(x)))
+    positive = o.ne(x, 0) if x.dtype.is_complex else o.gt(x, 0)
+    dy = n * o.log(o.where(positive, x, o.ones_like(x)))
     if y.op is CONSTANT and y.data.size == 1:
         exponent = y.data.item()
         if exponent in (0, 1, 2):
@@ -164,19 +171,22 @@ elementwise(
     "power",
     doc="x ** y; for integers a negative exponent gives 0.",
     types=number, numpy=_np_power, domain=((0.3, 3.0), (-2.0, 2.0)), scalar=_power,
-    partials=_d_power, ulp={"float32": 4, "float64": 4},
+    partials=_d_power, ulp={"float32": 4, "float64": 4}, dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "square", doc="x * x.", types=number, numpy=np.square, scalar=lambda s, x: x * x,
     partials=lambda o, n: (2 * n.inputs[0],),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "sqrt", doc="Square root.", types=to_float, numpy=np.sqrt, domain=((0.1, 4.0),),
     scalar=lambda s, x: s.sqrt(x), partials=lambda o, n: (0.5 / n,),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "reciprocal", doc="1 / x.", types=to_float, numpy=lambda x: 1 / x, domain=((0.5, 3.0),),
     scalar=lambda s, x: s.const(1, x.dtype) / x, partials=lambda o, n: (-n * n,),
+    dtypes="bool int float complex",
 )  # fmt: skip
 elementwise(
     "abs", doc="Absolute value; derivative 0 at 0.", types=same, numpy=np.abs,
@@ -185,6 +195,7 @@ elementwise(
     if x.dtype.kind in "bu"
     else (s.abs(x) if x.dtype.is_float else s.select(x < 0, -x, x)),
     partials=lambda o, n: (o.sign(n.inputs[0]),),
+    complex_form=lambda o, z: o.magnitude(z),
 )  # fmt: skip
 
 
@@ -201,6 +212,7 @@ def _sign(s: Any, x: Any) -> Any:
 elementwise(
     "sign", doc="-1, 0 or 1 by the sign of x; NaN stays NaN.", types=number, numpy=np.sign,
     scalar=_sign, partials=lambda o, n: (None,),
+    complex_form=lambda o, z: o.unit(z),
 )  # fmt: skip
 elementwise(
     "copysign", doc="|x| with the sign of y.", types=to_float, numpy=np.copysign,
@@ -242,6 +254,7 @@ for _name, _f in (("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc), (
         scalar=lambda s, x, _name=_name: getattr(s, _name)(x) if x.dtype.is_float else x,
         partials=lambda o, n: (None,),
         domain=((0.1, 0.4),),
+        complex_form=None if _name != "rint" else lambda o, z: o.on_parts(o.rint, z),
     )
 
 # -- comparison ---------------------------------------------------------------------------------
@@ -262,6 +275,7 @@ for _name, _f, _symbol in (
         scalar=lambda s, x, y, _name=_name: s.binary(_name, x, y),
         not_differentiable=FLAT,
         commutative=_name in ("eq", "ne"),
+        dtypes="bool int float complex" if _name in ("eq", "ne") else "bool int float",
     )
 
 # -- logic and bits -----------------------------------------------------------------------------
@@ -279,10 +293,12 @@ for _name, _f, _op in (
         scalar=lambda s, x, y, _op=_op: s.binary(_op, x, y),
         not_differentiable=FLAT,
         commutative=True,
+        complex_form=lambda o, *z, _name=_name: getattr(o, _name)(*(o.cast(v, BOOL) for v in z)),
     )
 elementwise(
     "logical_not", doc="Logical not.", types=logical, numpy=np.logical_not,
     scalar=lambda s, x: ~x, not_differentiable=FLAT,
+    complex_form=lambda o, z: o.eq(z, 0),
 )  # fmt: skip
 for _name, _f, _op in (
     ("bitwise_and", np.bitwise_and, "and"),
@@ -334,6 +350,7 @@ elementwise(
 elementwise(
     "isnan", doc="True where x is NaN.", types=to_bool, numpy=lambda x: x != x,  # noqa: PLR0124 - NaN is not itself
     scalar=lambda s, x: s.isnan(x), not_differentiable=FLAT,
+    complex_form=lambda o, z: o.logical_or(o.isnan(o.real(z)), o.isnan(o.imag(z))),
 )  # fmt: skip
 elementwise(
     "isinf", doc="True where x is infinite.", types=to_bool,
@@ -342,12 +359,14 @@ elementwise(
     if x.dtype.is_float
     else s.ne(x, x),
     not_differentiable=FLAT,
+    complex_form=lambda o, z: o.logical_or(o.isinf(o.real(z)), o.isinf(o.imag(z))),
 )  # fmt: skip
 elementwise(
     "isfinite", doc="True where x is neither infinite nor NaN.", types=to_bool,
     numpy=lambda x: np.isfinite(x) if x.dtype.kind == "f" else np.ones(x.shape, bool),
     scalar=lambda s, x: s.abs(x) < float("inf") if x.dtype.is_float else s.eq(x, x),
     not_differentiable=FLAT,
+    complex_form=lambda o, z: o.logical_and(o.isfinite(o.real(z)), o.isfinite(o.imag(z))),
 )  # fmt: skip
 
 
@@ -377,7 +396,7 @@ class Cast(Elementwise):
 
     @staticmethod
     def partials(o: Namespace, node: Node) -> tuple[Any, ...]:
-        return (1 if node.inputs[0].dtype.is_float else None,)
+        return (1 if node.inputs[0].dtype.is_inexact else None,)
 
 
 CAST = Cast.instance
@@ -385,8 +404,21 @@ CAST = Cast.instance
 
 @function
 def cast(x: Any, dtype: Any) -> Node:
-    """Return `x` converted to `dtype`; float to integer truncates towards zero."""
-    node, target = as_node(x), as_dtype(dtype)
+    """Return `x` converted to `dtype`; float to integer truncates towards zero.
+
+    Raises DTypeError for complex numbers that should become real ones.
+    """
+    target = as_dtype(dtype)
+    # a Python number is not rounded to floatX on its way
+    node = as_node(x, (target,) if target.is_float else ())
+    if node.dtype.is_complex and not target.is_complex:
+        if target.is_bool:
+            return o.ne(node, 0)
+        raise DTypeError(
+            f"`{describe(node)}` is {node.dtype}; a cast to {target} would lose its imaginary part."
+            f"\n  input:  {node.type}, made at {node.source}\n"
+            "  mend:   sg.real(z), sg.imag(z) or sg.abs(z)"
+        )
     return node if node.dtype is target else CAST(node, dtype=target)
 
 
@@ -396,7 +428,7 @@ class Where(Elementwise):
     doc = "Choose x where the condition is true, else y; broadcasts all three."
     arity = 3
     domain = ((-1.0, 1.0), (-3.0, 3.0), (-3.0, 3.0))
-    dtypes = "bool int float"
+    dtypes = "bool int float complex"
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         return TensorType(inputs[1].dtype, broadcast_shapes(self.name, inputs))
@@ -460,6 +492,8 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Node:
 def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Node:
     """Return `x` with NaN and infinities replaced; infinities by the largest finite numbers."""
     node = as_node(x)
+    if node.dtype.is_complex:
+        return o.on_parts(lambda v: nan_to_num(v, nan, posinf, neginf), node)
     if not node.dtype.is_float:
         return node
     largest = float(np.finfo(node.dtype.numpy).max)
@@ -481,7 +515,7 @@ def round_(x: Any, decimals: int = 0) -> Node:
     if decimals == 0:
         return o.rint(x)
     scale = 10.0**decimals
-    node = cast_to(as_node(x), as_node(x).dtype if as_node(x).dtype.is_float else floatx())
+    node = cast_to(as_node(x), as_node(x).dtype if as_node(x).dtype.is_inexact else floatx())
     return o.rint(node * scale) / scale
 
 

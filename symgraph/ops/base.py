@@ -13,7 +13,7 @@ from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, DType, as_dtype, promote
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe, make, weak_dtype
-from symgraph.core.op import Op, function, o, register
+from symgraph.core.op import Op, function, no_complex, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import broadcast
 
@@ -122,7 +122,7 @@ def number(d: DType, op: str) -> tuple[DType, DType]:
 
 
 def to_float(d: DType, op: str) -> tuple[DType, DType]:
-    f = d if d.is_float else floatx()
+    f = d if d.is_inexact else floatx()
     return f, f
 
 
@@ -139,7 +139,7 @@ def logical(d: DType, op: str) -> tuple[DType, DType]:
 
 
 def bits(d: DType, op: str) -> tuple[DType, DType]:
-    if d.is_float:
+    if d.is_inexact:
         raise DTypeError(f"{op} needs integers or bool, got {d}")
     return d, d
 
@@ -164,6 +164,8 @@ class Elementwise(Op):
     scalar: Callable[..., Any]
     ulp: dict[str, float] | None = None
     domain: tuple[tuple[float, float], ...] = ()
+    dtypes = "bool int float"
+    takes_complex = True  # the functions that make its nodes refuse them where it does not
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         _, result = self.types(inputs[-1].dtype, self.name)
@@ -231,10 +233,13 @@ def elementwise(
     commutative: bool = False,
     not_differentiable: str = "",
     dtypes: str = "bool int float",
+    complex_form: Callable[..., Node] | None = None,
 ) -> Callable[..., Node]:
     """Define an elementwise op and its public function.
 
-    `domain` has one (low, high) per input: where the generated tests draw their values.
+    `domain` has one (low, high) per input: where the generated tests draw their values. An op takes
+    complex numbers if "complex" is among its `dtypes` (rewrites/complex.py then has its rule), or
+    if `complex_form(o, *operands)` gives another expression for them.
     """
     arity = len(domain)
     body = {
@@ -259,6 +264,11 @@ def elementwise(
         if len(values) != arity:
             raise TypeError(f"{name} takes {arity} operands, got {len(values)}")
         nodes = as_nodes(values)
+        if nodes[0].dtype.is_complex:
+            if complex_form is not None:
+                return complex_form(o, *nodes)
+            if "complex" not in dtypes:
+                raise no_complex(name, nodes)
         compute, _ = op.types(nodes[0].dtype, name)
         return make(op, tuple(cast_to(n, compute) for n in nodes))
 

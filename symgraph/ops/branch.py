@@ -68,7 +68,9 @@ class Branch(Op):
         return evaluate(body, toposort(body.outputs), arrays[1:])
 
     def test_value(self, node: Node) -> Any:
-        values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]
+        values: list[Any] = [
+            i.data if i.op is CONSTANT else i.test_value for i in node.inputs
+        ]
         return None if any(v is None for v in values) else self.numpy(node, *values)
 
     def repeat(self, low: Any, node: Node, wanted: dict[int, Any]) -> None:

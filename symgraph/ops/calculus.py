@@ -31,6 +31,8 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     axis = normal_axis(axis, node.ndim)
     if n < 0:
         raise ValueError(f"n must not be negative, got {n}")
+    if n == 0:
+        return node  # as in NumPy, nothing is put at the ends either
     ends = [_end(v, node, axis) for v in (prepend, append)]
     parts = [v for v in (ends[0], node, ends[1]) if v is not None]
     node = o.concatenate(as_nodes(parts), axis) if len(parts) > 1 else node

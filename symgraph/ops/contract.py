@@ -19,6 +19,7 @@ from symgraph.ops.base import as_nodes, batch_front
 
 @register
 class Matmul(Op):
+    takes_complex = True
     name = "matmul"
     loops = True
     doc = "Matrix product over the last two axes; leading axes broadcast."
@@ -73,8 +74,11 @@ class Matmul(Op):
         x, y = read(0, left), read(1, right)
         if node.dtype == "float16":
             x, y = s.cast(x, FLOAT32), s.cast(y, FLOAT32)
-        product = x & y if node.dtype.is_bool else x * y
-        return s.cast(s.reduce("any" if node.dtype.is_bool else "sum", (k,), product), node.dtype)
+        if node.dtype.is_bool:
+            return s.reduce("any", (k,), x & y)
+        # as a matrix product is summed elsewhere; between vectors, order is given up for speed
+        matrices = node.dtype in ("float32", "float64") and 1 not in node.type.shape[-2:]
+        return s.cast(s.reduce("dot" if matrices else "sum", (k,), x * y), node.dtype)
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.product(node, out)
@@ -175,6 +179,6 @@ def outer(a: Any, b: Any) -> Node:
 
 @function
 def vdot(a: Any, b: Any) -> Node:
-    """Return the sum of products of two flattened arrays."""
+    """Return the sum of products of two flattened arrays, the first one conjugated."""
     x, y = as_nodes((a, b))
-    return matmul(o.ravel(x), o.ravel(y))
+    return matmul(o.ravel(o.conj(x)), o.ravel(y))

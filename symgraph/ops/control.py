@@ -39,6 +39,7 @@ class Identity(Op):
 
 @register
 class StopGradient(Identity):
+    takes_complex = True
     name, doc = "stop_gradient", "The identity, with derivative zero."
     not_differentiable = "by definition"
     partials = staticmethod(lambda o, node: (None,))

@@ -118,6 +118,29 @@ def _check_extra(extra: Sequence[int], stride: Sequence[int], dilation: Sequence
             raise ValueError(f"output_padding {e} must be below the stride {s} or dilation {d}")
 
 
+def _far_ends(
+    pads: Pads, extra: Sequence[int], stride: Sequence[int]
+) -> tuple[Pads, list[int], list[int]]:
+    """Return padding and output padding below the stride, and how many zeros come behind that.
+
+    A longer output padding undoes padding first: there the filters reach; behind, nothing does.
+    """
+    new: list[tuple[Size, Size]] = []
+    rest, zeros = [], []
+    for (a, b), e, s in zip(pads, extra, stride, strict=True):
+        undone = 0 if e < s else min(e, int(b))
+        new.append((a, b - undone))
+        rest.append(e if e < s else 0)
+        zeros.append(0 if e < s else e - undone)
+    return tuple(new), rest, zeros
+
+
+def _with_zeros(x: Node, zeros: Sequence[int]) -> Node:
+    if not any(zeros):
+        return x
+    return o.pad(x, [(0, 0), (0, 0), *((0, n) for n in zeros)])
+
+
 @function
 def conv_transpose2d(
     x: Any,
@@ -138,11 +161,12 @@ def conv_transpose2d(
     s, d = numbers(stride, 2, "stride"), numbers(dilation, 2, "dilation")
     extra = numbers(output_padding, 2, "output_padding", 0)
     _check_extra(extra, s, d)
-    pads = _numeric_pads(padding, filters, s, d)
+    pads, extra, zeros = _far_ends(_numeric_pads(padding, filters, s, d), extra, s)
     size = tuple(_grown(images, filters, s, pads, d, extra))
-    return Conv2dInput.instance(
+    result = Conv2dInput.instance(
         images, filters, stride=s, padding=pads, dilation=d, groups=groups, size=size
     )
+    return _with_zeros(result, zeros)
 
 
 def _numeric_pads(padding: Any, w: Node, stride: Any, dilation: Any) -> Pads:
@@ -243,7 +267,7 @@ def conv_transpose3d(
     s, d = numbers(stride, 3, "stride"), numbers(dilation, 3, "dilation")
     extra = numbers(output_padding, 3, "output_padding", 0)
     _check_extra(extra, s, d)
-    pads = _numeric_pads(padding, filters, s, d)
+    pads, extra, zeros = _far_ends(_numeric_pads(padding, filters, s, d), extra, s)
     layers = _known_depth("conv_transpose3d", filters)
     depth, *size = _grown(images, filters, s, pads, d, extra)
     n, c, count, h, wide = images.type.shape
@@ -261,7 +285,7 @@ def conv_transpose3d(
     for k in range(layers):  # each layer of the filter lands a step further on
         starts = (0, 0, k * d[0], 0, 0)
         total = total + o.place(spread[k], starts, (1, 1, s[0], 1, 1), shape)
-    return o.slice_axis(total, 2, before, depth)
+    return _with_zeros(o.slice_axis(total, 2, before, depth), zeros)
 
 
 # -- depthwise -------------------------------------------------------------------------------------

@@ -63,21 +63,23 @@ class Custom(Op):
         return evaluate(body, toposort(body.outputs), arrays)
 
     def test_value(self, node: Node) -> Any:
-        values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]
+        values: list[Any] = [
+            i.data if i.op is CONSTANT else i.test_value for i in node.inputs
+        ]
         return None if any(v is None for v in values) else self.numpy(node, *values)
 
     def pull_back(self, node: Node, gradients: Mapping[int, Node], accumulate: Any) -> Any:
         """Return the derivative by each input: the user's, or the transpose of the user's."""
         p, outputs = node.params, results_of(node)
         if p.pull is not None:
-            seeds = [gradients.get(k, o.zeros_like(y)) for k, y in enumerate(outputs)]
+            seeds = [o.conj(gradients.get(k, o.zeros_like(y))) for k, y in enumerate(outputs)]
             found = p.pull(list(node.inputs), outputs, seeds)
             return [_fitting(g, x) for g, x in zip(found, node.inputs, strict=True)]
         tangents = [new_input(x.dtype, x.type.shape, "tangent") for x in node.inputs]
         images = p.push(list(node.inputs), tangents)
         pairs = [(images[k], g) for k, g in gradients.items()]
         found = accumulate(pairs, tangents)
-        return [g if x.dtype.is_float else None for g, x in zip(found, node.inputs, strict=True)]
+        return [g if x.dtype.is_inexact else None for g, x in zip(found, node.inputs, strict=True)]
 
     def push_forward(self, node: Node, tangents: Sequence[Node | None], push: Any) -> Any:
         """Return the tangent of each result by the user's rule."""
@@ -100,7 +102,7 @@ class Custom(Op):
         p = node.params
         size = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
         fronts = [
-            _front(x, a, size) if x.dtype.is_float or a is not None else x
+            _front(x, a, size) if x.dtype.is_inexact or a is not None else x
             for x, a in zip(inputs, axes, strict=True)
         ]
         places = [0 if f is not x or a is not None else None
@@ -156,7 +158,7 @@ def _batched_rule(
 
 def _fitting(g: Any, x: Node) -> Node | None:
     """Check the derivative that a user's rule returned for an input."""
-    if g is None or not x.dtype.is_float:
+    if g is None or not x.dtype.is_inexact:
         return None
     node = as_node(g, (x.dtype,))
     if node.ndim != x.ndim or node.dtype is not x.dtype:
@@ -164,7 +166,7 @@ def _fitting(g: Any, x: Node) -> Node | None:
             f"the rule of sg.custom_vjp returned {node.type} as derivative by `{describe(x)}` of "
             f"type {x.type}\n  mend:   return one value of the input's type per argument, or None"
         )
-    return node
+    return o.conj(node)  # rules of users have the convention of sg.grad
 
 
 def inlined(outputs: Sequence[Node]) -> list[Node]:

@@ -197,7 +197,9 @@ def isneginf(x: Any) -> Node:
 @function
 def isclose(x: Any, y: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Node:
     """Tell where |x - y| <= atol + rtol |y|; infinities are close to equal ones only."""
-    a, b = as_nodes((as_float(x), as_float(y)))
+    a, b = as_nodes((x, y))
+    if not a.dtype.is_complex:
+        a, b = as_float(a), as_float(b)
     near = o.abs(a - b) <= atol + rtol * o.abs(b)
     close = o.where(o.isfinite(a) & o.isfinite(b), near, o.eq(a, b))
     return close | (o.isnan(a) & o.isnan(b)) if equal_nan else close

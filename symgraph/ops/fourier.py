@@ -1,9 +1,9 @@
-"""Discrete Fourier transforms on pairs: complex arrays are real ones with a last axis (real, imag).
+"""Fourier transforms along axes; complex arrays are real ones with a last axis (real, imaginary).
 
-A length is split into factors of at most DIRECT: each stage is a product with a small table of
-cosines and sines, followed by a rotation (Cooley and Tukey). A large prime factor becomes a
-convolution with a chirp of a length that splits well (Bluestein). All is made of products and
-views, so derivatives, batching and fusion are theirs. Lengths must be known.
+All is made of one linear op, `dft`, and of products and views, so derivatives and batching are
+theirs. Here are also the lengths that `dft` cannot do by short passes: a factor of at most DIRECT
+is a product with a table of cosines and sines, followed by a rotation (Cooley and Tukey), a larger
+prime becomes a convolution with a chirp of a length that splits well (Bluestein).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
+from symgraph.ops.dft import Dft, turns
 from symgraph.ops.rows import as_float
 
 DIRECT = 32  # longest transform by one product with a table
@@ -24,18 +25,6 @@ Complex = tuple[Node, Node | None]  # the imaginary part may be absent: zero
 
 
 # -- one axis, the last one --------------------------------------------------------------------
-def _turns(numerator: np.ndarray, n: int, sign: int) -> np.ndarray:
-    """Return exp(sign 2 pi i numerator / n), exact where the angle is a multiple of pi / 4."""
-    k = numerator % n
-    eighth, rest = np.divmod(8 * k, n)  # the angle is (eighth + rest / n) pi / 4
-    angle = rest / n * (np.pi / 4)
-    c, s = np.cos(angle), np.sin(angle)
-    h = np.sqrt(0.5)
-    corner = np.array([1, h + h * 1j, 1j, -h + h * 1j, -1, -h - h * 1j, -1j, h - h * 1j])
-    value = corner[eighth] * (c + 1j * s)
-    return np.asarray(value if sign > 0 else value.conj())
-
-
 def _parts(table: np.ndarray, like: Node) -> Complex:
     """Return a constant of complex numbers in the dtype of `like`."""
     re, im = (np.ascontiguousarray(v).astype(like.dtype.numpy) for v in (table.real, table.imag))
@@ -43,7 +32,7 @@ def _parts(table: np.ndarray, like: Node) -> Complex:
 
 
 def _table(numerator: np.ndarray, n: int, sign: int, like: Node) -> Complex:
-    return _parts(_turns(numerator, n, sign), like)
+    return _parts(turns(numerator, n, sign), like)
 
 
 def _product(left: Complex, right: Complex, multiply: Any) -> Complex:
@@ -78,6 +67,31 @@ def split(n: int) -> int:
 
 def transform(x: Complex, n: int, sign: int) -> Complex:
     """Return the sums over j of x[..., j] exp(sign 2 pi i j k / n), j over the last axis."""
+    if x[1] is None and n <= DIRECT:
+        return by_tables(x, n, sign)
+    return _taken_apart(o.dft(_joined(x), sign))
+
+
+@function
+def dft(x: Any, sign: int = -1) -> Node:
+    """Return the sums over j of x[j] exp(sign 2 pi i j k / n) of pairs on the last axis."""
+    return Dft.instance(as_float(x), sign=sign)
+
+
+@function
+def dft_by_tables(x: Node, sign: int) -> Node:
+    """Return `dft` for lengths with large prime factors, or not known before the call."""
+    n, pair = x.type.shape[-2], (x[..., 0], x[..., 1])
+    if isinstance(n, int):
+        return _joined(by_tables(pair, n, sign))
+    k = o.iota((n,), 0)
+    turn = o.cast(o.mod(k[:, None] * k, o.dim_value(n)), x.dtype) / o.cast(o.dim_value(n), x.dtype)
+    angle = turn * (2 * np.pi)
+    return _joined(_product(pair, (o.cos(angle), sign * o.sin(angle)), o.matmul))
+
+
+def by_tables(x: Complex, n: int, sign: int) -> Complex:
+    """Return the transform by products with tables, of one factor of n after the other."""
     if n <= DIRECT:
         k = np.arange(n)
         return _product(x, _table(np.outer(k, k), n, sign, x[0]), o.matmul)
@@ -89,9 +103,9 @@ def transform(x: Complex, n: int, sign: int) -> Complex:
     table = _each(x, lambda v: o.reshape(v, (*lead, first, second)))
     # over the slow index by a product from the left, a rotation, then over the fast index
     k = np.arange(first)
-    turns = _table(np.outer(k, k), first, sign, x[0])
-    table = _product(table, turns, lambda v, w: o.matmul(w, v))
-    table = _times(table, _turns(np.outer(k, np.arange(second)), n, sign))
+    rotations = _table(np.outer(k, k), first, sign, x[0])
+    table = _product(table, rotations, lambda v, w: o.matmul(w, v))
+    table = _times(table, turns(np.outer(k, np.arange(second)), n, sign))
     table = transform(table, second, sign)
     return _each(table, lambda v: o.reshape(o.matrix_transpose(v), (*lead, n)))
 
@@ -100,7 +114,7 @@ def _by_chirp(x: Complex, n: int, sign: int) -> Complex:
     """Bluestein: j k = (j^2 + k^2 - (k - j)^2) / 2 makes the sum a convolution."""
     size = 1 << (2 * n - 2).bit_length()
     k = np.arange(n)
-    chirp = _turns(k * k, 2 * n, sign)
+    chirp = turns(k * k, 2 * n, sign)
     kernel = np.zeros(size, complex)
     kernel[:n] = chirp.conj()
     kernel[size - n + 1 :] = chirp[1:][::-1].conj()
@@ -117,13 +131,13 @@ def _real_transform(x: Node, n: int) -> Complex:
         return _each(transform((x, None), n, -1), lambda v: o.slice_axis(v, -1, 0, n // 2 + 1))
     half = n // 2
     # even elements as real, odd ones as imaginary parts: their transforms come apart by symmetry
-    re, im = transform((x[..., 0::2], x[..., 1::2]), half, -1)
-    assert im is not None
+    pairs = o.reshape(x, (*x.type.shape[:-1], half, 2))
+    re, im = _taken_apart(o.dft(pairs, -1))
     wrapped = [o.concatenate([v, o.slice_axis(v, -1, 0, 1)], -1) for v in (re, im)]
     turned = [o.flip(v, -1) for v in wrapped]
     even = (0.5 * (wrapped[0] + turned[0]), 0.5 * (wrapped[1] - turned[1]))
     odd = (0.5 * (wrapped[1] + turned[1]), -0.5 * (wrapped[0] - turned[0]))
-    rotated = _times(odd, _turns(np.arange(half + 1), n, -1))
+    rotated = _times(odd, turns(np.arange(half + 1), n, -1))
     assert rotated[1] is not None
     return even[0] + rotated[0], even[1] + rotated[1]
 
@@ -147,25 +161,32 @@ def _length(x: Node, axis: int, n: int | None) -> int:
     return int(size)
 
 
-def _fitted(x: Node, n: int) -> Node:
-    """Return x cut, or padded with zeros, to n elements on its last axis."""
-    have = x.type.shape[-1]
+def _fitted(x: Node, n: int, axis: int = -1) -> Node:
+    """Return x cut, or padded with zeros, to n elements along an axis (counted from the end)."""
+    have = x.type.shape[axis]
     if have == n:
         return x
     if not isinstance(have, int):
-        raise ShapeError(f"the last axis of `{describe(x)}` {x.type} must have a known length")
+        raise ShapeError(f"axis {axis} of `{describe(x)}` {x.type} must have a known length")
     if have > n:
-        return o.slice_axis(x, -1, 0, n)
-    return o.pad(x, (*[(0, 0)] * (x.ndim - 1), (0, n - have)))
+        return o.slice_axis(x, axis, 0, n)
+    width = [(0, 0)] * x.ndim
+    width[axis] = (0, n - have)
+    return o.pad(x, tuple(width))
 
 
-def _taken_apart(x: Any) -> tuple[Node, Node]:
+def _pairs(x: Any) -> Node:
     node = as_float(x)
     if node.ndim < 2 or node.type.shape[-1] != 2:
         raise ShapeError(
             f"pairs (real, imaginary) on a last axis of length 2 are needed, `{describe(node)}` is "
             f"{node.type}; use rfft_pair for real arrays"
         )
+    return node
+
+
+def _taken_apart(x: Any) -> tuple[Node, Node]:
+    node = _pairs(x)
     return node[..., 0], node[..., 1]
 
 
@@ -174,26 +195,44 @@ def _joined(x: Complex) -> Node:
     return o.stack([re, o.zeros_like(re) if im is None else im], -1)
 
 
-def _along(x: Complex, axis: int, f: Any) -> Complex:
-    """Apply a function of the last axis to another one."""
-    moved = f(_each(x, lambda v: o.moveaxis(v, axis, -1)))
-    return _each(moved, lambda v: o.moveaxis(v, -1, axis))
-
-
-# -- public functions --------------------------------------------------------------------------
-def _complex_fft(x: Any, n: int | None, axis: int, norm: str | None, inverse: bool) -> Node:
-    pair = _taken_apart(x)
-    axis = normal_axis(axis, pair[0].ndim)
-    size = _length(pair[0], axis, n)
+# -- one axis of many ----------------------------------------------------------------------------
+def along(pairs: Node, n: int | None, axis: int, norm: str | None, inverse: bool) -> Node:
+    """Return the transform of n complex numbers (pairs on the last axis) along an axis."""
+    axis = normal_axis(axis, pairs.ndim - 1)
+    size = _length(pairs, axis, n)
     factor = _scale(norm, size, inverse)
-
-    def last(v: Complex) -> Complex:
-        value = transform(_each(v, lambda a: _fitted(a, size)), size, 1 if inverse else -1)
-        return value if factor == 1 else _each(value, lambda a: a * factor)
-
-    return _joined(_along(pair, axis, last))
+    moved = _fitted(o.moveaxis(pairs, axis, -2), size, -2)
+    moved = moved if factor == 1 else moved * factor  # a part of the first pass
+    return o.moveaxis(o.dft(moved, 1 if inverse else -1), -2, axis)
 
 
+def real_along(x: Node, n: int | None, axis: int, norm: str | None) -> Complex:
+    """Return the first n // 2 + 1 results of the transform of a real array along an axis."""
+    axis = normal_axis(axis, x.ndim)
+    size = _length(x, axis, n)
+    factor = _scale(norm, size, False)
+    moved = _fitted(o.moveaxis(x, axis, -1), size)
+    value = _real_transform(moved if factor == 1 else moved * factor, size)
+    return _each(value, lambda v: o.moveaxis(v, -1, axis))
+
+
+def to_real_along(x: Complex, n: int | None, axis: int, norm: str | None) -> Node:
+    """Return the real array of length n whose `real_along` is x; n is 2 (m - 1) by default."""
+    axis = normal_axis(axis, x[0].ndim)
+    size = 2 * (_length(x[0], axis, None) - 1) if n is None else _length(x[0], axis, n)
+    if size < 1:
+        raise ShapeError("irfft of one result needs the length n of the real array")
+    factor = _scale(norm, size, True)
+    pair = (x[0], o.zeros_like(x[0]) if x[1] is None else x[1])
+    re, im = (_fitted(o.moveaxis(v, axis, -1), size // 2 + 1) for v in pair)
+    mirrored = (size + 1) // 2 - 1  # the other results are the conjugates
+    more_re, more_im = (o.flip(o.slice_axis(v, -1, 1, mirrored), -1) for v in (re, im))
+    whole = (o.concatenate([re, more_re], -1), o.concatenate([im, -more_im], -1))
+    value = transform(whole, size, 1)[0]
+    return o.moveaxis(value if factor == 1 else value * factor, -1, axis)
+
+
+# -- public functions ----------------------------------------------------------------------------
 @function
 def fft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the Fourier transform along `axis` of complex numbers as pairs on the last axis.
@@ -201,42 +240,25 @@ def fft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = No
     The result k is the sum over j of x[j] exp(-2 pi i j k / n). `axis` counts the axes without that
     of the pairs; `n` cuts or pads; `norm` is "backward" (1/n on the inverse), "ortho", "forward".
     """
-    return _complex_fft(x, n, axis, norm, False)
+    return along(_pairs(x), n, axis, norm, False)
 
 
 @function
 def ifft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the inverse Fourier transform of pairs along `axis`; see `fft_pair`."""
-    return _complex_fft(x, n, axis, norm, True)
+    return along(_pairs(x), n, axis, norm, True)
 
 
 @function
 def rfft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the first n // 2 + 1 results of the Fourier transform of a real array, as pairs."""
-    node = as_float(x)
-    axis = normal_axis(axis, node.ndim)
-    size = _length(node, axis, n)
-    factor = _scale(norm, size, False)
-    moved = _fitted(o.moveaxis(node, axis, -1), size)
-    value = _real_transform(moved if factor == 1 else moved * factor, size)
-    return _joined(_each(value, lambda v: o.moveaxis(v, -1, axis)))
+    return _joined(real_along(as_float(x), n, axis, norm))
 
 
 @function
 def irfft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the real array of length n whose `rfft_pair` is x; n is 2 (m - 1) by default."""
-    pair = _taken_apart(x)
-    axis = normal_axis(axis, pair[0].ndim)
-    size = 2 * (_length(pair[0], axis, None) - 1) if n is None else _length(pair[0], axis, n)
-    if size < 1:
-        raise ShapeError("irfft_pair of one result needs the length n of the real array")
-    factor = _scale(norm, size, True)
-    re, im = (_fitted(o.moveaxis(v, axis, -1), size // 2 + 1) for v in pair)
-    mirrored = (size + 1) // 2 - 1  # the other results are the conjugates
-    more_re, more_im = (o.flip(o.slice_axis(v, -1, 1, mirrored), -1) for v in (re, im))
-    whole = (o.concatenate([re, more_re], -1), o.concatenate([im, -more_im], -1))
-    value = transform(whole, size, 1)[0] * factor
-    return o.moveaxis(value, -1, axis)
+    return to_real_along(_taken_apart(x), n, axis, norm)
 
 
 def _over(x: Any, s: Any, axes: Any, norm: Any, f: Any, default: int | None = None) -> Node:

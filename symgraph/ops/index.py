@@ -113,6 +113,7 @@ def _sources(s: Any, index: tuple[Any, ...], p: Any, lengths: tuple[Size, ...]) 
 
 @register
 class Place(Op):
+    takes_complex = True
     name, doc = "place", "Zeros of `shape` with x at starts + i * steps: the transpose of a slice."
     params = ("starts", "steps", "shape")
     linear = (0,)
@@ -159,6 +160,7 @@ def place(x: Any, starts: Any, steps: Any, shape: Any) -> Node:
 
 @register
 class SetSlice(Op):
+    takes_complex = True
     name, doc = "set_slice", "x with y in the places starts + i * steps."
     params = ("starts", "steps")
     linear = (0, 1)
@@ -239,6 +241,7 @@ def _integer_samples(rng: Any, dtype: Any) -> Any:
 
 @register
 class Gather(Op):
+    takes_complex = True
     name = "gather"
     doc = "x[i0, i1, ...]: integer arrays, broadcast together, index the leading axes."
     linear = (0,)
@@ -315,6 +318,7 @@ def check_constant_indices(x: Node, indices: Sequence[Node]) -> None:
 
 @register
 class Scatter(Op):
+    takes_complex = True
     name = "scatter"
     doc = "x with y added to (or set at) x[i0, i1, ...]; duplicates add up, the last set wins."
     params = ("mode",)

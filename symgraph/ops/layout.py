@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
@@ -261,8 +262,9 @@ def logspace(
     dtype: Any = None,
 ) -> Node:
     """Return base ** linspace(start, stop, num)."""
-    exponents = o.linspace(start, stop, num, endpoint)
-    value = o.power(cast_to(as_node(base), exponents.dtype), exponents)
+    kind = as_dtype(dtype) if dtype else floatx()
+    exponents = o.linspace(start, stop, num, endpoint, kind if kind.is_float else floatx())
+    value = o.power(cast_to(as_node(base, (exponents.dtype,)), exponents.dtype), exponents)
     return value if dtype is None else o.cast(value, dtype)
 
 

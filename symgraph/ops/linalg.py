@@ -121,7 +121,7 @@ def check_matrices(op: str, x: Node, square: bool = True) -> tuple[tuple[Size, .
 def as_matrices(x: Any) -> Node:
     """Return `x` as a float node; integers become floatX, float16 is refused later by name."""
     node = as_node(x)
-    if node.dtype is FLOAT16 or node.dtype.is_float:
+    if node.dtype is FLOAT16 or node.dtype.is_inexact:
         return node
     return cast_to(node, floatx())
 

@@ -182,7 +182,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
     """
     node = as_matrices(x)
     if axis is None and ord is None:
-        flat = o.sqrt(o.sum(o.square(node)))
+        flat = o.sqrt(o.sum(o.abs2(node)))
         return o.expand_dims(flat, tuple(range(node.ndim))) if keepdims and node.ndim else flat
     if axis is None and node.ndim not in (1, 2):
         raise ShapeError(f"norm of `{describe(node)}` {node.type} with ord={ord!r} needs an axis")
@@ -196,13 +196,13 @@ def vector_norm(x: Node, order: Any, axis: int) -> Node:
     """Return the norm of vectors along one axis."""
     size = o.abs(x)
     if order is None or order == 2:
-        return o.sqrt(o.sum(o.square(x), axis))
+        return o.sqrt(o.sum(o.abs2(x), axis))
     if order == np.inf:
         return o.max(size, axis)
     if order == -np.inf:
         return o.min(size, axis)
     if order == 0:
-        return o.cast(o.count_nonzero(x, axis), x.dtype)
+        return o.cast(o.count_nonzero(x, axis), size.dtype)
     if order == 1:
         return o.sum(size, axis)
     if not isinstance(order, (int, float)):
@@ -215,7 +215,7 @@ def matrix_norm(x: Node, order: Any, axes: Sequence[int]) -> Node:
     if len(axes) != 2 or axes[0] % x.ndim == axes[1] % x.ndim:
         raise ValueError(f"norm needs one axis or two different ones, got {tuple(axes)}")
     if order is None or order == "fro":
-        return o.sqrt(o.sum(o.square(x), tuple(axes)))
+        return o.sqrt(o.sum(o.abs2(x), tuple(axes)))
     own = [a % x.ndim for a in axes]
     x = o.permute_dims(x, [*(k for k in range(x.ndim) if k not in own), *own])
     if order in ("nuc", 2, -2):

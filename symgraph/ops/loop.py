@@ -131,7 +131,9 @@ class Loop(Op):
         return run_loop(node, arrays, evaluate)
 
     def test_value(self, node: Node) -> Any:
-        values = [i.data if i.op is CONSTANT else i.test_value for i in node.inputs]
+        values: list[Any] = [
+            i.data if i.op is CONSTANT else i.test_value for i in node.inputs
+        ]
         return None if any(v is None for v in values) else run_loop(node, values, evaluate_body)
 
     def repeat(self, low: Any, node: Node, wanted: dict[int, Any]) -> None:
@@ -178,7 +180,7 @@ class Result(Op):
     doc = "One of the results of a loop or a branch."
     params = ("index",)
     opaque = True
-    Params = namedtuple("ResultParams", "index")  # noqa: PYI024
+    Params = namedtuple("Params", "index")  # noqa: PYI024
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         owner: Any = inputs[0]

@@ -77,7 +77,7 @@ def _fresh(variables: Sequence[Node], wanted: Sequence[bool]) -> dict[Node, Node
     return {
         v: new_input(v.dtype, v.type.shape, f"d{v.name}")
         for v, w in zip(variables, wanted, strict=True)
-        if w and v.dtype.is_float
+        if w and v.dtype.is_inexact
     }
 
 

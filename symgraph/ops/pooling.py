@@ -177,3 +177,9 @@ def adaptive_max_pool1d(x: Any, size: Any) -> Node:
 def adaptive_max_pool2d(x: Any, size: Any) -> Node:
     """Return maxima of windows that cover the last two axes evenly; NaN wins."""
     return _adaptive_max(x, size, 2)
+
+
+@function
+def adaptive_max_pool3d(x: Any, size: Any) -> Node:
+    """Return maxima of windows that cover the last three axes evenly; NaN wins."""
+    return _adaptive_max(x, size, 3)

@@ -13,6 +13,7 @@ from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
 from symgraph.ops.base import Size, cast_to
 from symgraph.ops.index import Place, SetSlice, Slice, is_zero
+from symgraph.ops.shape import is_one
 
 PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
@@ -29,15 +30,19 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Node:
 
 @function
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
-    """Return x[..., indices, ...] matched elementwise along the other axes."""
+    """Return x[..., indices, ...] matched along the other axes, where both are broadcast."""
     node, i = as_node(x), as_node(indices)
-    axis = normal_axis(axis, node.ndim)
-    shape = i.type.shape
-    key = tuple(
-        i if k == axis else o.iota(tuple(n if j == k else 1 for j, n in enumerate(shape)), k)
-        for k in range(node.ndim)
-    )
-    return o.getitem(node, key)
+    return o.getitem(node, tuple(matched(node, i, normal_axis(axis, node.ndim))))
+
+
+def matched(x: Node, indices: Node, axis: int) -> list[Node]:
+    """Return the full index that `indices` along one axis of `x` stand for."""
+    shape = [n if is_one(m) else m for n, m in zip(x.type.shape, indices.type.shape, strict=True)]
+    ranges = [
+        o.iota(tuple(1 if is_one(x.type.shape[k]) or j != k else n for j in range(x.ndim)), k)
+        for k, n in enumerate(shape)
+    ]
+    return [indices if k == axis else at for k, at in enumerate(ranges)]
 
 
 @function

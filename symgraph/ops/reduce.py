@@ -88,6 +88,7 @@ def expand(o: Namespace, value: Node, axes: tuple[int, ...]) -> Node:
 
 @register
 class Sum(Reduction):
+    takes_complex = True
     name, kind, doc = "sum", "sum", "Sum over axes; small integers accumulate in 64 bits."
     numpy_function = staticmethod(np.sum)
     linear = (0,)
@@ -100,6 +101,7 @@ class Sum(Reduction):
 
 @register
 class Prod(Reduction):
+    takes_complex = True
     name, kind, doc = "prod", "prod", "Product over axes."
     numpy_function = staticmethod(np.prod)
 
@@ -261,6 +263,7 @@ class Cumulative(Op):
 
     params = ("axis", "dtype")
     kind = ""
+    takes_complex = True
     numpy_function: Any
 
     @staticmethod
@@ -384,7 +387,7 @@ def _count(node: Node, axes: tuple[int, ...], dtype: DType) -> Any:
 def mean(x: Any, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -> Node:
     """Return the arithmetic mean over `axis`; integers become floatX."""
     node = as_node(x)
-    target = as_dtype(dtype) if dtype else (node.dtype if node.dtype.is_float else floatx())
+    target = as_dtype(dtype) if dtype else (node.dtype if node.dtype.is_inexact else floatx())
     wide = FLOAT32 if target == "float16" else target
     axes = normal_axes(axis, node.ndim)
     total = o.sum(cast_to(node, wide), axes, wide, keepdims)
@@ -397,10 +400,11 @@ def var(x: Any, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> N
     node = as_node(x)
     axes = normal_axes(axis, node.ndim)
     centred = node - mean(node, axes, keepdims=True)
+    squares = o.abs2(centred)
     if not ddof:
-        return mean(o.square(centred), axes, keepdims=keepdims)
-    n = _count(node, axes, centred.dtype)
-    value: Node = o.sum(o.square(centred), axes, None, keepdims) / (n - ddof)
+        return mean(squares, axes, keepdims=keepdims)
+    n = _count(node, axes, squares.dtype)
+    value: Node = o.sum(squares, axes, None, keepdims) / (n - ddof)
     return value
 
 

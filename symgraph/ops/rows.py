@@ -51,6 +51,11 @@ class RowOp(Op):
         return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
 
 
+def _empty(x: Node, axes: Sequence[int]) -> bool:
+    """Tell whether rows are known to have no element, so that there is no maximum to take out."""
+    return any(isinstance(x.type.shape[a], int) and x.type.shape[a] == 0 for a in axes)
+
+
 def _finite_max(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     m = x.max(axes, keepdims=True, initial=-np.inf)
     return np.where(np.isinf(m), 0, m)
@@ -71,6 +76,8 @@ class LogSumExp(RowOp):
     @staticmethod
     def expand(o: Any, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
+        if _empty(x, axes):
+            return o.full(node.type.shape, -np.inf, node.dtype)
         m = o.max(x, axes, keepdims=True)
         # an infinite maximum must not make inf - inf
         shift = o.where(o.isinf(m), o.zeros((), x.dtype), m)
@@ -100,6 +107,8 @@ class Softmax(RowOp):
     @staticmethod
     def expand(o: Any, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
+        if _empty(x, axes):
+            return x
         e = o.exp(x - o.max(x, axes, keepdims=True))
         return e * o.reciprocal(o.sum(e, axes, keepdims=True))
 
@@ -126,6 +135,8 @@ class LogSoftmax(RowOp):
     @staticmethod
     def expand(o: Any, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
+        if _empty(x, axes):
+            return x
         z = x - o.max(x, axes, keepdims=True)
         return z - o.log(o.sum(o.exp(z), axes, keepdims=True))
 

@@ -221,7 +221,7 @@ class _Scan:
         elements = [_element(x) for x in blocks]
         targets = [s for s, _ in found.updates]
         states = [_like(c) for c in (*initial, *targets)]
-        first = step * chunk  # type: ignore[operator]
+        first = step * chunk
         traces, after, _ = self._loop(found, elements, states, first, chunk, final=False)
         own = [(s, len(initial) + k) for k, s in enumerate(targets)]
         outer = make_loop(
@@ -287,9 +287,9 @@ class _Scan:
             next_ += [*values[1:], out] if values else []
         count = len(next_) + len(targets)
         body = [*next_, *(v for _, v in found.updates), *found.outputs]
-        body += [] if found.condition is None else [~found.condition]  # type: ignore[operator]
+        body += [] if found.condition is None else [~found.condition]
         first = start if isinstance(start, Node) else o.dim_value(start)
-        body = _drawn_anew(substitute(body, mapping), step + first, found.counters)  # type: ignore[operator]
+        body = _drawn_anew(substitute(body, mapping), step + first, found.counters)
         for s, each in found.counters.items():
             s.data.default_update = s + o.cast(o.dim_value(self.length), s.dtype) * each
         carries = [c for values in found.carries for c in values]

@@ -163,10 +163,12 @@ def bin_edges(x: Node, bins: Any, limits: Any) -> Node:
         return as_float(bins)
     if bins < 1:
         raise ValueError(f"a histogram needs at least one bin, got {bins}")
+    if limits is None and any(isinstance(n, int) and n == 0 for n in x.type.shape):
+        limits = (0.0, 1.0)  # as in NumPy, where there is no element
     if limits is None:
         low, high = (as_float(f(x)) for f in (o.min, o.max))
     else:
-        low, high = (as_float(v) for v in limits)
+        low, high = (as_float(as_node(v, (x.dtype,))) for v in limits)
     low, high = as_nodes((low, high))
     half = o.where(o.eq(low, high), 0.5, 0.0)  # a single value gets a bin of width 1
     return o.linspace(low - half, high + half, int(bins) + 1, dtype=low.dtype)

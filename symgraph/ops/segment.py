@@ -15,7 +15,9 @@ from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import Size, cast_to
 from symgraph.ops.index import Gather, Scatter
+from symgraph.ops.rearrange import matched
 from symgraph.ops.rows import as_float
+from symgraph.ops.shape import broadcast_shapes_of
 
 REFERENCE = {"max": np.maximum, "min": np.minimum, "prod": np.multiply}
 MODES = ("set", "add", *REFERENCE)
@@ -92,20 +94,33 @@ def _factors(o: Namespace, node: Node) -> tuple[Node, Node]:
     # the product of all others, exact where there are zeros
     zero_x, zero_y, one = o.eq(x, 0), o.eq(y, 0), o.ones((), dtype)
     safe_x, safe_y = o.where(zero_x, one, x), o.where(zero_y, one, y)
-    zeros = total(zero_x, zero_y)
-    rest = ScatterReduce.instance(safe_x, safe_y, *indices, mode="prod")
-    rest_y, zeros_y = (Gather.instance(v, *indices) for v in (rest, zeros))
+    null_x, null_y = o.where(zero_x, x, one), o.where(zero_y, y, one)
+    rest, null, zeros, added = (
+        ScatterReduce.instance(safe_x, safe_y, *indices, mode="prod"),
+        ScatterReduce.instance(null_x, null_y, *indices, mode="prod"),
+        total(zero_x, zero_y),
+        total(o.where(zero_x, x, 0), o.where(zero_y, y, 0)),
+    )
+    at_y = [Gather.instance(v, *indices) for v in (rest, null, zeros, added)]
     return (
-        _others(o, rest, zeros, safe_x, zero_x),
-        _others(o, rest_y, zeros_y, safe_y, zero_y),
+        _others(o, rest, null, zeros, added, x, zero_x),
+        _others(o, at_y[0], at_y[1], at_y[2], at_y[3], y, zero_y),
     )
 
 
-def _others(o: Namespace, rest: Node, zeros: Node, own: Node, zero: Node) -> Node:
-    """Return the product without one factor; `rest` is that of all factors that are not 0."""
+def _others(
+    o: Namespace, rest: Node, null: Node, zeros: Node, added: Node, own: Node, zero: Node
+) -> Node:
+    """Return the product without the factor `own`.
+
+    rest: the product of the factors that are not 0; null, zeros, added: product, number and sum of
+    those that are. Null and added are written so that the next derivative is exact too: of two
+    zeros, the other one is added - own. From the third derivative on, three zeros are too many.
+    """
     none = o.zeros((), rest.dtype)
-    alone = o.where(zero & o.eq(zeros, 1), rest, none)
-    return o.where(o.eq(zeros, 0), rest / own, alone)
+    two = o.where(o.eq(zeros, 2), rest * (added - own), none)
+    without = o.where(o.eq(zeros, 1), rest, two)
+    return o.where(zero, without, rest / o.where(zero, o.ones_like(own), own) * null)
 
 
 def written(x: Node, y: Node, indices: Sequence[Node], mode: str) -> Node:
@@ -132,11 +147,8 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1, mode: str 
             f"indices along an axis of `{describe(node)}` {node.type} need {node.ndim} axes of "
             f"integers, got {i.type}"
         )
-    shape = i.type.shape
-    key = [
-        i if k == axis else o.iota(tuple(n if j == k else 1 for j, n in enumerate(shape)), k)
-        for k in range(node.ndim)
-    ]
+    key = matched(node, i, axis)
+    shape = broadcast_shapes_of(*key)
     y = o.broadcast_to(cast_to(as_node(values, (node.dtype,)), node.dtype), shape)
     return written(node, y, key, mode)
 

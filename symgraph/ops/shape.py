@@ -134,6 +134,7 @@ class View(Op):
 
     view = True
     linear = (0,)
+    takes_complex = True
 
 
 # -- reshape ------------------------------------------------------------------------------------
@@ -279,12 +280,18 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Node:
 
 
 @function
-def moveaxis(x: Any, source: int, destination: int) -> Node:
-    """Return `x` with one axis moved to another place."""
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Node:
+    """Return `x` with one axis, or each of several, moved to another place."""
     node = as_node(x)
-    a, b = normal_axis(source, node.ndim), normal_axis(destination, node.ndim)
-    order = [k for k in range(node.ndim) if k != a]
-    order.insert(b, a)
+    origins, places = (
+        [normal_axis(a, node.ndim) for a in ([v] if isinstance(v, (int, np.integer)) else v)]
+        for v in (source, destination)
+    )
+    if len(origins) != len(places) or len(set(origins)) != len(set(places)):
+        raise ValueError(f"moveaxis of axes {source} to {destination}")
+    order = [k for k in range(node.ndim) if k not in origins]
+    for place, origin in sorted(zip(places, origins, strict=True)):
+        order.insert(place, origin)
     return permute_dims(node, order)
 
 
@@ -468,6 +475,7 @@ def broadcast_to(x: Any, shape: Any) -> Node:
 
 @register
 class SumTo(Op):
+    takes_complex = True
     name, doc = "sum_to", "Sum over the axes that broadcasting from `shape` repeated."
     params = ("shape",)
     linear = (0,)
@@ -539,6 +547,7 @@ def ones_like(x: Any, dtype: Any = None) -> Node:
 # -- joining ------------------------------------------------------------------------------------
 @register
 class Concatenate(Op):
+    takes_complex = True
     name, doc = "concatenate", "Join arrays along an existing axis."
     params = ("axis",)
 

@@ -14,6 +14,7 @@ from symgraph.core.op import function, normal_axes, normal_axis, o
 from symgraph.ops.base import cast_to
 from symgraph.ops.reduce import Axes
 from symgraph.ops.rows import as_float
+from symgraph.ops.shape import is_one
 
 METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
@@ -274,7 +275,8 @@ def cov(
 ) -> Node:
     """Return the covariances of variables: each row of `x` is one (each column: rowvar=False).
 
-    `y` holds more variables. Divided by n - 1, by n with `bias`, or by n - ddof.
+    `y` holds more variables. Divided by n - 1, by n with `bias`, or by n - ddof. A single variable
+    gives a scalar.
     """
     table = _variables(x, rowvar)
     if y is not None:
@@ -283,8 +285,7 @@ def cov(
     less = ddof if ddof is not None else (0 if bias else 1)
     n = o.cast(o.dim_value(table.type.shape[1]), table.dtype)
     product = o.matmul(centred, o.matrix_transpose(centred)) / (n - less)
-    one = as_node(x).ndim < 2 and y is None
-    return o.reshape(product, ()) if one else product
+    return o.reshape(product, ()) if is_one(table.type.shape[0]) else product
 
 
 def _variables(x: Any, rowvar: bool) -> Node:

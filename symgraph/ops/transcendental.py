@@ -32,6 +32,15 @@ def _np_sigmoid(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)))
 
 
+# Functions that are defined for complex numbers too.
+WITH_COMPLEX = frozenset(
+    {
+        *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh"),
+        *("cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh"),
+    }
+)
+
+
 def _math(name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY) -> None:
     elementwise(
         name,
@@ -42,6 +51,7 @@ def _math(name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY) -> 
         partials=partials,
         domain=domain,
         ulp={"float32": 4, "float64": 4},
+        dtypes="bool int float complex" if name in WITH_COMPLEX else "bool int float",
     )
 
 

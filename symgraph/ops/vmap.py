@@ -239,7 +239,8 @@ class _BatchedLoop:
         """Go on until the last element of the batch is done; those that are done stand still."""
         assert self.header is not None
         n = len(carries)
-        first = _at_front(*self.header, self.size)
+        node, axis = self.header
+        first = _at_front(node, axis, self.size)
         active: Node
         if self.params.kind == COUNT:
             active = o.gt(first, self.p.step)
@@ -247,9 +248,9 @@ class _BatchedLoop:
         else:
             active = new_input(BOOL, (self.size,), "active")
             node, axis = self.step_outputs[-1]
-            following = active & _at_front(node, axis, self.size)  # type: ignore[operator]
+            following = active & _at_front(node, axis, self.size)
             done = new_input("int64", (self.size,), "steps")
-            extra, more = [active, done], [following, done + o.cast(active, "int64")]  # type: ignore[operator]
+            extra, more = [active, done], [following, done + o.cast(active, "int64")]
             header, go_on = o.any(first), o.any(following)
             initial = [*initial, first, o.zeros((self.size,), "int64")]
         next_ = [_where(active, new, old) for new, old in zip(next_, carries, strict=True)]

@@ -110,7 +110,7 @@ def mul_of_negs(x: Var, y: Var) -> Any:
 
 @rule(
     phase="canonical", numeric="exact",
-    where=lambda x, c: const_array(c).dtype.kind in "fi",
+    where=lambda x, c: c.dtype.kind in "fi",
 )  # fmt: skip
 def neg_times_constant(x: Var, c: Const) -> Any:
     """(-x) * c -> x * (-c)."""
@@ -119,7 +119,7 @@ def neg_times_constant(x: Var, c: Const) -> Any:
 
 @rule(
     phase="canonical", numeric="exact",
-    where=lambda x, c: const_array(c).dtype.kind in "fi",
+    where=lambda x, c: c.dtype.kind in "fi",
 )  # fmt: skip
 def neg_of_scaled(x: Var, c: Const) -> Any:
     """-(x * c) -> x * (-c)."""
@@ -221,6 +221,8 @@ def power_minus_half(x: Var) -> Any:
 def _gathered(a: Node, b: Node, f: Any) -> bool:
     """Tell whether f(a, b) of two constants is an ordinary number: nothing overflows first."""
     x, y = const_array(a), const_array(b)
+    if x is None or y is None:
+        return False
     if x.dtype.kind in "iu":
         return f is not np.divide
     if x.dtype.kind != "f" or x.dtype.itemsize < 4:
@@ -264,7 +266,9 @@ def scale_of_quotient(x: Var, a: Const, b: Const) -> Any:
 def _negated_at_once(x: Node, c: Node) -> bool:
     """Tell whether -c is folded: a large constant would stay a negation, and be turned back."""
     array = const_array(c)
-    return bool(array.dtype.kind == "f" and array.nbytes <= FOLDED_BYTES)
+    if array is None:
+        return False
+    return array.dtype.kind == "f" and array.nbytes <= FOLDED_BYTES
 
 
 @rule(phase="canonical", numeric="exact", where=_negated_at_once)

@@ -78,7 +78,7 @@ def _scale(x: Node) -> tuple[Node, Callable[[Node], Node]] | None:
     pairs = (x.inputs, x.inputs[::-1]) if name == "mul" else (x.inputs,)
     for a, s in pairs:
         if s.ndim == 0 and a.type.shape == x.type.shape:
-            return a, lambda y, s=s: getattr(o, name)(y, s)  # type: ignore[misc]
+            return a, lambda y, s=s: getattr(o, name)(y, s)
     return None
 
 

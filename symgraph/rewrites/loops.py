@@ -10,6 +10,7 @@ same steps are merged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from symgraph.core.node import CONSTANT, Node, new_input
@@ -223,6 +224,14 @@ def _drop_unused(opened: Opened, used: set[int]) -> None:
     opened.carries = {k: c for k, c in opened.carries.items() if k in kept}
 
 
+def _constant(value: Node, result: Results) -> Node:
+    return value
+
+
+def _looked_up(key: Any, result: Results) -> Node:
+    return result(key)
+
+
 def _constant_carries(opened: Opened) -> None:
     """A carry that no step changes is a constant."""
     while True:
@@ -231,7 +240,7 @@ def _constant_carries(opened: Opened) -> None:
             return
         for k, (_, start, _) in still.items():
             del opened.carries[k]
-            opened.instead[k] = lambda result, start=start: start
+            opened.instead[k] = partial(_constant, start)
         opened.set_roots(substitute(opened.roots(), {x: start for x, start, _ in still.values()}))
 
 
@@ -241,7 +250,7 @@ def _equal_rows(opened: Opened) -> None:
     for k, row in list(opened.rows.items()):
         if row in first:
             del opened.rows[k]
-            opened.instead[k] = lambda result, same=first[row]: result(same)
+            opened.instead[k] = partial(_looked_up, first[row])
         else:
             first[row] = k
 
@@ -266,20 +275,23 @@ def _products_of_sums(opened: Opened) -> None:
             inner = ("sum", k)
             del opened.carries[k]
             opened.carries[inner] = (x, start, _total([x, *sums]))
-            opened.instead[k] = lambda result, inner=inner, pairs=pairs: _total(
-                [result(inner), *(_stacked_product(result(a), result(b)) for a, b in pairs)]
-            )
+            opened.instead[k] = partial(_with_products, partial(_looked_up, inner), pairs)
         else:
             del opened.carries[k]
-            opened.instead[k] = lambda result, start=start, pairs=pairs: _total(
-                [start, *(_stacked_product(result(a), result(b)) for a, b in pairs)]
-            )
+            opened.instead[k] = partial(_with_products, partial(_constant, start), pairs)
+
+
+def _with_products(
+    first: Callable[[Results], Node], pairs: Sequence[tuple[Any, Any]], result: Results
+) -> Node:
+    products = [_stacked_product(result(a), result(b)) for a, b in pairs]
+    return _total([first(result), *products])
 
 
 def _total(terms: Sequence[Node]) -> Node:
-    total: Any = terms[0]
+    total = terms[0]
     for t in terms[1:]:
-        total = total + t
+        total = o.add(total, t)
     return total
 
 
@@ -338,9 +350,11 @@ def _rows_after(opened: Opened) -> None:
             continue
         keys = {n: opened.row(n) for n in traces}
         del opened.rows[k]
-        opened.instead[k] = lambda result, row=row, keys=keys: _for_all_steps(
-            opened, row, {n: (result(key), 0) for n, key in keys.items()}
-        )
+        opened.instead[k] = partial(_over_traces, opened, row, keys)
+
+
+def _over_traces(opened: Opened, row: Node, keys: dict[Node, Any], result: Results) -> Node:
+    return _for_all_steps(opened, row, {n: (result(key), 0) for n, key in keys.items()})
 
 
 def _rows_before(opened: Opened) -> None:
@@ -540,4 +554,4 @@ def _merge(a: Node, b: Node) -> dict[Node, Node]:
 
 
 def _steps_index(loop: Node) -> int:
-    return len(loop.params.body.outputs) - (loop.params.kind == WHILE)
+    return len(loop.params.body.outputs) - int(loop.params.kind == WHILE)

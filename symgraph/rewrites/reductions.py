@@ -193,7 +193,10 @@ def sum_of_scaled(node: Node) -> Node | None:
     y = node.inputs[0]
     if y.dtype is not node.dtype or not node.params.axes or y.dtype == "float16":
         return None
-    total = lambda x: node.op(x, axes=node.params.axes, dtype=node.dtype)  # noqa: E731
+
+    def total(x: Node) -> Node:
+        return node.op(x, axes=node.params.axes, dtype=node.dtype)
+
     name = y.op.name
     if name == "neg":
         return o.neg(total(y.inputs[0])) if y.dtype.is_float else None
@@ -201,7 +204,8 @@ def sum_of_scaled(node: Node) -> Node | None:
     for x, c in pairs:
         if x.type.shape == y.type.shape and x.op is not CONSTANT and _moderate(c):
             scale = c if c.ndim == 0 else o.reshape(c, ())
-            return getattr(o, name)(total(x), scale)
+            scaled: Node = getattr(o, name)(total(x), scale)
+            return scaled
     return None
 
 

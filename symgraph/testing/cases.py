@@ -14,7 +14,18 @@ from zlib import crc32
 import numpy as np
 
 from symgraph.core.dtype import ALL as ALL_DTYPES
-from symgraph.core.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, UINT32, DType, as_dtype
+from symgraph.core.dtype import (
+    BOOL,
+    COMPLEX128,
+    COMPLEXES,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    UINT32,
+    DType,
+    as_dtype,
+)
 from symgraph.core.errors import DTypeError
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import Op, o, ops
@@ -89,14 +100,18 @@ def cases(op: Op) -> Iterator[Case]:
     rng = np.random.default_rng(crc32(op.name.encode()))
     if isinstance(op, Elementwise):
         yield from _elementwise(op, rng)
+        if "complex" in op.dtypes.split():
+            yield from _complex_elementwise(op, rng)
     else:
         yield from _structured(op, rng)
+        if op.takes_complex:
+            yield from _complex_structured(op, rng)
 
 
 def accepted(op: Op) -> list[DType]:
-    """Return the dtypes that an op takes, by what it states and by its dtype rule."""
+    """Return the real dtypes that an op takes, by what it states and by its dtype rule."""
     words = getattr(op, "dtypes", "bool int float").split()
-    kinds = "".join({"bool": "b", "int": "iu", "float": "f"}[w] for w in words)
+    kinds = "".join({"bool": "b", "int": "iu", "float": "f", "complex": ""}[w] for w in words)
     result = [d for d in ALL_DTYPES if d.kind in kinds]
     rule = getattr(op, "types", None)
     return result if rule is None else [d for d in result if _allowed(rule, d, op.name)]
@@ -114,6 +129,9 @@ def draw(rng: np.random.Generator, shape: Any, dtype: DType, low: float, high: f
     """Return random numbers of `dtype` between `low` and `high`."""
     if dtype.is_bool:
         return np.asarray(rng.random(shape) < 0.5)
+    if dtype.is_complex:
+        parts = rng.uniform(low, high, shape) + 1j * rng.uniform(low, high, shape)
+        return np.asarray(parts).astype(dtype.numpy)
     if dtype.is_float:
         return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
     first = int(np.floor(low)) if dtype.kind == "i" else max(0, int(np.floor(low)))
@@ -172,6 +190,29 @@ def _elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
         for pair in MIXED:
             if all(as_dtype(d) in dtypes for d in pair):
                 yield Case(op, _drawn(op, rng, ((3, 1), (4,)), pair), params)
+
+
+def _complex_elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
+    for d in COMPLEXES:
+        yield Case(op, _drawn(op, rng, ((7,),) * op.arity, _types_of(op, d)))
+    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES}[op.arity]
+    for shapes in groups:
+        yield Case(op, _drawn(op, rng, shapes, _types_of(op, COMPLEX128)))
+    if op.arity == 2 and _promotes(op):
+        for pair in (("float64", "complex64"), ("complex64", "int32")):
+            yield Case(op, _drawn(op, rng, ((3, 1), (4,)), pair))
+
+
+def _complex_structured(op: Op, rng: np.random.Generator) -> Iterator[Case]:
+    """The samples of an op with complex numbers in place of floats."""
+    for entries, params in op.samples(rng, COMPLEX128):  # type: ignore[misc]
+        arrays = tuple(
+            (e * (1 + 0.5j) if e.dtype.kind == "f" else e)
+            if isinstance(e, np.ndarray)
+            else draw(rng, e, COMPLEX128, -2.0, 2.0)
+            for e in entries
+        )
+        yield Case(op, arrays, tuple(params.items()))
 
 
 def _special(op: Elementwise, dtype: DType, params: Any) -> Iterator[Case]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.node import Node
-from symgraph.loops.build import LoopBuilder
+from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.evaluate import evaluate
 from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, walk
 from symgraph.testing.oracles import NUMPY_FUNCTIONS

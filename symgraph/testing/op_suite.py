@@ -67,8 +67,8 @@ def check_value(case: Case, evaluate: Evaluator = numpy_evaluator) -> None:
 
 def check_lowering(case: Case, evaluate: Evaluator = numpy_evaluator) -> None:
     """The loop expression of the op has the value of its NumPy reference at every index."""
-    if case.op.lower is None:
-        return
+    if case.op.lower is None or any(a.dtype.kind == "c" for a in case.arrays):
+        return  # complex nodes are replaced by real ones before anything is lowered
     node = case.apply(case.inputs())
     if node.op is not case.op:
         return

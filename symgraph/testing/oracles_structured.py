@@ -86,6 +86,16 @@ def _arg(better: Callable[[Any, Any], bool]) -> Any:
     return value
 
 
+def _dft(params: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """The sum itself, with angles reduced as integers."""
+    z = x[..., 0].astype(np.clongdouble) + 1j * x[..., 1].astype(np.clongdouble)
+    n = z.shape[-1]
+    k = np.outer(np.arange(n), np.arange(n)) % n
+    angle = 2 * np.pi * k.astype(np.longdouble) / n
+    y = z @ (np.cos(angle) + 1j * params["sign"] * np.sin(angle))
+    return np.stack([y.real, y.imag], -1)
+
+
 def _running(f: Callable[[Any, Any], Any]) -> Any:
     def value(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
         out = x.astype(object)
@@ -378,6 +388,7 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "argmax": _arg(lambda a, b: a > b),
     "argmin": _arg(lambda a, b: a < b),
     "cumsum": _running(lambda a, b: a + b),
+    "dft": _dft,
     "cumprod": _running(lambda a, b: a * b),
     "logsumexp": _reduced(_logsumexp),
     "softmax": _row(log=False),

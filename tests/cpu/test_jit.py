@@ -35,8 +35,8 @@ def call(loaded: jit.Loaded, x: int) -> int:
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(loaded.address("add"))(x)
 
 
-def test_build_runs_and_globals_are_writable():
-    loaded = jit.build(ADD, ["add", "offset"])
+def test_build_runs_and_globals_are_writable(tmp_path):
+    loaded = jit.build(ADD, ["add", "offset"], cache=ObjectCache(tmp_path))
     assert call(loaded, 1) == 1
     ctypes.c_int64.from_address(loaded.address("offset")).value = 41
     assert call(loaded, 1) == 42

@@ -139,7 +139,7 @@ def native(sample: Sample, target: Target) -> Entry:
     """Return the sample, compiled for `target` and loaded into this process."""
     runtime.start()
     module = emitted(sample, target.vector_bytes)
-    assert not module.constants and not module.needs_library and not sample.updates
+    assert not module.constants and not module.products and not sample.updates
     spec = entry_spec(sample, module)
     loaded = jit.build(module.text + emit_entry(spec), entry_names(spec), target, verify=True)
 

@@ -13,7 +13,10 @@ import pytest
 
 import symgraph as sg
 
-MATRICES = [(1, 7), (2, 2), (3, 5), (7, 3), (16, 16), (33, 70), (100, 100), (5, 1000), (700, 6)]
+MATRICES = [
+    *((1, 7), (2, 2), (3, 5), (7, 3), (16, 16), (33, 70), (100, 100), (5, 1000), (700, 6)),
+    *((64, 32), (3, 256)),  # by a power of two is multiplied, where that is known
+]
 SHORT_ROWS = [(7, 3), (40, 3), (5, 4), (3, 4), (9, 2), (4, 200), (200, 5)]
 LONG = [(3, 40000), (40000, 3), (200, 300), (1, 70001)]
 
@@ -75,4 +78,36 @@ def test_vector_sums_around_the_cuts(length: int) -> None:
     x = np.random.default_rng(7).standard_normal(length).astype(np.float32)
     for f in (sg.sum, lambda v: sg.sum(v * v), sg.max, lambda v: sg.sum(sg.exp(v))):
         a, b = both(f, x)
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_transpositions_of_any_size(threads: int) -> None:
+    """Tiles, their rest, and the rest of the vectors, also in parts of a parallel loop."""
+    shapes = [(m, n) for m in (1, 7, 8, 9, 17) for n in (1, 3, 8, 15, 16, 33)]
+    shapes += [(1000, 1003), (999, 1001), (1024, 1000), (5, 300_001), (300_001, 5)]
+    x, y = sg.matrices("x", "y")
+    value = [x.T, x.T * 2 + y, sg.exp(x.T - y)]
+    sg.set_threads(threads)
+    try:
+        exact, generic = (sg.function([x, y], value, shapes=k) for k in ("exact", "generic"))
+        for m, n in shapes:
+            rng = np.random.default_rng(m * n)
+            a = rng.standard_normal((m, n)).astype(np.float32)
+            b = rng.standard_normal((n, m)).astype(np.float32)
+            first, second = exact(a, b), generic(a, b)
+            np.testing.assert_array_equal(first[0], a.T)
+            np.testing.assert_array_equal(first[1], a.T * 2 + b)
+            for p, q in zip(first, second, strict=True):
+                np.testing.assert_array_equal(p, q, err_msg=f"{m}x{n}")
+    finally:
+        sg.set_threads(2)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+def test_transpositions_of_integers(bits: int) -> None:
+    for m, n in [(3, 5), (8, 8), (17, 9), (31, 70)]:
+        x = np.random.default_rng(bits).integers(-100, 100, (2, m, n)).astype(f"int{bits}")
+        a, b = both(lambda v: sg.permute_dims(v, (2, 0, 1)) + 1, x)
+        np.testing.assert_array_equal(a, np.transpose(x, (2, 0, 1)) + 1)
         np.testing.assert_array_equal(a, b)

@@ -32,7 +32,8 @@ WINDOW = 5  # pieces that matter for one number: 53 bits of x, 52 of alignment, 
 
 def fraction(s: Builder, turns: Expr) -> Expr:
     """Drop whole turns; exact."""
-    return turns - s.rint(turns)
+    rest: Expr = turns - s.rint(turns)
+    return rest
 
 
 def reduce_far32(s: Builder, a: Expr) -> tuple[Expr, Expr, Expr]:

@@ -26,7 +26,8 @@ EXPM1_RANGE = {FLOAT32: (-18.0, 89.0), FLOAT64: (-38.0, 710.0)}
 
 def clamp(s: Builder, x: Expr, low: float, high: float) -> Expr:
     """Return x within [low, high], NaN as it is: fmin and fmax pass on their second operand."""
-    return s.fmax(s.const(low, x.dtype), s.fmin(s.const(high, x.dtype), x))
+    inside: Expr = s.fmax(s.const(low, x.dtype), s.fmin(s.const(high, x.dtype), x))
+    return inside
 
 
 def power_of_two(s: Builder, shifted: Expr) -> Expr:

@@ -100,4 +100,5 @@ def atanh(s: Builder, x: Expr) -> Expr:
     value = guard_domain(s, 1.0 - a, 0.0, log1p_reduced(s, k, f) * 0.5)
     value = s.select(s.eq(a, 1.0), INF, value)
     value = s.select(a < 0.5, odd_series(s, a, c.ATANH), value)
-    return s.copysign(value, x)
+    signed: Expr = s.copysign(value, x)
+    return signed

@@ -27,7 +27,8 @@ def asin(s: Builder, x: Expr) -> Expr:
     inner, v, w = asin_parts(s, x)
     high, low = PI[x.dtype]
     outer = s.fma(v, -2.0, 0.5 * high) + s.fma(w, -2.0, 0.5 * low)
-    return s.copysign(s.select(inner, v + w, outer), x)
+    value: Expr = s.copysign(s.select(inner, v + w, outer), x)
+    return value
 
 
 def acos(s: Builder, x: Expr) -> Expr:

@@ -143,4 +143,5 @@ def softplus(s: Builder, x: Expr) -> Expr:
     upper = z > math.sqrt(2.0) - 1.0
     f = s.select(upper, s.fma(z, 0.5, -0.5), z)
     k = s.select(upper, s.const(1.0, x.dtype), 0.0)
-    return s.fmax(s.const(0.0, x.dtype), x) + log1p_reduced(s, k, f)
+    value: Expr = s.fmax(s.const(0.0, x.dtype), x) + log1p_reduced(s, k, f)
+    return value

@@ -1,0 +1,218 @@
+"""Shape classes: which sizes are constants, which a version reads, and what must hold of them.
+
+A version is right for every call whose sizes it accepts, so whatever the graph assumes of sizes
+that are not constants becomes a condition that the native entry checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import lcm
+from typing import Any
+
+from symgraph.compile.specialise import specialise
+from symgraph.core.errors import ShapeError
+from symgraph.core.node import Node
+from symgraph.core.record import dataclass
+from symgraph.dims.dim import Atom, Dim, as_symbol, evaluate, recorded, symbol, symbols
+
+UNBOUNDED = (1 << 63) - 1
+# Bounds that a class gives to the sizes it reads: a row of up to 4032 numbers fits into a row
+# buffer (cpu/rows.py), shorter ones than 32768 are summed in one piece (loops/build.py).
+LEVELS = (4032, 32767)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What must hold of a size: low <= size <= high, and `multiple` divides it."""
+
+    size: Dim
+    low: int
+    high: int
+    multiple: int = 1
+
+    def __repr__(self) -> str:
+        if self.low == self.high == 0:
+            return _equality(self.size)
+        parts = [f"% {self.multiple} == 0"] if self.multiple > 1 else []
+        parts += [f"<= {self.high}"] if self.high != UNBOUNDED else []
+        return f"{self.size!r} {' and '.join([f'>= {self.low}', *parts])}"
+
+    def holds(self, sizes: Mapping[Atom, int]) -> bool:
+        """Tell whether these values of the symbols satisfy the fact."""
+        try:
+            n = evaluate(self.size, sizes)
+        except (ValueError, ZeroDivisionError):  # sizes inside clash
+            return False
+        return self.low <= n <= self.high and n % self.multiple == 0
+
+
+@dataclass(frozen=True, slots=True)
+class SizeClass:
+    """`sizes`: what each symbol of the graph is, a number or a run-time size; `facts` about these.
+
+    Sizes that must be equal are one run-time size; each is at least its `low` (1 or more).
+    """
+
+    sizes: dict[Atom, Any]
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def symbols(self) -> list[Atom]:
+        """The run-time sizes, in the order of the graph's symbols."""
+        found = dict.fromkeys(n for n in self.sizes.values() if isinstance(n, Dim))
+        return [n.terms[0][0][0] for n in found]
+
+    @property
+    def kind(self) -> str:
+        """ "exact" without run-time sizes, "generic" where every size above 1 is one."""
+        if not any(isinstance(n, Dim) for n in self.sizes.values()):
+            return "exact"
+        fixed = any(isinstance(n, int) and n > 1 for n in self.sizes.values())
+        return "class" if fixed else "generic"
+
+    def describe(self) -> list[str]:
+        """Return the facts in words: constants, equalities, bounds."""
+        groups: dict[Dim, list[str]] = {}
+        lines = []
+        for atom, n in self.sizes.items():
+            if isinstance(n, Dim):
+                groups.setdefault(n, []).append(atom.name)
+            else:
+                lines.append(f"{atom.name} == {n}")
+        lines += [" == ".join(names) for names in groups.values() if len(names) > 1]
+        return lines + [repr(fact) for fact in self.facts]
+
+
+def size_class(
+    values: Sequence[Node],
+    sizes: Mapping[Atom, int],
+    moving: Collection[Atom],
+    stored: Mapping[int, Node] | None = None,
+    largest: Mapping[Atom, int] | None = None,
+) -> SizeClass:
+    """Return a class of sizes that `sizes` belong to, in which the symbols `moving` may vary.
+
+    A size of 0 stays a constant, and so does what the graph broadcasts because it is 1. Sizes that
+    the graph needs equal become one size, or a fact where they are computed. A run-time size is
+    bounded by the lowest of LEVELS above `largest`, the largest value it had in any call. `stored`
+    are leaves whose shape the value of that position must keep. Where the graph asks for what
+    facts cannot say, everything is constant: an exact version is always right.
+
+    Raises ShapeError where `sizes` clash, with numbers in the message.
+    """
+    exact = SizeClass(dict(sizes))
+    specialise(values, sizes.get)
+    top = {a: max(n, (largest or {}).get(a, 0)) for a, n in sizes.items()}
+    group = {a: a for a in sizes if a in moving and sizes[a] >= 1}
+    while group:
+        made = {root: _fresh(root, group, top) for root in dict.fromkeys(group.values())}
+        classes = {a: made[group[a]] if a in group else n for a, n in sizes.items()}
+        try:
+            pairs = _needed(values, classes, stored or {})
+            step = _judge(pairs, {d: sizes[root] for root, d in made.items()})
+        except (ShapeError, KeyError):
+            return exact
+        if not step.fixed and not step.joined:
+            facts = [f for d in made.values() if (f := _own_fact(d)) is not None]
+            return SizeClass(classes, (*facts, *step.facts))
+        roots = {d.terms[0][0][0]: root for root, d in made.items()}
+        for a, b in step.joined:
+            keep, drop = group[roots[a]], group[roots[b]]
+            group = {atom: keep if root is drop else root for atom, root in group.items()}
+        fixed = {group[roots[a]] for a in step.fixed}
+        group = {atom: root for atom, root in group.items() if root not in fixed}
+    return exact
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    fixed: list[Atom]
+    joined: list[tuple[Atom, Atom]]
+    facts: list[Fact]
+
+
+def _fresh(root: Atom, group: Mapping[Atom, Atom], top: Mapping[Atom, int]) -> Dim:
+    """Return a run-time size with the facts of all symbols that it stands for."""
+    members = [a for a, r in group.items() if r is root]
+    low = max(1, *(a.low or 0 for a in members))
+    highs = [a.high for a in members if a.high is not None]
+    most = max(top[a] for a in members)
+    highs += [level for level in LEVELS if most <= level][:1]
+    multiple = lcm(*(a.multiple for a in members))
+    low = -(-low // multiple) * multiple
+    return symbol(root.name, low, min(highs) if highs else None, multiple)
+
+
+def _own_fact(size: Dim) -> Fact | None:
+    """Return what the entry must check of a run-time size besides its lower bound."""
+    atom = size.terms[0][0][0]
+    if atom.high is None and atom.multiple == 1:
+        return None
+    return Fact(size, atom.low or 0, UNBOUNDED if atom.high is None else atom.high, atom.multiple)
+
+
+def _needed(
+    values: Sequence[Node], classes: Mapping[Atom, Any], stored: Mapping[int, Node]
+) -> Iterable[tuple[Any, Any]]:
+    """Return the pairs of sizes that the graph needs equal and that are not the same already."""
+    with recorded() as found:
+        special, new = specialise(values, classes.get)
+    for k, leaf in stored.items():
+        found += zip(new.get(leaf, leaf).type.shape, special[k].type.shape, strict=True)
+    return dict.fromkeys((a, b) for a, b in found if a is not b and a != b)
+
+
+def _judge(pairs: Iterable[tuple[Any, Any]], known: Mapping[Dim, int]) -> _Step:
+    """Decide what becomes of each pair; of computed sizes only when nothing else is to do.
+
+    Raises KeyError for sizes that no argument has, ShapeError where a constant clashes.
+    """
+    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    step = _Step([], [], [])
+    computed: list[tuple[Any, Any]] = []
+    for a, b in pairs:
+        first, second = as_symbol(a), as_symbol(b)
+        if evaluate(a, numbers) != evaluate(b, numbers):  # one of them is 1, and broadcast
+            ones = [n for n in (a, b) if evaluate(n, numbers) == 1]
+            atoms = [atom for n in ones or (a, b) for atom in symbols(n)]
+            if not atoms:
+                raise ShapeError(f"sizes {a} and {b} clash")
+            step.fixed.extend(atoms)
+        elif first is not None and second is not None:
+            step.joined.append((first, second))
+        elif isinstance(a, int) and second is not None:
+            step.fixed.append(second)
+        elif isinstance(b, int) and first is not None:
+            step.fixed.append(first)
+        else:
+            computed.append((a, b))
+    if step.fixed or step.joined:
+        return step
+    for a, b in computed:
+        atoms = list({atom for n in (a, b) for atom in symbols(n)})
+        if len(atoms) > 1 and (_chosen(a) or _chosen(b)):
+            step.fixed.extend(atoms)  # such as widths of parts: facts would be endless
+        else:
+            step.facts.append(Fact(a - b, 0, 0))
+    return step
+
+
+def _chosen(n: Any) -> bool:
+    """Tell whether a size was computed by choosing: min, max, a broadcast."""
+    atoms = () if isinstance(n, int) else (atom for m, _ in n.terms for atom in m)
+    return any(
+        atom.kind in ("min", "max", "broadcast") or any(map(_chosen, atom.args)) for atom in atoms
+    )
+
+
+def _equality(difference: Dim) -> str:
+    """Return "a == b" for a difference that is 0."""
+    left = [(m, c) for m, c in difference.terms if c > 0]
+    right = [(m, -c) for m, c in difference.terms if c < 0]
+    return f"{_sum(left)} == {_sum(right)}"
+
+
+def _sum(terms: Sequence[tuple[tuple[Atom, ...], int]]) -> str:
+    parts = ["*".join([*([str(c)] if c != 1 or not m else []), *map(repr, m)]) for m, c in terms]
+    return " + ".join(parts) or "0"

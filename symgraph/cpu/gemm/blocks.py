@@ -1,0 +1,126 @@
+"""Go through a part of a product in blocks: a block of A in the second cache, panels of B."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm.pack import PANEL
+from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape
+
+PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
+PACK_B_FROM = 24  # rows that share a packed sliver of B
+NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
+
+
+def block(shape: Shape) -> str:
+    """Multiply a part of A with a part of B."""
+    f = FunctionText(
+        "define internal void @block(ptr %a, i64 %ar, i64 %ac, ptr %b, i64 %br, i64 %bc, "
+        "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
+    )
+    packed_a = f.new(f"alloca [{A_BYTES + 2 * shape.width} x i8], align 64")
+    packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
+    pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
+    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    unit = f.new(f"icmp eq i64 %bc, {shape.size}")
+    direct = f.new(f"and i1 {few}, {unit}")
+    deep = f.ceil_div("%k", f.ceil_div("%k", DEPTH))  # blocks of about the same size
+    high = f.ceil_div("%m", f.ceil_div("%m", shape.block_rows))
+    high = f.mul(f.ceil_div(high, shape.rows), shape.rows)
+
+    def rows(i: str, _: list[str]) -> Sequence[str]:
+        m = f.least(f.sub("%m", i), high)
+        a_rows, c = f.at("%a", f.mul(i, "%ar")), f.at("%c", f.mul(i, "%ldc"))
+
+        def depth(p: str, _: list[str]) -> Sequence[str]:
+            k = f.least(f.sub("%k", p), deep)
+            more = f.new(f"icmp sgt i64 {p}, 0")
+            a, b = f.at(a_rows, f.mul(p, "%ac")), f.at("%b", f.mul(p, "%br"))
+
+            def pack() -> None:
+                f.do(
+                    f"call void @pack.a(ptr {a}, i64 %ar, i64 %ac, i64 {m}, i64 {k}, "
+                    f"ptr {packed_a})"
+                )
+
+            def chosen(kind: str, packed: str, plain: str) -> str:
+                return f.new(f"select i1 {pack_a}, {kind} {packed}, {kind} {plain}")
+
+            f.when(pack_a, pack)
+            size = shape.rows * shape.size
+            start = chosen("ptr", packed_a, a)
+            row, column = chosen("i64", str(shape.size), "%ar"), chosen("i64", str(size), "%ac")
+            step = chosen("i64", f.mul(k, size), f.mul("%ar", shape.rows))
+            f.do(
+                f"call void @panels(ptr {start}, i64 {row}, i64 {column}, i64 {step}, ptr {b}, "
+                f"i64 %br, i64 %bc, ptr {c}, i64 %ldc, i64 {m}, i64 %n, i64 {k}, i1 {more}, "
+                f"i1 {direct}, ptr {packed_b})"
+            )
+            return []
+
+        f.loop(0, "%k", deep, depth)
+        return []
+
+    f.loop(0, "%m", high, rows)
+    return f.text()
+
+
+def panels(shape: Shape) -> str:
+    """Multiply a block of A with all slivers of B, packed panel by panel unless `direct`.
+
+    While a panel is worked on, the next one is fetched into the second cache.
+    """
+    f = FunctionText(
+        "define internal void @panels(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
+        "i64 %bc, ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k, i1 %more, i1 %direct, ptr %packed) "
+        "nounwind"
+    )
+    wide, stride = PANEL * shape.columns, shape.columns * shape.size
+    apart = f.mul("%k", stride)
+    unit = f.new(f"icmp eq i64 %bc, {shape.size}")
+    near = f.new(f"icmp slt i64 {f.mul(f.mul('%k', '%n'), shape.size)}, {NEAR_BYTES}")
+    here = f.new(f"and i1 %direct, {near}")
+    ahead = f.new(f"select i1 %direct, i64 {stride}, i64 {wide * shape.size}")
+
+    def panel(j: str, _: list[str]) -> Sequence[str]:
+        left = f.least(f.sub("%n", j), wide)
+        b = f.at("%b", f.mul(j, "%bc"))
+        whole = f.new(f"and i1 {f.new(f'icmp eq i64 {left}, {wide}')}, {unit}")
+        fetched = f.new(f"select i1 {whole}, i64 %k, i64 0")
+        fetched = f.new(f"select i1 {here}, i64 0, i64 {fetched}")
+        together = f.new(f"select i1 %direct, i1 false, i1 {whole}")
+        f.when(
+            together,
+            lambda: f.do(f"call void @pack.panel(ptr {b}, i64 %br, i64 %k, ptr %packed)"),
+        )
+
+        def sliver(t: str, values: list[str]) -> Sequence[str]:
+            count = f.least(f.sub(left, t), shape.columns)
+            b_at = f.at(b, f.mul(t, "%bc"))
+            c_at = f.at("%c", f.mul(f.add(j, t), shape.size))
+            full = f.new(f"icmp eq i64 {count}, {shape.columns}")
+            in_place = f.new(f"and i1 %direct, {full}")
+            packed = f.new(f"select i1 {together}, ptr {values[0]}, ptr %packed")
+            f.when(
+                f.new(f"or i1 {in_place}, {together}"),
+                lambda: None,
+                lambda: f.do(
+                    f"call void @pack.sliver(ptr {b_at}, i64 %br, i64 %bc, i64 {count}, i64 %k, "
+                    f"ptr {packed})"
+                ),
+            )
+            start = f.new(f"select i1 {in_place}, ptr {b_at}, ptr {packed}")
+            row = f.new(f"select i1 {in_place}, i64 %br, i64 {stride}")
+            f.do(
+                f"call void @tiles(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {start}, i64 {row}, "
+                f"ptr {c_at}, i64 %ldc, i64 %m, i64 {count}, i64 %k, i1 %more, "
+                f"ptr {f.at(b_at, ahead)}, i64 %br, i64 {fetched})"
+            )
+            return [f.at(values[0], apart)]
+
+        f.loop(0, left, shape.columns, sliver, [("ptr", "%packed")])
+        return []
+
+    f.loop(0, "%n", wide, panel)
+    return f.text()

@@ -1,0 +1,67 @@
+"""The sizes of a product's tiles for one element type and vector width."""
+
+from __future__ import annotations
+
+from symgraph.cpu.function_text import FunctionText
+
+DEPTH = 256  # of k that is multiplied at a time
+A_BYTES = 1 << 18  # of the packed block of A
+
+
+class Shape:
+    """A tile has `rows` rows and `columns` columns, of two vectors each; strides are in bytes."""
+
+    def __init__(self, element: str, vector_bytes: int) -> None:
+        """`element`: float or double."""
+        self.element = element
+        self.size = 4 if element == "float" else 8
+        self.lanes = vector_bytes // self.size
+        self.width = vector_bytes
+        self.rows = {16: 6, 32: 6, 64: 12}[vector_bytes]  # with 2 vectors: fills the registers
+        self.parts = [s for s in (8, 4, 2, 1) if s < self.rows]  # fewer rows are made up of these
+        self.columns = 2 * self.lanes
+        self.vector = f"<{self.lanes} x {element}>"
+        self.suffix = f"v{self.lanes}f{8 * self.size}"
+        block = A_BYTES // (DEPTH * self.size)
+        self.block_rows = block - block % self.rows
+
+    def declarations(self) -> str:
+        """Return the intrinsics that the functions call."""
+        v = self.vector
+        masked = f"@llvm.masked.load.{self.suffix}.p0(ptr, i32, <{self.lanes} x i1>, {v})"
+        return "\n".join([
+            f"declare {v} @llvm.fma.{self.suffix}({v}, {v}, {v})",
+            f"declare {v} {masked}",
+            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+            "",
+        ])  # fmt: skip
+
+    def load(self, f: FunctionText, at: str) -> str:
+        """Load a vector that may lie anywhere."""
+        return f.load(self.vector, at, self.size)
+
+    def load_one(self, f: FunctionText, at: str) -> str:
+        return f.load(self.element, at, self.size)
+
+    def store_one(self, f: FunctionText, value: str, at: str) -> None:
+        f.store(self.element, value, at, self.size)
+
+    def load_some(self, f: FunctionText, at: str, count: int) -> str:
+        """Load the first `count` elements of a vector, the others as zeros."""
+        if count == self.lanes:
+            return self.load(f, at)
+        bits = ", ".join(f"i1 {'true' if j < count else 'false'}" for j in range(self.lanes))
+        return f.new(
+            f"call {self.vector} @llvm.masked.load.{self.suffix}.p0(ptr {at}, i32 {self.size}, "
+            f"<{self.lanes} x i1> <{bits}>, {self.vector} zeroinitializer)"
+        )
+
+    def pieces(self, count: int) -> list[tuple[int, int]]:
+        """Return (first, length) of the vectors that hold `count` elements."""
+        return [(j, min(self.lanes, count - j)) for j in range(0, count, self.lanes)]
+
+
+def prefetch(f: FunctionText, at: str, write: bool = False) -> None:
+    """Fetch the cache line at an address: to be written soon, or to the second cache."""
+    kind = "i32 1, i32 3" if write else "i32 0, i32 2"
+    f.do(f"call void @llvm.prefetch.p0(ptr {at}, {kind}, i32 1)")

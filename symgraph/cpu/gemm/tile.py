@@ -1,0 +1,179 @@
+"""The register tile of a product, a row of tiles, and what stands at the edges of C."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm.shape import Shape, prefetch
+
+ZERO = "0x8000000000000000"  # -0.0 adds to nothing
+
+
+def tile(shape: Shape, rows: int, vectors: int) -> str:
+    """Return the product of `rows` rows of A and a sliver of B, added to C if `more`."""
+    f = FunctionText(
+        f"define internal void @tile.{rows}.{vectors}(ptr %a, i64 %ar, i64 %ac, ptr %b, "
+        "i64 %br, ptr %c, i64 %ldc, i64 %k, i1 %more) nounwind"
+    )
+    width = shape.lanes * shape.size
+    places = [(i, j) for i in range(rows) for j in range(vectors)]
+    row = ["0", *(f.opaque(f.mul("%ar", i)) for i in range(1, rows))]
+    c_row = ["%c"]
+    for _ in range(1, rows):
+        c_row.append(f.at(c_row[-1], "%ldc"))
+    c_at = {(i, j): f.at(c_row[i], j * width) if j else c_row[i] for i, j in places}
+    below = f.mul("%ldc", rows)  # the tile that comes next
+    for at in c_row:
+        prefetch(f, f.at(at, below), write=True)
+    old, start = f.labels("old", "start")
+    f.do(f"br i1 %more, label %{old}, label %{start}")
+    f.block(old)
+    found = {p: f.load(shape.vector, c_at[p], shape.size) for p in places}
+    f.do(f"br label %{start}")
+    f.block(start)
+    splat = f"splat ({shape.element} {ZERO})"
+    firsts = [
+        f.new(f"phi {shape.vector} [ {splat}, %entry ], [ {found[p]}, %{old} ]") for p in places
+    ]
+
+    def step(_: str, values: Sequence[str]) -> list[str]:
+        a, b, *sums = values
+        right = [shape.load(f, f.at(b, j * width) if j else b) for j in range(vectors)]
+        after = []
+        for i in range(rows):
+            one = shape.load_one(f, f.at(a, row[i]) if i else a)
+            low = f.new(f"insertelement {shape.vector} poison, {shape.element} {one}, i64 0")
+            left = f.new(
+                f"shufflevector {shape.vector} {low}, {shape.vector} poison, "
+                f"<{shape.lanes} x i32> zeroinitializer"
+            )
+            for j in range(vectors):
+                after.append(_fma(shape, f, left, right[j], sums[i * vectors + j]))
+        return [f.at(a, "%ac"), f.at(b, "%br"), *after]
+
+    carried = [("ptr", "%a"), ("ptr", "%b"), *((shape.vector, x) for x in firsts)]
+    results = f.loop(0, "%k", 1, step, carried)[2:]
+    for p, value in zip(places, results, strict=True):
+        f.store(shape.vector, value, c_at[p], shape.size)
+    return f.text()
+
+
+def clear(shape: Shape) -> str:
+    """Set C to zero: the sum over no k."""
+    f = FunctionText("define internal void @clear(ptr %c, i64 %m, i64 %n, i64 %ldc) nounwind")
+
+    def row(i: str, _: list[str]) -> Sequence[str]:
+        start = f.at("%c", f.mul(i, "%ldc"))
+
+        def element(j: str, _: list[str]) -> Sequence[str]:
+            shape.store_one(f, "0.0", f.at(start, f.mul(j, shape.size)))
+            return []
+
+        f.loop(0, "%n", 1, element)
+        return []
+
+    f.loop(0, "%m", 1, row)
+    return f.text()
+
+
+def copy_tile(shape: Shape) -> str:
+    """Copy a part of C from or to a whole tile."""
+    f = FunctionText(
+        "define internal void @copy.tile(ptr %from, i64 %fs, ptr %to, i64 %ts, i64 %rows, "
+        "i64 %count) nounwind"
+    )
+
+    def row(i: str, _: list[str]) -> Sequence[str]:
+        source, target = f.at("%from", f.mul(i, "%fs")), f.at("%to", f.mul(i, "%ts"))
+
+        def element(j: str, _: list[str]) -> Sequence[str]:
+            at = f.mul(j, shape.size)
+            value = shape.load_one(f, f.at(source, at))
+            shape.store_one(f, value, f.at(target, at))
+            return []
+
+        f.loop(0, "%count", 1, element)
+        return []
+
+    f.loop(0, "%rows", 1, row)
+    return f.text()
+
+
+def row_of_tiles(shape: Shape) -> str:
+    """Multiply one sliver of B with all slivers of a block of A."""
+    f = FunctionText(
+        "define internal void @tiles(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
+        "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, i64 %ns, "
+        "i64 %rest) nounwind"
+    )
+    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
+    spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
+    whole = f.new(f"icmp eq i64 %count, {shape.columns}")
+    narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
+    stride = shape.columns * shape.size
+
+    def sliver(i: str, values: list[str]) -> Sequence[str]:
+        a, c, ahead = values
+        rows = f.least(f.sub("%m", i), shape.rows)
+
+        def fetch(_: str, at: list[str]) -> Sequence[str]:
+            prefetch(f, at[0])
+            return [f.at(at[0], "%ns")]
+
+        after = f.loop(0, per, 1, fetch, [("ptr", ahead)])
+
+        def straight() -> None:
+            _choose(shape, f, rows, a, c, "%ldc", 2)
+
+        def around() -> None:
+            f.when(
+                "%more",
+                lambda: f.do(
+                    f"call void @copy.tile(ptr {c}, i64 %ldc, ptr {spare}, i64 {stride}, "
+                    f"i64 {rows}, i64 %count)"
+                ),
+            )
+            f.when(
+                narrow,
+                lambda: _choose(shape, f, rows, a, spare, str(stride), 1),
+                lambda: _choose(shape, f, rows, a, spare, str(stride), 2),
+            )
+            f.do(
+                f"call void @copy.tile(ptr {spare}, i64 {stride}, ptr {c}, i64 %ldc, "
+                f"i64 {rows}, i64 %count)"
+            )
+
+        f.when(whole, straight, around)
+        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), *after]
+
+    f.loop(0, "%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%next")])
+    return f.text()
+
+
+def _choose(
+    shape: Shape, f: FunctionText, rows: str, a: str, c: str, ldc: str, vectors: int
+) -> None:
+    """Call the tile of `rows` rows, or those that make it up."""
+
+    def call(size: int, a_at: str, c_at: str, wide: int) -> None:
+        f.do(
+            f"call void @tile.{size}.{wide}(ptr {a_at}, i64 %ar, i64 %ac, ptr %b, i64 %br, "
+            f"ptr {c_at}, i64 {ldc}, i64 %k, i1 %more)"
+        )
+
+    def parts() -> None:
+        for size in shape.parts:
+            done = f.new(f"and i64 {rows}, {-2 * size}")
+            a_at, c_at = f.at(a, f.mul(done, "%ar")), f.at(c, f.mul(done, ldc))
+            some = f.new(f"icmp ne i64 {f.new(f'and i64 {rows}, {size}')}, 0")
+            f.when(some, functools.partial(call, size, a_at, c_at, 2))
+
+    full = f.new(f"icmp eq i64 {rows}, {shape.rows}")
+    f.when(full, lambda: call(shape.rows, a, c, vectors), parts)
+
+
+def _fma(shape: Shape, f: FunctionText, x: str, y: str, z: str) -> str:
+    v = shape.vector
+    return f.new(f"call {v} @llvm.fma.{shape.suffix}({v} {x}, {v} {y}, {v} {z})")

@@ -1,0 +1,40 @@
+"""The builder of loop expressions that lowering uses: it names the axes of reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from symgraph.loops.grammar import Axis, Builder, Expr, Size
+
+
+class LoopBuilder(Builder):
+    """A builder that names the loop axes of reductions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created: list[Axis] = []
+
+    def new_axes(
+        self, extents: Sequence[Size], index: Sequence[Any], name: str = "k"
+    ) -> tuple[Axis, ...]:
+        """Return axes for a reduction that are free of the axes in `index`.
+
+        Names restart from 0, so that reductions over equal extents share axes and merge. Axes of a
+        window of fixed size are called "w": short ones become straight code.
+        """
+        used = 0
+        for i in index:
+            if isinstance(i, Expr):
+                used |= i.free
+        axes: list[Axis] = []
+        number = 0
+        for extent in extents:
+            axis = self.axis(f"{name}{number}", extent)
+            while axis.bit & used:
+                number += 1
+                axis = self.axis(f"{name}{number}", extent)
+            number += 1
+            axes.append(axis)
+        self.created.extend(axes)
+        return tuple(axes)

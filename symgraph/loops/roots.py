@@ -1,0 +1,288 @@
+"""Choose the values that are stored: the others are computed anew wherever they are read.
+
+Every value is a function of an index. The graph is walked from the outputs; for each node the
+contexts are kept in which its value is read (nest, index, enclosing loops). A node that would be
+recomputed too often, or whose reduction would run again and again, becomes a root: it gets a buffer
+and a nest of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from symgraph.core.node import CONSTANT, Node
+from symgraph.core.record import dataclass
+from symgraph.dims.dim import provably_le
+from symgraph.loops.builder import LoopBuilder
+from symgraph.loops.grammar import Axis, Buffer, Expr, Size
+
+RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
+RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
+RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
+MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
+NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
+# statements that read their inputs at an index, like a nest
+REGION_STATEMENTS = {
+    *("concatenate", "scatter", "scatter_reduce", "cumsum", "cumprod", "argsort", "stacked"),
+}
+
+_SCALAR_COST = dict.fromkeys(
+    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "tanh", "erf"), 14
+) | dict.fromkeys(
+    ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 24
+) | {
+    "erfc": 24, "cbrt": 24, "softplus": 28, "power": 40, "atan2": 30, "logaddexp": 30, "div": 4,
+    "gammaln": 40, "digamma": 40, "gamma": 60, "polygamma": 60, "betaln": 60, "erfinv": 30,
+    "erfcinv": 40, "erfcx": 30, "ndtr": 30, "log_ndtr": 40, "ndtri": 40, "beta_weight": 60,
+    "poisson_weight": 60, "i0": 30, "i1": 30, "i0e": 30, "i1e": 30, "k0": 30, "k1": 30, "k0e": 30,
+    "k1e": 30, "j0": 40, "j1": 40, "y0": 40, "y1": 40,
+    "sqrt": 4, "reciprocal": 4, "mod": 16, "floordiv": 16, "fmod": 16, "hypot": 10,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One way in which a node's value is read."""
+
+    nest: Node
+    index: tuple[Any, ...]
+    guard: Expr | None
+    loops: tuple[Axis, ...]  # the loops around the read, outermost first
+
+
+class Roots:
+    """The choice of stored values, and what it is made from."""
+
+    s: LoopBuilder
+    outputs: list[tuple[Node, Buffer]]
+    by_loops: Callable[[Node], bool]
+    walked: Callable[[Node], tuple[Node, tuple[Axis, ...], list[Any]]]
+
+    def __init__(self) -> None:
+        self.contexts: dict[Node, list[Context]] = {}
+        self.roots: dict[Node, str] = {}  # with the reason why each is stored
+        self.cost: dict[Node, int] = {}
+        self.nest_cost: dict[Node, int] = {}
+        self.results: dict[Node, dict[int, Node]] = {}  # compound node -> its results in use
+
+    def estimate(self, order: Sequence[Node]) -> None:
+        """Estimate the cost of one element of each node, computed from stored values."""
+        for node in order:
+            own = 1
+            if node.op.is_leaf:
+                own = 0 if node.op is CONSTANT and node.ndim == 0 else 1
+                self.cost[node] = own
+                continue
+            if node.op.compound or node.op.name == "result":
+                self.cost[node] = 1
+                continue
+            if node.op.view:
+                own = 0
+            elif hasattr(node.op, "scalar"):
+                own = _SCALAR_COST.get(node.op.name, 1)
+            elif self.is_loop(node) or node.op.statements is not None:
+                self.cost[node] = 1  # hoisted or stored: its readers see a load
+                continue
+            elif node.op.name == "random_bits":
+                own = 60
+            self.cost[node] = own + sum(min(self.cost[i], 100) for i in node.inputs)
+
+    def is_loop(self, node: Node) -> bool:
+        """Tell whether the value is a reduction loop per element."""
+        return node.op.loops and not self.is_statement(node)
+
+    def is_statement(self, node: Node) -> bool:
+        op = node.op
+        return op.statements is not None and (op.lower is None or not self.by_loops(node))
+
+    def choose_roots(self, order: Sequence[Node]) -> None:
+        for node, _ in self.outputs:
+            if not node.op.is_leaf:
+                self.roots[node] = "a result of the function"
+        for node in reversed(order):
+            if node.op.is_leaf:
+                continue
+            if node.op.name == "result":
+                self.roots[node] = "a result of a loop or branch"
+                self.results.setdefault(node.inputs[0], {})[node.params.index] = node
+                continue
+            if node.op.compound:
+                self._need_buffers(node)
+                continue
+            if self._reads_across(node):
+                self.roots.setdefault(node.inputs[1], "transposed once for all rows of a product")
+            contexts = self.contexts.get(node, [])
+            if node not in self.roots:
+                reason = self._reason(node, contexts)
+                if reason is not None:
+                    self.roots[node] = reason
+            if node in self.roots:
+                axes = self.nest_axes(node)
+                index = tuple(self.s.at(a) for a in axes)
+                contexts = [Context(node, index, None, axes)]
+                if self.is_statement(node):
+                    self._need_buffers(node)
+                    continue
+            for context in contexts:
+                self._visit(node, context)
+
+    def _reads_across(self, node: Node) -> bool:
+        """Tell whether a product's loops would read a transposed second operand again and again.
+
+        It is transposed once, into a buffer, so that many rows can be computed as vectors.
+        """
+        if node.op.name != "matmul" or not self.is_loop(node):
+            return False
+        b = node.inputs[1]
+        if not runs_across(b):
+            return False
+        rows: Size = 1
+        for n in node.type.shape[:-1]:
+            rows = rows * n
+        for n in b.type.shape[:-2]:
+            rows = rows // n if isinstance(rows, int) and isinstance(n, int) and n else rows
+        return provably_le(MANY_ROWS, rows) and not is_size(b.type.shape[-1], 1)
+
+    def nest_axes(self, node: Node) -> tuple[Axis, ...]:
+        return tuple(self.s.axis(f"i{k}", n) for k, n in enumerate(node.type.shape))
+
+    def _need_buffers(self, node: Node) -> None:
+        """The inputs of a statement are read as whole buffers, through views where possible."""
+        regions = node.op.name in REGION_STATEMENTS
+        for k, given in enumerate(node.inputs):
+            x = given
+            if regions or k in getattr(node.op, "copied", ()):
+                axes = self.nest_axes(x)
+                if node.op.name == "concatenate":
+                    x, axes, _ = self.walked(x)
+                index = tuple(self.s.at(a) for a in axes)
+                self.contexts.setdefault(x, []).append(Context(node, index, None, axes))
+                continue
+            while x.op.view and not x.op.is_leaf:
+                self.contexts.setdefault(x, [])
+                x = x.inputs[0]
+            if not x.op.is_leaf:
+                self.roots.setdefault(x, f"{node.op.name} reads it as a whole array")
+
+    def _visit(self, node: Node, context: Context) -> None:
+        """Run the lowering of `node` only to learn where it reads its inputs."""
+        s = self.s
+        s.created = []
+        index_bits = _bits(context.index)
+        inside = tuple(a for a in context.loops if a.bit & index_bits)
+        loops = inside if self.is_loop(node) else None
+        self.nest_cost[context.nest] = self.nest_cost.get(context.nest, 0) + (
+            1 if node.op.view else _SCALAR_COST.get(node.op.name, 2)
+        )
+
+        def record(k: int, index: tuple[Any, ...], guard: Expr | None = None) -> Expr:
+            x = node.inputs[k]
+            if not x.op.is_leaf:
+                around = (context.loops if loops is None else loops) + tuple(s.created)
+                both = both_guards(context.guard, guard)
+                new = Context(context.nest, tuple(map(s.index, index)), both, around)
+                known = self.contexts.setdefault(x, [])
+                if new not in known:
+                    known.append(new)
+            return s.load(Buffer("probe", x.dtype, (), "input"), 0)
+
+        node.op.lower(s, node, context.index, record)
+
+    def _reason(self, node: Node, contexts: Sequence[Context]) -> str | None:
+        """Tell why a value is stored instead of put into its readers; None where it is not."""
+        if self.is_statement(node):
+            return f"{node.op.name} writes a whole array"
+        if not contexts:  # only statements read it; they look through views
+            return None if node.op.view else "only whole-array operations read it"
+        if any(is_indirect(c.index) for c in contexts) and self.cost[node] > 2:
+            return "it is read at positions that data give, or by a division"
+        prefix = all(_prefix(c) for c in contexts)
+        if self.is_loop(node):
+            if len(contexts) > 1:
+                return f"its sum would run for each of {len(contexts)} readings"
+            if not prefix or _repeats(contexts[0], node):
+                return "its sum would run again in a loop of its reader"
+            return None
+        if node.op.name == "place" and any(_repeats(c, node) for c in contexts):
+            return "padding is stored once rather than tested in every window"
+        if node.op.view:
+            return None
+        if node.op.lower is None:
+            return f"{node.op.name} is made as a whole array"
+        if any(self.nest_cost.get(c.nest, 0) > NEST_BUDGET for c in contexts):
+            return "the body of its reader is long already"
+        return self._too_dear(node, contexts, prefix)
+
+    def _too_dear(self, node: Node, contexts: Sequence[Context], prefix: bool) -> str | None:
+        """Tell where computing a value anew would cost more than storing it."""
+        cost = self.cost[node]
+        if not prefix and cost > RECOMPUTE_OUTER:
+            return f"its {cost} operations would be done again in a loop of its reader"
+        nests = len({c.nest for c in contexts})
+        if nests > 1:
+            dear = cost > RECOMPUTE_OTHER_NEST
+            return f"{nests} kernels read it, and it is {cost} operations" if dear else None
+        if (len(contexts) - 1) * cost > RECOMPUTE_SAME_NEST:
+            return f"one kernel reads it at {len(contexts)} places, and it is {cost} operations"
+        return None
+
+
+def runs_across(x: Node) -> bool:
+    """Tell whether the last axis of `x` is another one of what it is a view of."""
+    return bool(x.op.name == "permute_dims" and x.params.axes[-1] != x.ndim - 1)
+
+
+def both_guards(a: Expr | None, b: Expr | None) -> Expr | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a if a is b else a & b
+
+
+def _bits(index: Sequence[Any]) -> int:
+    bits = 0
+    for i in index:
+        if isinstance(i, Expr):
+            bits |= i.free
+    return bits
+
+
+def _prefix(context: Context) -> bool:
+    """Tell whether the index uses the outer loops to some depth, none below: no recomputation."""
+    bits = _bits(context.index)
+    inside = False
+    for axis in reversed(context.loops):
+        if isinstance(axis.extent, int) and axis.extent == 1:
+            continue
+        if bits & axis.bit:
+            inside = True
+        elif inside:
+            return False
+    return True
+
+
+def _repeats(context: Context, node: Node) -> bool:
+    """Tell whether the loops of the index have more points than the node has elements."""
+    bits = _bits(context.index)
+    points: Size = 1
+    for axis in context.loops:
+        if axis.bit & bits:
+            points = points * axis.extent
+    size: Size = 1
+    for n in node.type.shape:
+        size = size * n
+    return not provably_le(points, size)
+
+
+def is_indirect(index: Sequence[Any]) -> bool:
+    """Tell whether an index needs a division or comes from data."""
+    for i in index:
+        if isinstance(i, Expr):
+            atoms = i.args if i.op == "affine" else (i,)
+            if any(a.op in ("ifloordiv", "imod", "as_index") for a in atoms):
+                return True
+    return False
+
+
+def is_size(n: Size, value: int) -> bool:
+    return isinstance(n, int) and n == value

@@ -1,0 +1,107 @@
+"""Cut long reductions into chunks, whose results are combined: parallel, and more accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from symgraph.dims.dim import maximum, minimum
+from symgraph.loops.grammar import Axis, Builder, Expr, Nest, Size, Store
+from symgraph.loops.roots import is_size
+from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
+
+if TYPE_CHECKING:
+    from symgraph.loops.build import Lowering
+
+SPLIT = 1 << 15  # elements of a reduction above which it is cut
+
+
+def split_reduction(low: Lowering, nest: Nest) -> Nest:
+    """Cut one long reduction into partial results, so that chunks run in parallel.
+
+    The cut depends on the shape only: results change neither with the number of threads nor
+    with whether sizes are known. Where they are not, the number of whole chunks is a run-time
+    size, 0 for a reduction that is not cut.
+    """
+    s, store = low.s, nest.stores[0]
+    found = _outermost_reduction(store.value)
+    if found is None:
+        return nest
+    kind, axes = found.data
+    if kind == "dot":
+        return nest
+    outer, axis = _count(nest.axes), axes[0]
+    whole, chunk = _chunks(outer, axis.extent, _count(axes[1:]))
+    if is_size(whole, 0):
+        return nest
+    rest = axis.extent - whole * chunk
+    parts = whole if is_size(rest, 0) else whole + 1
+    partial = low.temporary(found.dtype, (parts, *(a.extent for a in nest.axes)))
+    place = low.flat([s.at(a) for a in nest.axes], [a.extent for a in nest.axes])
+    c = s.axis(CHUNK_AXIS, whole)
+    pieces = [((c, *nest.axes), s.imul(s.at(c), chunk), chunk, s.at(c))]
+    if not is_size(rest, 0):
+        pieces.append((nest.axes, s.index(whole * chunk), rest, s.index(whole)))
+    for loops, start, size, row in pieces:
+        k = s.axis("k9", size)
+        value = s.replace(found.args[0], {axis: s.iadd(start, s.at(k))}, {})
+        value = s.reduce(kind, (k, *axes[1:]), value)
+        at = s.iadd(s.imul(row, outer), place)
+        stores = (Store(partial, at, value),)
+        low.program.statements.append(Nest(loops, stores, origin=nest.origin))
+    p = s.axis("k0", parts)
+    total = s.reduce(
+        kind, (p,), s.load(partial, s.iadd(s.imul(s.at(p), outer), place))
+    )
+    value = _replace_node(s, store.value, found, total)
+    return Nest(nest.axes, (Store(store.buffer, store.address, value),), origin=nest.origin)
+
+
+def _count(axes: Sequence[Axis]) -> Size:
+    n: Size = 1
+    for a in axes:
+        n = n * a.extent
+    return n
+
+
+def _chunks(outer: Size, extent: Size, inner: Size) -> tuple[Size, Size]:
+    """Return how many whole chunks a reduction is cut into (0: it is not), and their length.
+
+    The reduction runs over `extent * inner` elements for each of `outer` results, and is cut along
+    its first axis: from SPLIT elements on, if there are not many results, in two chunks at least.
+    """
+    length = extent * inner
+    chunk = maximum(1, CHUNK // maximum(1, inner))
+    whole = extent // chunk
+    for amount, least in ((length, SPLIT), (length * 64, maximum(1, outer * CHUNK)), (whole, 2)):
+        whole = whole * minimum(1, amount // least)
+    return whole, chunk
+
+
+def _outermost_reduction(value: Expr) -> Expr | None:
+    """Return the single reduction at the top of a value (below scalar epilogue operations)."""
+    found: list[Expr] = []
+    stack, seen = [value], set()
+    while stack:
+        e = stack.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        if e.op == "reduce":
+            found.append(e)
+        else:
+            stack.extend(e.args)
+    return found[0] if len(found) == 1 else None
+
+
+def _replace_node(s: Builder, e: Expr, old: Expr, new: Expr) -> Expr:
+    """Return `e` with one subexpression exchanged."""
+    memo: dict[Expr, Expr] = {old: new}
+
+    def visit(x: Expr) -> Expr:
+        if x not in memo:
+            args = tuple(visit(a) for a in x.args)
+            memo[x] = x if args == x.args else s.rebuild(x, args)
+        return memo[x]
+
+    return visit(e)

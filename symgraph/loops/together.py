@@ -1,0 +1,32 @@
+"""Store several arrays as parts of one: the parts of complex numbers, the legs of a butterfly."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from symgraph.core.node import Node
+from symgraph.loops.grammar import Buffer, Nest, View, walk
+
+
+def lower_stacked(low: Any, node: Node, out: Buffer | View) -> None:
+    """Append one nest that stores all inputs of `node`, or one for each if any is a reduction.
+
+    One nest computes what they share once. A reduction has a nest of its own, so that a long one
+    can be cut into chunks.
+    """
+    s = low.s
+    places, counts = node.params
+    axes = low.nest_axes(node.inputs[0])
+    index = [s.at(a) for a in axes]
+    values = [low.value(x, index) for x in node.inputs]
+    stores = []
+    for value, at in zip(values, product(*map(range, counts)), strict=True):
+        rest, fresh = iter(index), dict(zip(places, at, strict=True))
+        full = [fresh[k] if k in fresh else next(rest) for k in range(node.ndim)]
+        stores.append(low.store(out, low.flat(full, node.type.shape), value))
+    if any(e.op == "reduce" for e in walk(values)):
+        for store in stores:
+            low.add(Nest(axes, (store,), origin=(node,)))
+    else:
+        low.add(Nest(axes, tuple(stores), origin=(node,)))

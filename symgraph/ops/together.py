@@ -1,0 +1,57 @@
+"""Several arrays stored as one, by one loop that computes them all: what they share, only once.
+
+Made by expansions and by the replacement of complex numbers, behind derivatives and batching.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.core.node import Node
+from symgraph.core.op import Op
+from symgraph.core.types import TensorType
+
+StackedParams = namedtuple("StackedParams", "axes counts")  # noqa: PYI024
+
+
+class Stacked(Op):
+    """Arrays of one shape on new axes of lengths `counts`, at places `axes` of the result.
+
+    The last of the new axes counts fastest through the inputs.
+    """
+
+    name, doc = "stacked", "Arrays of one shape on new axes, written by one loop."
+    params = StackedParams._fields
+    Params = StackedParams
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        x = inputs[0].type
+        return x.with_shape(placed(x.shape, params.axes, params.counts))
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        axes, counts = node.params
+        rows = np.stack(arrays).reshape((*counts, *arrays[0].shape))
+        return np.moveaxis(rows, range(len(axes)), axes)
+
+    def statements(self, low: Any, node: Node, out: Any) -> None:
+        low.stacked(node, out)
+
+
+def placed(old: Sequence[Any], axes: Sequence[int], new: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a shape or an index with `new` entries at the places `axes` of the result."""
+    rest, fresh = iter(old), dict(zip(axes, new, strict=True))
+    return tuple(
+        fresh[k] if k in fresh else next(rest) for k in range(len(old) + len(axes))
+    )
+
+
+STACKED = Stacked.instance = Stacked()
+
+
+def interleaved(re: Node, im: Node) -> Node:
+    """Return two arrays as pairs on a new last axis."""
+    return STACKED(re, im, axes=(re.ndim,), counts=(2,))

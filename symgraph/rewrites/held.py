@@ -1,0 +1,38 @@
+"""Arrays of types without machine arithmetic, as they lie in memory.
+
+Complex arrays are float arrays with a last axis (real, imaginary), bfloat16 arrays are the 16-bit
+integers of their bits. The loops and everything below only see those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgraph.core.dtype import BFLOAT16, UINT16
+from symgraph.core.node import Node, make
+from symgraph.core.types import TensorType
+from symgraph.core.walk import substitute, toposort
+from symgraph.ops.bfloat16 import AS_BITS, FROM_BITS
+from symgraph.ops.complex import AS_PAIRS, FROM_PAIRS
+
+
+def held_type(kind: TensorType) -> TensorType:
+    """Return the type of the array that holds one of type `kind`."""
+    if kind.dtype.is_complex:
+        return TensorType(kind.dtype.part, (*kind.shape, 2))
+    return kind.with_dtype(UINT16) if kind.dtype is BFLOAT16 else kind
+
+
+def in_memory(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """Return outputs as the arrays that hold them, and what stands for each leaf of such a type.
+
+    The stand-ins are leaves of the held type: the same memory.
+    """
+    work = [n.inputs[0] if n.op in (FROM_PAIRS, FROM_BITS) else n for n in outputs]
+    leaves = [n for n in toposort(work) if n.op.is_leaf and held_type(n.type) is not n.type]
+    views = {
+        n: make(n.op, (), ("held", n.params), type=held_type(n.type), uid=n.uid, data=n.data)
+        for n in leaves
+    }
+    views_of = {(AS_PAIRS if n.dtype.is_complex else AS_BITS)(n): v for n, v in views.items()}
+    return substitute(work, views_of), views

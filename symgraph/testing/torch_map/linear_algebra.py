@@ -1,0 +1,274 @@
+"""Linear algebra: factorisations, solutions, functions of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import symgraph as sg
+from symgraph.testing.torch_map.entry import (
+    COMPLEX,
+    FACTORS,
+    Convention,
+    Entry,
+    Row,
+    need,
+)
+
+la: Any = sg.linalg
+
+
+def first(result: Any) -> Any:
+    return result[0]
+
+
+def symmetric(x: Any) -> Any:
+    """Torch's checks make their matrices symmetric so, before the operator sees them."""
+    return x + x.mT
+
+
+def cholesky(x: Any, upper: bool = False, check_errors: bool = False) -> Any:
+    factor = la.cholesky(symmetric(x))
+    return factor.mT if upper else factor
+
+
+def signless(result: Any) -> Any:
+    """Return vectors without their signs, which LAPACK and symgraph choose differently."""
+    return tuple(v if v.ndim == result[0].ndim else abs(v) for v in result)
+
+
+def eigh(x: Any, UPLO: str = "L") -> Any:  # noqa: N803
+    w, v = la.eigh(symmetric(x))
+    return w, sg.abs(v)
+
+
+def singular(result: Any) -> Any:
+    """Return |U|, s, |V^T| of torch's svd, cut to the reduced form."""
+    u, s, v = result
+    k = s.shape[-1]
+    if type(result).__name__ == "svd":
+        v = v.mT
+    return abs(u[..., :k]), s, abs(v[..., :k, :])
+
+
+def svd(x: Any, *args: Any, **options: Any) -> Any:
+    u, s, v = la.svd(x)
+    return sg.abs(u), s, sg.abs(v)
+
+
+def qr(x: Any, *args: Any, **options: Any) -> Any:
+    return la.qr(x)
+
+
+def wide(x: np.ndarray, *args: Any, **options: Any) -> bool:
+    return bool(x.shape[-2] < x.shape[-1])
+
+
+def oblong(x: np.ndarray, *args: Any, **options: Any) -> bool:
+    return bool(x.shape[-2] != x.shape[-1])
+
+
+def packed(x: Any, *args: Any, **options: Any) -> Any:
+    """Return L and U in one matrix, as LAPACK does."""
+    _, lower, upper = la.lu(x)
+    m, n = x.type.shape[-2:]
+    k = min(m, n)
+    left = sg.pad(sg.tril(lower, -1), [(0, 0)] * (x.ndim - 1) + [(0, n - k)])
+    return left + sg.pad(upper, [(0, 0)] * (x.ndim - 2) + [(0, m - k), (0, 0)])
+
+
+def unpacked(factors: Any) -> tuple[Any, Any]:
+    """Return L and U of a packed matrix."""
+    m, n = factors.type.shape[-2:]
+    k = min(m, n)
+    lower = sg.tril(factors[..., :, :k], -1) + sg.eye(m, k, dtype=factors.dtype)
+    return lower, sg.triu(factors[..., :k, :])
+
+
+def order_of(pivots: np.ndarray) -> np.ndarray:
+    """Return the order of rows that the exchanges of LAPACK (counted from 1) lead to."""
+    order = np.broadcast_to(np.arange(pivots.shape[-1]), pivots.shape).copy()
+    for at in np.ndindex(*pivots.shape[:-1]):
+        for i, p in enumerate(pivots[at]):
+            order[at][[i, p - 1]] = order[at][[p - 1, i]]
+    return order
+
+
+def lu_solve(
+    factors: Any, pivots: np.ndarray, b: Any, left: bool = True, adjoint: bool = False
+) -> Any:
+    if not left:
+        return lu_solve(factors, pivots, b.mT, True, not adjoint).mT
+    lower, upper = unpacked(factors)
+    order = order_of(pivots)[..., None]
+    if not adjoint:
+        b = la.solve_triangular(
+            lower, sg.take_along_axis(b, lead(order, b), -2), lower=True, unit_diagonal=True
+        )
+        return la.solve_triangular(upper, b)
+    b = la.solve_triangular(upper, b, trans=1)
+    b = la.solve_triangular(lower, b, trans=1, lower=True, unit_diagonal=True)
+    return sg.take_along_axis(b, lead(np.argsort(order, -2), b), -2)
+
+
+def lead(index: np.ndarray, x: Any) -> np.ndarray:
+    """Return an index with as many axes as x has."""
+    return index.reshape((1,) * (x.ndim - index.ndim) + index.shape)
+
+
+def householder(v: Any, tau: Any, size: int) -> Any:
+    """Return the product of the reflections I - tau v v', v stored below the diagonal."""
+    m, k = v.type.shape[-2], tau.type.shape[-1]
+    q = sg.eye(m, size, dtype=v.dtype)
+    lower = sg.tril(v[..., :, :k], -1) + sg.eye(m, k, dtype=v.dtype)
+    q = sg.broadcast_to(q, (*v.type.shape[:-2], m, size))
+    for i in reversed(range(k)):
+        u = lower[..., :, i : i + 1]
+        q = q - tau[..., i : i + 1, None] * u * (u.mT @ q)
+    return q
+
+
+def ormqr(v: Any, tau: Any, c: Any, left: bool = True, transpose: bool = False) -> Any:
+    q = householder(v, tau, v.type.shape[-2])
+    q = q.mT if transpose else q
+    return q @ c if left else c @ q
+
+
+def solve(a: Any, b: Any, left: bool = True, **options: Any) -> Any:
+    need(left, "x A = b")
+    if b.ndim > 1 and b.ndim == a.ndim - 1 and a.type.shape[:-1] == b.type.shape:
+        return la.solve(a, b[..., None])[..., 0]
+    return la.solve(a, b)
+
+
+def solve_triangular(
+    a: Any, b: Any, upper: bool = True, left: bool = True, unitriangular: bool = False
+) -> Any:
+    if left:
+        return la.solve_triangular(a, b, lower=not upper, unit_diagonal=unitriangular)
+    return la.solve_triangular(a.mT, b.mT, lower=upper, unit_diagonal=unitriangular).mT
+
+
+def triangular_solve(
+    b: Any, a: Any, upper: bool = False, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    return la.solve_triangular(
+        a, b, trans=int(transpose), lower=not upper, unit_diagonal=unitriangular)  # fmt: skip
+
+
+def cholesky_solve(b: Any, factor: Any, upper: bool = False) -> Any:
+    lower = factor.mT if upper else factor
+    half = la.solve_triangular(lower, b, lower=True)
+    return la.solve_triangular(lower, half, trans=1, lower=True)
+
+
+def cholesky_inverse(factor: Any, upper: bool = False) -> Any:
+    """Torch's checks make the factor triangular with ones on the diagonal first."""
+    one = sg.eye(factor.type.shape[-1], dtype=factor.dtype)
+    factor = (sg.triu if upper else sg.tril)(factor, 1 if upper else -1) + one
+    return cholesky_solve(sg.broadcast_to(one, factor.shape), factor, upper)
+
+
+def pinv(x: Any, rtol: Any = None, atol: Any = None, rcond: Any = 1e-15, **options: Any) -> Any:
+    need(atol is None and not isinstance(rtol, sg.Variable), "a tolerance per matrix, or absolute")
+    return la.pinv(symmetric(x) if options.get("hermitian") else x, rtol)
+
+
+def cond(x: Any, p: Any = None) -> Any:
+    if p in (None, 2, -2):
+        s = la.svdvals(x)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return la.norm(x, p, (-2, -1)) * la.norm(la.inv(x), p, (-2, -1))
+
+
+def matrix_rank(
+    x: Any, tol: Any = None, hermitian: bool = False, atol: Any = None, rtol: Any = None
+) -> Any:
+    if 0 in x.type.shape[-2:]:
+        return sg.zeros(x.type.shape[:-2], "int64")
+    s = la.svdvals(sg.tril(x) + sg.tril(x, -1).mT if hermitian else x)
+    if rtol is None:
+        eps = float(np.finfo(x.dtype.numpy).eps)
+        rtol = 0.0 if atol is not None else max(x.type.shape[-2:]) * eps
+    limit = sg.maximum(0.0 if atol is None else atol, rtol * s[..., 0])
+    return sg.count_nonzero(s > limit[..., None], -1)
+
+
+def lstsq(a: Any, b: Any, driver: str | None = None, **options: Any) -> Any:
+    return la.lstsq(a, b)
+
+
+def tensorinv(x: Any, ind: int = 2) -> Any:
+    shape = x.type.shape
+    n = int(np.prod(shape[:ind]))
+    return la.inv(x.reshape((n, n))).reshape((*shape[ind:], *shape[:ind]))
+
+
+def tensorsolve(a: Any, b: Any, dims: Any = None) -> Any:
+    if dims is not None:
+        a = sg.moveaxis(a, dims, tuple(range(a.ndim - len(dims), a.ndim)))
+    n, rest = int(np.prod(b.type.shape)), a.type.shape[b.ndim :]
+    return la.solve(a.reshape((n, n)), sg.ravel(b)).reshape(rest)
+
+
+QR_WIDE = Convention("the derivative of QR with more columns than rows is not there", 1, wide)
+LU_OBLONG = Convention("the derivative of LU is there for square matrices only", 1, oblong)
+
+FACTORED: dict[str, Row] = {
+    "cholesky": cholesky,
+    "linalg.cholesky": cholesky,
+    "linalg.cholesky_ex": Entry(cholesky, theirs=first),
+    "linalg.eigh": Entry(eigh, theirs=signless),
+    "linalg.eigvalsh": lambda x, UPLO="L": la.eigvalsh(symmetric(x)),
+    "linalg.eigvals": COMPLEX,
+    "linalg.eig": COMPLEX,
+    "svd": Entry(svd, theirs=singular),
+    "linalg.svd": Entry(svd, theirs=singular),
+    "linalg.svdvals": la.svdvals,
+    "qr": Entry(qr, conventions=(QR_WIDE,)),
+    "linalg.qr": Entry(qr, conventions=(QR_WIDE,)),
+    "lu": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
+    "linalg.lu": Entry(lambda x, pivot: la.lu(x), theirs=tuple, conventions=(LU_OBLONG,)),
+    "linalg.lu_factor": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
+    "linalg.lu_factor_ex": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
+    "lu_unpack": Entry(lambda x, pivots: unpacked(x), theirs=lambda result: result[1:]),
+    "lu_solve": Entry(lambda b, x, pivots: lu_solve(x, pivots, b), arrays="i"),
+    "linalg.lu_solve": Entry(lu_solve, arrays="i"),
+    "linalg.householder_product": lambda x, tau: householder(x, tau, x.type.shape[-1]),
+    "ormqr": ormqr,
+    **dict.fromkeys(
+        ("geqrf", "linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve"), FACTORS),
+}  # fmt: skip
+
+SOLVED: dict[str, Row] = {
+    "linalg.solve": solve,
+    "linalg.solve_ex": Entry(solve, theirs=first),
+    "linalg.solve_triangular": solve_triangular,
+    "triangular_solve": Entry(triangular_solve, theirs=first),
+    "cholesky_solve": cholesky_solve,
+    "cholesky_inverse": cholesky_inverse,
+    "linalg.lstsq": Entry(lstsq, theirs=first),
+    "linalg.lstsq:grad_oriented": Entry(lstsq, theirs=first),
+    "linalg.inv": la.inv,
+    "linalg.inv_ex": Entry(la.inv, theirs=first),
+    "linalg.pinv": pinv,
+    "linalg.pinv:singular": lambda a, b: la.pinv(a @ b.mT),
+    "linalg.pinv:hermitian": pinv,
+    "pinverse": lambda x, rcond=1e-15: la.pinv(x, rcond),
+    "linalg.tensorinv": tensorinv,
+    "linalg.tensorsolve": tensorsolve,
+}
+
+FUNCTIONS: dict[str, Row] = {
+    "linalg.det": la.det,
+    "linalg.slogdet": la.slogdet,
+    "logdet": lambda x: sg.where(la.slogdet(x)[0] < 0, np.nan, la.slogdet(x)[1]),
+    "matrix_exp": la.expm,
+    "linalg.matrix_power": la.matrix_power,
+    "linalg.cond": cond,
+    "linalg.matrix_rank": matrix_rank,
+    "linalg.matrix_rank:hermitian": matrix_rank,
+}
+
+LINEAR_ALGEBRA = FACTORED | SOLVED | FUNCTIONS

@@ -1,0 +1,161 @@
+"""The report: what every operator of PyTorch's database is here, and how it compared."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import symgraph as sg
+from symgraph.testing.torch_map.compare import Result
+from symgraph.testing.torch_map.entry import Entry, Reason
+
+HEAD = """\
+# Agreement with PyTorch
+
+Every operator of PyTorch's own database of operators and samples (`op_db` of torch {torch}), and
+what it is here. Written on {date} by
+
+    python -m symgraph.testing.torch_map --out docs/reference/torch.md
+
+with at most {most} samples of each operator, seeded, none with a tensor of more than {largest}
+elements, in {dtype} where the operator has it.
+
+Compared are values, the gradient of a fixed random projection of all results by every input, and
+the gradient of a random projection of that gradient. The table counts the samples in which each
+agrees, within {limits} times the largest entry (of the array, the arrays it was derived from, and
+the inputs). Nothing under "second" means that torch has no second derivative there.
+
+| | |
+|---|---:|
+| operators in the database | {total} |
+| mapped | {mapped} |
+| passing | {passing} |
+| wrong | {wrong} |
+| samples compared | {samples} |
+| samples of mapped operators left out, with a reason | {left_out} |
+| samples of which a derivative is not compared: a stated convention | {conventions} |
+"""
+
+
+def report(
+    rows: dict[str, Entry | Reason], names: list[str], results: dict[str, Result], facts: Any
+) -> str:
+    """Return the page: counts, reasons, conventions, and a table of all operators `names`."""
+    mapped = [n for n in names if isinstance(rows[n], Entry)]
+    bad = [n for n in mapped if results[n].wrong]
+    head = HEAD.format(
+        total=len(names), mapped=len(mapped), passing=len(mapped) - len(bad), wrong=len(bad),
+        samples=sum(r.samples for r in results.values()),
+        left_out=sum(sum(r.unsupported.values()) for r in results.values()),
+        conventions=sum(sum(r.conventions.values()) for r in results.values()), **facts,
+    )  # fmt: skip
+    parts = [head, *_reasons(rows, names), *_differences(rows, results), *_failures(results)]
+    parts += ["## All operators\n", *_table(rows, names, results)]
+    return "\n".join(parts) + "\n"
+
+
+def _reasons(rows: dict[str, Entry | Reason], names: list[str]) -> Iterator[str]:
+    unmapped: dict[str, list[str]] = {}
+    for name in names:
+        row = rows[name]
+        if isinstance(row, Reason):
+            unmapped.setdefault(row.text, []).append(name)
+    yield "## Not mapped\n\n| operators | reason | which |\n|---:|---|---|"
+    for text, which in sorted(unmapped.items(), key=lambda item: -len(item[1])):
+        yield f"| {len(which)} | {text} | {', '.join(f'`{n}`' for n in which)} |"
+
+
+def _differences(rows: dict[str, Entry | Reason], results: dict[str, Result]) -> Iterator[str]:
+    yield "\n## Samples left out\n\n| samples | reason |\n|---:|---|"
+    yield from _counted(r.unsupported for r in results.values())
+    yield "\n## Stated conventions\n\nFrom the order that is named on, these are not compared.\n"
+    yield "| samples | convention |\n|---:|---|"
+    yield from _counted(r.conventions for r in results.values())
+    yield "\n## Wider tolerances\n\n| operator | factor | reason |\n|---|---:|---|"
+    for name, row in rows.items():
+        if isinstance(row, Entry) and row.loose != 1:
+            yield f"| `{name}` | {row.loose:g} | {row.why} |"
+    yield ""
+
+
+def _counted(tables: Any) -> Iterator[str]:
+    total: Counter[str] = Counter()
+    for table in tables:
+        total.update(table)
+    for text, count in total.most_common():
+        yield f"| {count} | {text} |"
+
+
+def _failures(results: dict[str, Result]) -> Iterator[str]:
+    for name, r in results.items():
+        for text in r.problems[:3]:
+            yield f"Wrong: `{name}`: {_one_line(text)[:200]}\n"
+
+
+def _table(
+    rows: dict[str, Entry | Reason], names: list[str], results: dict[str, Result]
+) -> Iterator[str]:
+    yield "| operator | here | samples | values | gradient | second |"
+    yield "|---|---|---:|---:|---:|---:|"
+    for name in names:
+        row = rows[name]
+        if isinstance(row, Reason):
+            yield f"| `{name}` | not mapped: {row.text} | | | | |"
+            continue
+        r = results[name]
+        mark = " **wrong**" if r.wrong else ""
+        counts = " | ".join(str(n) if n else "" for n in r.agree)
+        yield f"| `{name}` | {_code(described(row.call))}{mark} | {r.samples} | {counts} |"
+
+
+def _code(text: str) -> str:
+    return f"`{_one_line(text)}`".replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# -- what an adapter says -------------------------------------------------------------------------
+def described(call: Callable[..., Any]) -> str:
+    """Return an adapter as it is written: a function's name, a lambda's text, or what made it."""
+    name = getattr(call, "__name__", "")
+    module = getattr(call, "__module__", None) or ""
+    if module.startswith("symgraph") and not module.startswith("symgraph.testing."):
+        return f"sg.{_public_name(call) or name}"
+    made = [p for p in call.__qualname__.split(".") if p != "<locals>"]
+    if len(made) > 1:
+        kept = [c.cell_contents for c in call.__closure__ or ()]
+        inside = [described(c) for c in kept if callable(c) and c is not call]
+        return f"{made[0]}({', '.join(inside)})"
+    return _lambda_text(call) if name == "<lambda>" else name
+
+
+def _public_name(call: Callable[..., Any]) -> str | None:
+    for prefix, module in (("", sg), ("linalg.", sg.linalg), ("special.", sg.special)):
+        for name, value in vars(module).items():
+            if value is call:
+                return prefix + name
+    return None
+
+
+def _lambda_text(call: Callable[..., Any]) -> str:
+    """Return the source of a lambda: the one on its line whose arguments have the same names."""
+    code = call.__code__
+    module = inspect.getmodule(call)
+    assert isinstance(module, ModuleType)
+    for node in _lambdas(inspect.getsource(module)):
+        args = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        if node.lineno == code.co_firstlineno and args == [*code.co_varnames[: code.co_argcount]]:
+            return ast.unparse(node.body)
+    return "lambda"
+
+
+@cache
+def _lambdas(source: str) -> tuple[ast.Lambda, ...]:
+    return tuple(n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Lambda))

@@ -1,0 +1,159 @@
+"""The matrix product: every layout, size and cut gives the same chain of multiply-adds."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import symgraph as sg
+from symgraph.cpu import jit
+from symgraph.cpu.gemm.shape import DEPTH
+from symgraph.cpu.gemm.whole import gemm_text
+from symgraph.cpu.product import SLICES, product_shares, product_words
+from symgraph.testing.tolerances import RELATIVE
+
+ELEMENTS = {"float32": "float", "float64": "double"}
+
+
+@functools.cache
+def product(dtype: str, vector_bytes: int):
+    loaded = jit.build(gemm_text(ELEMENTS[dtype], vector_bytes), ("gemm",), verify=True)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return loaded, kind(loaded.address("gemm"))
+
+
+def run(a, b, vector_bytes=32, cuts=()):
+    """Return a @ b by the compiled product, done in the pieces that `cuts` (of 0 to 1) give."""
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (np.broadcast_to(x, lead + x.shape[-2:]) for x in (a, b))
+    (m, k), n, size = a.shape[-2:], b.shape[-1], a.itemsize
+    out = np.full((*lead, m, n), np.nan, a.dtype)
+    left, right = (
+        (0, [s // size for s in x.strides[:-2]], *(s // size for s in x.strides[-2:]))
+        for x in (a, b)
+    )
+    words = product_words(lead, (m, n, k), left, right, 0)
+    table = np.array([x.ctypes.data for x in (a, b, out)] + words, np.int64)
+    units = product_shares(lead, m, n, k).units
+    ends = [0, *sorted(int(c * units) for c in cuts), units]
+    for begin, end in zip(ends, ends[1:], strict=False):
+        product(str(a.dtype), vector_bytes)[1](table.ctypes.data, begin, end)
+    return out
+
+
+def chain(a, b):
+    """Return a @ b as one chain of float32 multiply-adds per element, rounded once per step."""
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for p in range(a.shape[1]):
+        exact = a[:, p : p + 1].astype(np.float64) * b[p : p + 1].astype(np.float64)
+        total = (exact + total).astype(np.float32).astype(np.float64)
+    return total.astype(np.float32)
+
+
+sizes = st.one_of(st.integers(1, 20), st.integers(1, 150), st.sampled_from([16, 64, 128, 250]))
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    m=sizes, n=sizes, k=st.one_of(sizes, st.integers(DEPTH - 2, 2 * DEPTH + 3)),
+    dtype=st.sampled_from(["float32", "float64"]), width=st.sampled_from([16, 32, 64]),
+    turned=st.tuples(st.booleans(), st.booleans()), apart=st.tuples(st.booleans(), st.booleans()),
+    cuts=st.lists(st.floats(0, 1), max_size=3), seed=st.integers(0, 1 << 20),
+)  # fmt: skip
+def test_products_of_any_layout(m, n, k, dtype, width, turned, apart, cuts, seed):
+    rng = np.random.default_rng(seed)
+
+    def operand(rows, cols, turn, gaps):
+        if turn:
+            return operand(cols, rows, False, gaps).T
+        step = 2 if gaps else 1
+        return rng.standard_normal((rows * step, cols * step)).astype(dtype)[::step, ::-step]
+
+    a, b = operand(m, k, turned[0], apart[0]), operand(k, n, turned[1], apart[1])
+    found = run(a, b, width, cuts)
+    wanted = a.astype(np.float64) @ b.astype(np.float64)
+    scale = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
+    assert np.all(np.abs(found - wanted) <= RELATIVE[dtype] * scale + 1e-300)
+    np.testing.assert_array_equal(found, run(np.ascontiguousarray(a), np.ascontiguousarray(b)))
+
+
+@pytest.mark.parametrize("k", [1, 7, DEPTH, 2 * DEPTH + 19])
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_every_element_is_one_chain_along_k(k, width):
+    rng = np.random.default_rng(k)
+    a = rng.standard_normal((33, k)).astype("float32")
+    b = rng.standard_normal((k, 47)).astype("float32")
+    np.testing.assert_array_equal(run(a, b, width), chain(a, b))
+
+
+def test_batches_broadcast_and_cut_anywhere():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((5, 1, 9, 30)).astype("float32")
+    b = rng.standard_normal((3, 30, 21)).astype("float32")
+    whole = run(a, b)
+    np.testing.assert_allclose(whole, a @ b, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(run(a, b, cuts=(0.01, 0.3, 0.31, 0.77)), whole)
+
+
+def test_sums_over_nothing_are_zero_and_empty_results_are_left_alone():
+    assert not run(np.zeros((3, 0), "float32"), np.zeros((0, 4), "float32")).any()
+    assert run(np.zeros((0, 3), "float64"), np.zeros((3, 4), "float64")).size == 0
+
+
+def test_nan_and_infinity_reach_their_rows_and_columns_only():
+    a, b = np.ones((40, 300), "float32"), np.ones((300, 50), "float32")
+    a[3, 290], b[5, 7] = np.nan, np.inf
+    found = run(a, b)
+    others = np.delete(found, 3, 0)
+    assert np.isnan(found[3]).all() and np.isinf(others[:, 7]).all()
+    assert np.isfinite(np.delete(others, 7, 1)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x, w: x @ w,
+        lambda x, w: sg.relu(x @ w) + 1,
+        lambda x, w: x.T.T @ w.T.T,
+        lambda x, w: (x @ w).T * 2,
+        lambda x, w: sg.tanh(x) @ w,
+        lambda x, w: (x @ w).sum(0),
+    ],
+)
+def test_exact_and_generic_products_have_the_same_bits(form, dtype):
+    """Small products of known sizes are loops, others call the product: the order is one."""
+    x, w = (sg.tensor(name, (None, None), dtype) for name in "xw")
+    exact = sg.function([x, w], form(x, w), shapes="exact")
+    generic = sg.function([x, w], form(x, w), shapes="generic")
+    rng = np.random.default_rng(1)
+    for limit in (6, 30, 120):
+        for _ in range(3):
+            m, n, k = (int(v) for v in rng.integers(2, limit, 3))
+            a = rng.standard_normal((m, k)).astype(dtype)
+            b = rng.standard_normal((k, n)).astype(dtype)
+            np.testing.assert_array_equal(exact(a, b), generic(a, b))
+
+
+def test_transposed_small_products_have_the_same_bits():
+    x, w = sg.tensor("x", (None, None), "float32"), sg.tensor("w", (None, None), "float32")
+    exact = sg.function([x, w], [x @ w.T, x.T @ w[: x.shape[0]]], shapes="exact")
+    generic = sg.function([x, w], [x @ w.T, x.T @ w[: x.shape[0]]], shapes="generic")
+    rng = np.random.default_rng(2)
+    for m, n, k in [(2, 9, 40), (5, 20, 3), (12, 30, 64), (40, 41, 42)]:
+        a = rng.standard_normal((m, k)).astype("float32")
+        b = rng.standard_normal((n, k)).astype("float32")
+        for p, q in zip(exact(a, b), generic(a, b), strict=True):
+            np.testing.assert_array_equal(p, q)
+
+
+def test_shares_cover_all_and_grow_with_the_work():
+    small, large = product_shares((), 8, 8, 8), product_shares((), 1000, 1000, 1000)
+    assert small.units == SLICES and small.grain > SLICES  # one thread
+    assert large.grain < SLICES // 100 and large.step >= large.grain
+    assert product_shares((3, 4), 8, 8, 8).units == 12 * SLICES

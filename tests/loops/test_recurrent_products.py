@@ -1,0 +1,94 @@
+"""Products of a vector with a matrix in every step of a loop: aligned copies, full registers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from symgraph.core.dtype import FLOAT32
+from symgraph.loops.columns import split_columns
+from symgraph.loops.grammar import Buffer, Builder, Nest, Store
+
+
+def recurrence(steps, n, columns, shape_of=lambda *s: s):
+    x, h, u = (sg.tensor(name, shape, "float32") for name, shape in
+               (("x", (steps, n)), ("h", (n,)), ("u", (n, columns))))  # fmt: skip
+
+    def step(row, state):
+        product = state @ u
+        return sg.tanh(row + product[:n] + product[columns - n :])
+
+    return (x, h, u), sg.scan(step, x, h)
+
+
+def reference(x, h, u, n):
+    states = []
+    for row in x:
+        p = h @ u
+        h = np.tanh(row + p[:n] + p[-n:])
+        states.append(h)
+    return np.array(states)
+
+
+def arrays(inputs, offset, rng):
+    result = []
+    for v in inputs:
+        raw = np.empty(int(np.prod(v.type.shape)) * 4 + 128, np.uint8)
+        start = -raw.ctypes.data % 64 + offset
+        a = raw[start : start + raw.size - 128].view("float32").reshape(v.type.shape)
+        a[...] = rng.standard_normal(a.shape) * 0.1
+        result.append(a)
+    return result
+
+
+@pytest.mark.parametrize("columns", [32, 64, 80, 96, 100, 160, 192])
+@pytest.mark.parametrize("offset", [0, 4, 16])
+def test_recurrences_are_right_wherever_their_matrix_lies(columns, offset):
+    inputs, states = recurrence(40, 32, columns)
+    values = arrays(inputs, offset, np.random.default_rng(columns))
+    found = sg.function(inputs, states)(*values)
+    np.testing.assert_allclose(found, reference(*values, 32), atol=2e-5)
+
+
+def test_a_matrix_of_the_caller_is_copied_before_the_steps_and_only_there():
+    inputs, states = recurrence(40, 32, 96)
+    f = sg.function(inputs, states)
+    f(*arrays(inputs, 0, np.random.default_rng(0)))
+    text = f.explain("loops")
+    assert text.index("u2a[") < text.index("step")
+    few = sg.function(*recurrence(4, 32, 96))
+    few(*arrays(recurrence(4, 32, 96)[0], 0, np.random.default_rng(0)))
+    assert "u2a" not in few.explain("loops")
+
+
+def test_a_matrix_that_the_steps_write_is_not_copied():
+    """The state itself is a matrix: what it was before the loop must not be read in the steps."""
+    w = sg.shared(np.eye(8, dtype="float32") * 0.5, name="w")
+    x = sg.tensor("x", (20, 8), "float32")
+    last = sg.scan(lambda row, m: m * 0.9 + sg.outer(row, row @ m), x, w)[-1]
+    f = sg.function([x], last, updates={w: last})
+    rows = np.random.default_rng(0).standard_normal((20, 8)).astype("float32") * 0.1
+    m = np.eye(8) * 0.5
+    for _ in range(2):
+        for row in rows:
+            m = m * 0.9 + np.outer(row, row @ m)
+        np.testing.assert_allclose(f(rows), m, atol=1e-5)
+
+
+def column_sum(n):
+    s = Builder()
+    i, j, k = s.axis("i0", 1), s.axis("i1", n), s.axis("k0", 32)
+    x, w = Buffer("x", FLOAT32, (32,), "input"), Buffer("w", FLOAT32, (32, n), "input")
+    out = Buffer("out", FLOAT32, (n,), "output")
+    terms = s.load(x, s.at(k)) * s.load(w, s.iadd(s.imul(s.at(k), n), s.at(j)))
+    return Nest((i, j), (Store(out, s.at(j), s.reduce("sum", (k,), terms)),))
+
+
+@pytest.mark.parametrize(
+    ("n", "parts"), [(96, 6), (80, 5), (160, 10), (192, 12), (64, 0), (128, 0), (97, 0), (90, 0)]
+)
+def test_columns_are_split_where_a_tile_of_parts_fills_the_registers(n, parts):
+    nest = column_sum(n)
+    new = split_columns(nest, 32)
+    assert (new is nest) if not parts else [a.extent for a in new.axes] == [1, parts, 16]

@@ -1,0 +1,132 @@
+"""Edges of functions where they once differed from NumPy or from their own derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from symgraph.core.node import new_input
+
+RNG = np.random.default_rng(11)
+CUBE = RNG.normal(size=(3, 4, 5))
+
+
+def value(node: Any) -> Any:
+    return sg.function([], node)()
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [((0, 1), (2, 0)), ([0, -1], [-1, 0]), (1, -1), ((), ()), (2, 0)]
+)
+def test_moveaxis_of_several_axes(source: Any, destination: Any) -> None:
+    expected = np.moveaxis(CUBE, source, destination)
+    assert np.array_equal(value(sg.moveaxis(CUBE, source, destination)), expected)
+
+
+def test_moveaxis_refuses_what_does_not_match() -> None:
+    with pytest.raises(ValueError, match="moveaxis"):
+        sg.moveaxis(CUBE, (0, 1), (0,))
+    with pytest.raises(ValueError, match="moveaxis"):
+        sg.moveaxis(CUBE, (0, 1), (2, 2))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5,), (2, 5)])
+def test_covariance_of_one_variable_is_a_scalar(shape: tuple[int, ...]) -> None:
+    x = RNG.normal(size=shape)
+    for ours, theirs in ((sg.cov, np.cov), (sg.corrcoef, np.corrcoef)):
+        got, expected = value(ours(x)), np.asarray(theirs(x))
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-13)
+
+
+def test_no_difference_leaves_the_ends_alone() -> None:
+    x = CUBE[0]
+    assert np.array_equal(value(sg.diff(x, 0, prepend=1.0)), np.diff(x, 0, prepend=1.0))
+
+
+def test_python_numbers_keep_their_digits() -> None:
+    """They were rounded to floatX on the way to float64."""
+    assert value(sg.cast(0.1, "float64")) == 0.1
+    np.testing.assert_allclose(
+        value(sg.logspace(0.1, 1.3, 5, base=1.1, dtype="float64")),
+        np.logspace(0.1, 1.3, 5, base=1.1), rtol=1e-15)  # fmt: skip
+    x = RNG.uniform(size=20)
+    counts, edges = sg.histogram(x, 7, (0.1, 0.7))
+    expected = np.histogram(x, 7, (0.1, 0.7))
+    assert np.array_equal(value(counts), expected[0])
+    np.testing.assert_allclose(value(edges), expected[1], rtol=1e-15)
+
+
+def test_histogram_of_nothing() -> None:
+    counts, edges = sg.histogram(np.zeros(0), 4)
+    expected = np.histogram(np.zeros(0), 4)
+    assert np.array_equal(value(counts), expected[0])
+    assert np.array_equal(value(edges), expected[1])
+
+
+INDICES = (((1, 2), 1, (4, 3)), ((4, 2), 1, (1, 3)), ((4, 1), 0, (6, 3)), ((2, 3), 0, (6, 3)))
+
+
+@pytest.mark.parametrize(("shape", "axis", "of"), INDICES)
+def test_along_an_axis_the_others_are_broadcast(
+    shape: tuple[int, int], axis: int, of: tuple[int, int]
+) -> None:
+    x, at = RNG.normal(size=of), RNG.integers(0, of[axis], shape)
+    expected = np.take_along_axis(x, at, axis)
+    assert np.array_equal(value(sg.take_along_axis(x, at, axis)), expected)
+    written = x.copy()
+    np.put_along_axis(written, at, 7.0, axis)
+    assert np.array_equal(value(sg.put_along_axis(x, at, 7.0, axis)), written)
+
+
+@pytest.mark.parametrize("f", [sg.softmax, sg.log_softmax])
+def test_softmax_of_empty_rows(f: Any) -> None:
+    x = new_input("float64", (5, 0), "x")
+    cost = f(x).sum()
+    y, g = sg.function([x], [f(x), sg.grad(cost, x)])(np.zeros((5, 0)))
+    assert y.shape == g.shape == (5, 0)
+
+
+def test_logsumexp_of_empty_rows_is_minus_infinity() -> None:
+    assert np.array_equal(value(sg.logsumexp(np.zeros((2, 0)), 1)), [-np.inf, -np.inf])
+
+
+def test_windows_over_volumes() -> None:
+    x = RNG.normal(size=(2, 3, 4, 6, 5))
+    got = value(sg.adaptive_max_pool3d(x, (2, 3, 5)))
+    assert np.array_equal(got, x.reshape(2, 3, 2, 2, 3, 2, 5, 1).max((3, 5, 7)))
+
+
+@pytest.mark.parametrize(("padding", "extra"), [(0, 3), (1, 3), (5, 3), (4, 2)])
+def test_output_padding_beyond_the_stride(padding: int, extra: int) -> None:
+    """It first undoes padding, where the filters reach, and is zeros behind that."""
+    x, w = RNG.normal(size=(1, 2, 4)), RNG.normal(size=(2, 3, 3))
+    whole = value(sg.conv_transpose1d(x, w, 2, 0, 0, 4))
+    n = whole.shape[2] - 2 * padding + extra
+    expected = np.pad(whole, ((0, 0), (0, 0), (0, extra)))[:, :, padding : padding + n]
+    got = value(sg.conv_transpose1d(x, w, 2, padding, extra, 4))
+    np.testing.assert_allclose(got, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+def test_second_derivative_of_products_with_zeros(zeros: int) -> None:
+    """Of factors that are scattered to one place, against the product written out."""
+    n = 4
+    at = RNG.permutation(n)[:zeros]
+    point = RNG.normal(size=n)
+    point[at] = 0
+    x, u = new_input("float64", (n,), "x"), RNG.normal(size=n)
+    where = np.zeros(n, "int64")
+
+    def derivatives(y: Any) -> list[Any]:
+        g = sg.grad(y, x)
+        return [y, g, sg.grad((g * u).sum(), x)]
+
+    ours = derivatives(sg.segment_prod(x, where, 1).sum())
+    plain = derivatives(x[0] * x[1] * x[2] * x[3])
+    found = sg.function([x], [*ours, *plain])(point)
+    for a, b in zip(found[:3], found[3:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,102 @@
+"""Operators against PyTorch on PyTorch's own samples, as the map in symgraph.testing says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import symgraph as sg
+from symgraph.testing.torch_map.compare import compare
+from symgraph.testing.torch_map.entry import REASONS, Convention, Entry, Reason
+from symgraph.testing.torch_map.report import described, report
+from symgraph.testing.torch_map.samples import database
+from symgraph.testing.torch_map.table import merged
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+ROWS = merged()
+MAPPED = [name for name, row in ROWS.items() if isinstance(row, Entry)]
+FEW, MANY = 2, 20
+
+
+@pytest.fixture(scope="module")
+def operators() -> dict[str, Any]:
+    return database()
+
+
+def test_every_operator_has_a_row(operators: dict[str, Any]) -> None:
+    assert not operators.keys() ^ ROWS.keys()
+    assert len(MAPPED) >= 590
+
+
+def test_every_difference_has_a_reason() -> None:
+    for name, row in ROWS.items():
+        if isinstance(row, Entry):
+            assert row.loose == 1 or row.why, name
+            assert all(c.text for c in row.conventions), name
+        else:
+            assert row.text, name
+    assert len({r.text for r in REASONS}) == len(REASONS)
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_agrees(name: str, operators: dict[str, Any], full: bool) -> None:
+    result = compare(operators[name], ROWS[name], MANY if full else FEW)
+    assert not result.problems
+    assert result.samples or result.unsupported
+
+
+# -- that the comparison can fail -----------------------------------------------------------------
+def _without_second(f: Any) -> Any:
+    """Return f with the first derivative only."""
+    return sg.custom_vjp(f, lambda inputs, outputs, g: [sg.stop_gradient(sg.cos(inputs[0])) * g[0]])
+
+
+WRONG: dict[str, tuple[str, Entry, str]] = {
+    "value": ("exp", Entry(lambda x: sg.exp(x) * (1 + 1e-9)), "values"),
+    "gradient": ("exp", Entry(lambda x: sg.stop_gradient(sg.exp(x))), "gradient"),
+    "second": (
+        "sin", Entry(_without_second(sg.sin)), "second derivative"),
+    "dtype": ("argmax", Entry(lambda x, **how: sg.zeros((), "int32")), "values"),
+    "shape": ("neg", Entry(lambda x: -x[None]), "shape"),
+    "error": ("neg", Entry(lambda x: x.no_such_thing), "AttributeError"),
+    "number of results": ("frexp", Entry(lambda x: sg.frexp(x)[0]), "results"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(WRONG))
+def test_wrong_row_is_found(kind: str, operators: dict[str, Any]) -> None:
+    name, entry, text = WRONG[kind]
+    result = compare(operators[name], entry, 2)
+    assert result.wrong and all(text in p for p in result.problems), result.problems
+
+
+def test_convention_is_counted_and_ends_the_comparison(operators: dict[str, Any]) -> None:
+    bad = Entry(
+        lambda x: sg.stop_gradient(sg.exp(x)),
+        conventions=(Convention("no derivative here", 1, lambda x: x.ndim == 1),),
+    )
+    result = compare(operators["exp"], bad, 3)
+    assert result.conventions == {"no derivative here": 1}
+    assert result.agree[0] == 3 and result.agree[2] < 3
+
+
+def test_report_says_what_happened(operators: dict[str, Any]) -> None:
+    rows = {"neg": ROWS["neg"], "exp": WRONG["value"][1], "imag": ROWS["imag"]}
+    results = {n: compare(operators[n], rows[n], 2) for n in ("neg", "exp")}
+    facts = {"date": "d", "torch": "t", "most": 2, "largest": 1, "dtype": "float64", "limits": "l"}
+    text = report(rows, list(rows), results, facts)
+    assert "| mapped | 2 |" in text and "| passing | 1 |" in text and "| wrong | 1 |" in text
+    assert "`sg.exp(x) * (1 + 1e-09)` **wrong**" in text
+    assert "not mapped: complex numbers" in text
+
+
+def test_adapters_are_described() -> None:
+    entries = {n: r for n, r in ROWS.items() if isinstance(r, Entry)}
+    assert described(entries["exp"].call) == "sg.exp"
+    assert described(entries["rsqrt"].call) == "1 / sg.sqrt(x)"
+    assert described(entries["sum"].call) == "reduction(sg.sum)"
+    assert not [n for n, e in entries.items() if described(e.call) in ("", "lambda")]
+    assert all(isinstance(r, (Entry, Reason)) for r in ROWS.values())
