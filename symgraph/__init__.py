@@ -92,6 +92,8 @@ _INTERNAL = {
     "on_parts",
     "dft",
     "dft_by_tables",
+    "solve_complex",
+    "inv_complex",
     "loop_pull_back",
     "loop_push_forward",
 }

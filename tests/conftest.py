@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="all cases, those marked slow too")
+    parser.addoption(
+        "--plans", action="store_true", help="use plans on disk; run twice to test with them"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the compiler run in every test, not only in the first run of one state of the source."""
+    if not config.getoption("--plans"):
+        given = os.environ.get("SYMGRAPH_FLAGS")
+        os.environ["SYMGRAPH_FLAGS"] = ",".join(filter(None, (given, "plans=0")))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from symgraph.compile.shared import SharedVariable, shared
 from symgraph.core.config import config
 from symgraph.core.errors import DTypeError, ShapeError, SymbolicValueError
 from symgraph.core.node import INPUT, Node, describe, weak_dtype
+from symgraph.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +166,11 @@ def parameters(
                 f"input `{describe(node)}`: In(update=...) needs value=, the one to start with"
             )
         downcast = allow_downcast if entry.allow_downcast is None else entry.allow_downcast
-        plain = Parameter(node, entry.name or node.name, None, entry.strict, downcast)
+        name, donated = entry.name or node.name, any(d is node for d in donate)
+        plain = Parameter(node, name, None, entry.strict, downcast)
+        state = _state(plain, entry.value, k)
         result.append(
-            replace(
-                plain,
-                state=_state(plain, entry.value, k),
-                update=entry.update,
-                donated=any(d is node for d in donate),
-            )
+            Parameter(node, name, state, entry.strict, downcast, entry.update, donated)
         )
     for d in donate:
         if not any(p.node is d for p in result):

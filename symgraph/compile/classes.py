@@ -6,19 +6,30 @@ that are not constants becomes a condition that the native entry checks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import lcm
 from typing import Any
 
 from symgraph.compile.specialise import specialise
+from symgraph.core.body import bodies
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node
 from symgraph.core.record import dataclass
-from symgraph.dims.dim import Atom, Dim, as_symbol, evaluate, recorded, symbol, symbols
+from symgraph.core.walk import toposort
+from symgraph.dims.dim import (
+    Atom,
+    Dim,
+    as_symbol,
+    evaluate,
+    provably_le,
+    recorded,
+    symbol,
+    symbols,
+)
 
 UNBOUNDED = (1 << 63) - 1
 # Bounds that a class gives to the sizes it reads: a row of up to 4032 numbers fits into a row
-# buffer (cpu/rows.py), shorter ones than 32768 are summed in one piece (loops/build.py).
+# buffer (cpu/rows.py), shorter ones than 32768 are summed in one piece (loops/split.py).
 LEVELS = (4032, 32767)
 
 
@@ -108,13 +119,16 @@ def size_class(
     while group:
         made = {root: _fresh(root, group, top) for root in dict.fromkeys(group.values())}
         classes = {a: made[group[a]] if a in group else n for a, n in sizes.items()}
+        known = {d: sizes[root] for root, d in made.items()}
         try:
-            pairs = _needed(values, classes, stored or {})
-            step = _judge(pairs, {d: sizes[root] for root, d in made.items()})
+            pairs, sides = _needed(values, classes, stored or {})
+            step = _judge(pairs, known)
+            step.fixed.extend(_ones(sides, known))
         except (ShapeError, KeyError):
             return exact
         if not step.fixed and not step.joined:
             facts = [f for d in made.values() if (f := _own_fact(d)) is not None]
+            facts += [Fact(n, 2, UNBOUNDED) for n in sides if not provably_le(2, n)]
             return SizeClass(classes, (*facts, *step.facts))
         roots = {d.terms[0][0][0]: root for root, d in made.items()}
         for a, b in step.joined:
@@ -154,13 +168,35 @@ def _own_fact(size: Dim) -> Fact | None:
 
 def _needed(
     values: Sequence[Node], classes: Mapping[Atom, Any], stored: Mapping[int, Node]
-) -> Iterable[tuple[Any, Any]]:
-    """Return the pairs of sizes that the graph needs equal and that are not the same already."""
+) -> tuple[Iterable[tuple[Any, Any]], list[Dim]]:
+    """Return the pairs of sizes that must be equal and are not the same, and sides of products."""
     with recorded() as found:
         special, new = specialise(values, classes.get)
     for k, leaf in stored.items():
         found += zip(new.get(leaf, leaf).type.shape, special[k].type.shape, strict=True)
-    return dict.fromkeys((a, b) for a, b in found if a is not b and a != b)
+    pairs = dict.fromkeys((a, b) for a, b in found if a is not b and a != b)
+    return pairs, list(dict.fromkeys(_sides(special)))
+
+
+def _sides(outputs: Sequence[Node]) -> Iterator[Dim]:
+    """Yield the run-time rows and columns of matrix products.
+
+    A product with a single row or column adds up in another order (ops/contract.py), so whether
+    there is one is a fact of the class.
+    """
+    for node in toposort(outputs):
+        if node.op.name == "matmul":
+            yield from (n for n in node.type.shape[-2:] if isinstance(n, Dim))
+        for body in bodies(node):
+            yield from _sides(body.outputs)
+
+
+def _ones(sides: Iterable[Dim], known: Mapping[Dim, int]) -> Iterator[Atom]:
+    """Yield the symbols of sides that are 1 now."""
+    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    for n in sides:
+        if evaluate(n, numbers) == 1:
+            yield from symbols(n)
 
 
 def _judge(pairs: Iterable[tuple[Any, Any]], known: Mapping[Dim, int]) -> _Step:

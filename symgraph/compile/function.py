@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from symgraph.core.errors import (
 )
 from symgraph.core.lazy import lazy
 from symgraph.core.node import INPUT, SHARED, Node, describe
+from symgraph.core.stamp import source_stamp
 from symgraph.core.walk import substitute, toposort
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # The back end is loaded by the first function, so that building graphs stays quick to import.
 pipeline: Any = lazy("symgraph.compile.pipeline")
 version_module: Any = lazy("symgraph.compile.version")
+plans: Any = lazy("symgraph.compile.plans")
+builder: Any = lazy("symgraph.compile.build")
+runtime: Any = lazy("symgraph.cpu.runtime")
 debug_mode: Any = lazy("symgraph.compile.debug_mode")
 profile_module: Any = lazy("symgraph.compile.profile")
 nan_mode: Any = lazy("symgraph.compile.nan_mode")
@@ -150,13 +153,14 @@ class Compiled:
         self.definition, self.mode, self.name, self.shapes = definition, mode, name, shapes
         self.threads = threads
         self.numerics = config.numerics
-        start = time.perf_counter()
-        self.values = (
-            definition.values
-            if mode in ("eager", "nan")
-            else pipeline.prepare(definition.values, self.numerics)
-        )
-        self.front_seconds = time.perf_counter() - start
+        self._values: list[Node] | None = None
+        if mode in ("eager", "nan"):
+            self._values = definition.values
+        else:
+            runtime.start()  # the native entry is made in the background meanwhile
+            self.keys = plans.Keys(self, source_stamp())
+            if not self.keys.is_known():
+                self._values = self.values  # what is wrong with a graph is said now
         self.version_list: list[Version] = []
         self.made: list[tuple[str, frozenset[Any]]] = []  # every version so far: kind, varying
         self.history = History()
@@ -164,6 +168,13 @@ class Compiled:
         self._lock = threading.RLock()
         self._depth = threading.local()
         self._root: Any = None
+
+    @property
+    def values(self) -> list[Node]:
+        """Outputs and new values of shared variables, rewritten as far as sizes are not needed."""
+        if self._values is None:
+            self._values = pipeline.prepare(self.definition.values, self.numerics)
+        return self._values
 
     # -- the object that users hold ----------------------------------------------------------------
     def callable(self) -> Any:
@@ -304,7 +315,7 @@ class Compiled:
         n = len(d.outputs)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
             if p.data.cell.get().shape != value.shape:
-                raise version_module.resizing(p, value.shape)
+                raise builder.resizing(p, value.shape)
         for (p, _), value in zip(d.updates, results[n:], strict=True):
             p.data.cell.set(np.array(value, p.dtype.numpy, order="C"))
         outputs = [np.array(v, order="C") for v in results[:n]]
@@ -325,7 +336,7 @@ class Compiled:
             new = results[len(d.outputs) :]
             for (p, _), value in zip(d.updates, new, strict=True):
                 if values[p].shape != value.shape:
-                    raise version_module.resizing(p, value.shape)
+                    raise builder.resizing(p, value.shape)
             outputs = [np.array(v, order="C") for v in results[: len(d.outputs)]]
             for (p, _), value in zip(d.updates, new, strict=True):
                 values[p][...] = value
@@ -374,7 +385,7 @@ class Compiled:
 
     def _install(self, version: Version) -> None:
         """Put a version into the chain that native calls walk: the first version leads."""
-        if self.threads is not None and version.module.parallel:
+        if self.threads is not None and version.parallel:
             limit.limit_threads(version.entry, self.threads)
         self.made.append((version.kind, version.choice.moving))
         versions = [*self.version_list, version]

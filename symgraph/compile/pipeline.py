@@ -17,7 +17,7 @@ from symgraph.core.op import o
 from symgraph.core.record import dataclass, field
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
-from symgraph.cpu import jit, runtime
+from symgraph.cpu import jit
 from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.aligned import aligned_operands
@@ -251,7 +251,6 @@ def emit(
 
 def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
-    runtime.start()  # the native entry is made in the background meanwhile
     if any(n.op.compound for n in toposort(outputs)):
         outputs = inlined(outputs)
     outputs = widened(realise(outputs))
@@ -262,4 +261,7 @@ def improve_loops(outputs: list[Node], numerics: str) -> list[Node]:
     """Rewrite the loops of a graph, if there are any."""
     if not any(n.op.compound for n in toposort(outputs)):
         return outputs
-    return loop_rewrites.improve_loops(outputs, lambda roots: rewrites.optimise(roots, numerics))
+    better: list[Node] = loop_rewrites.improve_loops(
+        outputs, lambda roots: rewrites.optimise(roots, numerics)
+    )
+    return better

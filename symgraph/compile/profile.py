@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
 from symgraph.cpu import jit
@@ -17,6 +17,8 @@ from symgraph.cpu import jit
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled
     from symgraph.compile.version import Version
+
+json: Any = lazy("json")
 
 CALIBRATION = 0.02  # seconds over which the clock counter is compared with the clock
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -13,6 +11,10 @@ import numpy as np
 
 from symgraph.compile.shared import SharedVariable
 from symgraph.core.dtype import as_dtype
+from symgraph.core.lazy import lazy
+
+json: Any = lazy("json")
+tempfile: Any = lazy("tempfile")
 
 FORMAT = "symgraph"
 VERSION = 1

@@ -4,56 +4,137 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symgraph.compile import pipeline
-from symgraph.compile.classes import SizeClass, size_class
-from symgraph.compile.explain import report_stage, report_version
-from symgraph.compile.pipeline import Stages
+from symgraph.compile.classes import SizeClass
+from symgraph.compile.plans import Plan
 from symgraph.compile.policy import Choice
-from symgraph.compile.signature import entry_spec, wanted_sizes
-from symgraph.compile.specialise import bind_sizes, specialise
+from symgraph.compile.specialise import bind_sizes
 from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
-from symgraph.core.record import dataclass
-from symgraph.cpu import jit, lapack
+from symgraph.cpu import jit
 from symgraph.cpu.abi import Ctx
-from symgraph.cpu.call import Entry, EntrySpec, emit_entry, entry_names
-from symgraph.cpu.gemm import compiled as gemm
-from symgraph.cpu.program import Module
+from symgraph.cpu.call import Entry, entry_names
+from symgraph.cpu.jit import Loaded
 from symgraph.dims.dim import Atom, evaluate
-from symgraph.loops.amount import program_amount
 
 if TYPE_CHECKING:
+    from symgraph.compile.build import Built
     from symgraph.compile.function import Compiled
+    from symgraph.compile.pipeline import Stages
+    from symgraph.cpu.program import Module
 
+# A version whose plan is on disk needs none of the compiler.
+builder: Any = lazy("symgraph.compile.build")
+explain: Any = lazy("symgraph.compile.explain")
+gemm: Any = lazy("symgraph.cpu.gemm.compiled")
+lapack: Any = lazy("symgraph.cpu.lapack")
 slow: Any = lazy("symgraph.compile.slow")
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
 PRODUCTS = ("float32", "float64")
 
 
-@dataclass(slots=True)
 class Version:
     """Native code, its entry, and what is needed to explain and check it."""
 
-    name: str
-    choice: Choice
-    sizes: SizeClass
-    entry: Entry
-    stages: Stages
-    module: Module
-    shapes: list[tuple[Any, ...]]
-    output_sizes: list[tuple[Any, ...]]
-    symbols: list[Atom]
-    graph: list[Node]
-    leaf_map: dict[Node, Node]
-    seconds: float
-    keep: list[Any]
+    def __init__(
+        self,
+        compiled: Compiled,
+        choice: Choice,
+        shapes: list[tuple[Any, ...]],
+        plan: Plan,
+        loaded: Loaded,
+        built: Built | None,
+    ) -> None:
+        """`built` is None where the plan came from disk; it is then made when it is asked for."""
+        self.name = f"{compiled.name}.{len(compiled.made)}"
+        self.choice, self.shapes, self.plan = choice, shapes, plan
+        self.seconds = 0.0
+        self._compiled, self._built = compiled, built
+        self._table = lapack.table() if plan.needs_lapack else None
+        self.entry = self._connect(loaded)
+
+    def _connect(self, loaded: Loaded) -> Entry:
+        """Connect the machine code to Python."""
+        compiled, plan = self._compiled, self.plan
+        user = [gemm.address(dtype) if dtype in plan.products else 0 for dtype in PRODUCTS]
+        user.append(0 if self._table is None else self._table.ctypes.data)
+        user += [array.ctypes.data for array in plan.constants]
+
+        def on_error(code: int) -> None:
+            raise self._run_time_error(code)
+
+        cells = [n.data.cell for n in compiled.definition.shared]
+        entry = Entry(
+            loaded,
+            plan.spec,
+            cells,
+            compiled.slow,
+            on_error,
+            user=user,
+            name=compiled.name,
+            threads=plan.parallel,
+        )
+        if plan.parallel:
+            assert entry.words[Ctx.PARALLEL_FOR]
+        return entry
+
+    @property
+    def sizes(self) -> SizeClass:
+        """The class of sizes that the version is for."""
+        return self.plan.sizes
+
+    @property
+    def symbols(self) -> list[Atom]:
+        """The run-time sizes."""
+        return self.plan.sizes.symbols
+
+    @property
+    def parallel(self) -> bool:
+        """Whether loops are shared among threads."""
+        return self.plan.parallel
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the passes have run in this process."""
+        return self._built is not None
+
+    @property
+    def built(self) -> Built:
+        """What the passes made; they run now if the plan came from disk."""
+        if self._built is None:
+            start = time.perf_counter()
+            built: Built = builder.build(self._compiled, self.plan.sizes)
+            built.stages.seconds = {"plan from disk": self.seconds}
+            built.stages.seconds["passes, for this report"] = time.perf_counter() - start
+            self._built = built
+        return self._built
+
+    @property
+    def stages(self) -> Stages:
+        """What each pass made."""
+        return self.built.stages
+
+    @property
+    def module(self) -> Module:
+        """The module of native code, as text, and its kernels."""
+        return self.built.module
+
+    @property
+    def graph(self) -> list[Node]:
+        """Outputs and updates as they were lowered."""
+        return self.built.graph
+
+    @property
+    def leaf_map(self) -> dict[Node, Node]:
+        """The leaves of `graph` by the function's own."""
+        return self.built.leaf_map
 
     @property
     def kind(self) -> str:
@@ -89,10 +170,11 @@ class Version:
         """Return the shapes of the results for these arguments, which must fit."""
         sizes = self.bind(arrays, shared) or {}
         values = {atom: sizes[k] for k, atom in enumerate(self.symbols)}
-        return [tuple(evaluate(n, values) for n in shape) for shape in self.output_sizes]
+        return [tuple(evaluate(n, values) for n in shape) for shape in self.plan.output_sizes]
 
     def report(self) -> dict[str, Any]:
         """Return what `f.versions()` lists."""
+        arena = self.plan.spec.arena
         return {
             "kind": self.kind,
             "why": self.choice.why,
@@ -100,14 +182,24 @@ class Version:
             "facts": self.sizes.describe() if self.symbols else [],
             "seconds": self.seconds,
             "calls": self.entry.calls,
-            "kernels": len(self.module.kernels),
-            "arena_bytes": self.module.arena if isinstance(self.module.arena, int) else None,
+            "kernels": self.plan.kernels,
+            "arena_bytes": arena if isinstance(arena, int) else None,
             "from_cache": self.entry.loaded.times.cached,
         }
 
     def explain(self, stage: str | None) -> str:
         """Return a report of this version, or the text of one stage."""
-        return report_version(self) if stage is None else report_stage(self, stage)
+        report: str = (
+            explain.report_version(self) if stage is None else explain.report_stage(self, stage)
+        )
+        return report
+
+    def _run_time_error(self, code: int) -> Exception:
+        built = self.built
+        if jit.cache_key(built.text, jit.target()) != self.plan.code:  # codes may be others
+            return IndexError("an index is out of bounds; clear the cache to see which")
+        node = built.stages.error_nodes[code - 1]
+        return _error_of(node, self._table)
 
 
 def build_version(
@@ -117,7 +209,7 @@ def build_version(
     choice: Choice,
     largest: Mapping[Atom, int],
 ) -> Version:
-    """Compile a version that takes these arguments; raises ShapeError where sizes clash.
+    """Return a version that takes these arguments; raises ShapeError where sizes clash.
 
     largest: the largest value that each size ever had.
 
@@ -125,146 +217,87 @@ def build_version(
     took the time.
     """
     start = time.perf_counter()
-    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(compiled.name, start))
-    report.daemon = True
-    report.start()
-    try:
-        return _build(compiled, arrays, shared_arrays, choice, largest, start)
-    finally:
-        report.cancel()
-
-
-def _build(
-    compiled: Compiled,
-    arrays: Sequence[np.ndarray],
-    shared_arrays: Sequence[np.ndarray],
-    choice: Choice,
-    largest: Mapping[Atom, int],
-    start: float,
-) -> Version:
     d = compiled.definition
-    leaves = [p.node for p in d.params] + list(d.shared)
+    leaves = [*(p.node for p in d.params), *d.shared]
     values = dict(zip(leaves, (*arrays, *shared_arrays), strict=True))
-    count = len(d.outputs)
+    shapes = [a.shape for a in arrays]
     try:
         sizes = bind_sizes(leaves, values)
-        classes, special, new = _specialised(compiled, leaves, sizes, choice, largest)
+        version = _from_disk(compiled, sizes, choice, largest, shapes)
+        if version is None:
+            with _report_when_slow(compiled.name, start):
+                version = _compile(compiled, sizes, choice, largest, shapes)
     except ShapeError as error:
         raise _with_arguments(error, leaves, values) from None
-    symbols = classes.symbols
-    outputs = pipeline.prepare(special, compiled.numerics)
-    outputs = pipeline.expand_composed(outputs)
-
-    front = time.perf_counter() - start
-    args = [new.get(p.node, p.node) for p in d.params]
-    shared = [new.get(n, n) for n in d.shared]
-    updates = [(new.get(p, p), v) for (p, _), v in zip(d.updates, outputs[count:], strict=True)]
-    stages = pipeline.lower(outputs[:count], updates, args, shared)
-    stages.seconds["graph"] = front
-    assert stages.program is not None
-    work = program_amount(stages.program.statements)
-    wanted = wanted_sizes(outputs[:count], classes, work)
-    module = pipeline.emit(stages, symbols, wanted, compiled.profiled)
-    spec = entry_spec(d, classes, new, outputs[:count], module, work)
-    entry, keep = _load(compiled, spec, module, stages)
-    seconds = time.perf_counter() - start
-    version = Version(
-        f"{compiled.name}.{len(compiled.made)}",
-        choice,
-        classes,
-        entry,
-        stages,
-        module,
-        [a.shape for a in arrays],
-        [n.type.shape for n in outputs[:count]],
-        symbols,
-        outputs,
-        new,
-        seconds,
-        keep,
-    )
-    if seconds > SLOW_COMPILE:
+    version.seconds = time.perf_counter() - start
+    if version.seconds > SLOW_COMPILE and version.is_compiled:
         slow.say_slow(version)
     return version
 
 
-def _specialised(
+@contextmanager
+def _report_when_slow(name: str, start: float) -> Iterator[None]:
+    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(name, start))
+    report.daemon = True
+    report.start()
+    try:
+        yield
+    finally:
+        report.cancel()
+
+
+def _from_disk(
     compiled: Compiled,
-    leaves: list[Node],
-    sizes: dict[Atom, int],
+    sizes: Mapping[Atom, int],
     choice: Choice,
     largest: Mapping[Atom, int],
-) -> tuple[SizeClass, list[Node], dict[Node, Node]]:
-    """Return the class of the version, its values, and its leaves by the function's leaves.
-
-    Raises ShapeError for sizes that clash, or an update that does not keep its variable's shape.
-    """
-    d = compiled.definition
-    values = [*compiled.values, *leaves]
-    stored = {len(d.outputs) + k: p for k, (p, _) in enumerate(d.updates)}
-    classes = SizeClass(dict(sizes))
-    if choice.kind != "exact":
-        classes = size_class(values, sizes, choice.moving, stored, largest)
-    special, new = specialise(values, classes.sizes.get)
-    for k, p in stored.items():
-        old, value = new.get(p, p), special[k]
-        if classes.kind == "exact" and old.type.shape != value.type.shape:
-            raise resizing(old, value.type.shape)
-    return classes, special[: len(compiled.values)], new
+    shapes: list[tuple[Any, ...]],
+) -> Version | None:
+    """Return a version whose plan and object file are in the cache, None if they are not."""
+    plan, cache = compiled.keys.load(sizes, choice, largest), jit.cache()
+    if plan is None or cache is None:
+        return None
+    loaded = jit.load_cached(plan.code, entry_names(plan.spec), cache)
+    return None if loaded is None else Version(compiled, choice, shapes, plan, loaded, None)
 
 
-def resizing(target: Node, shape: Sequence[Any]) -> ShapeError:
-    """Return the error for an update of another shape than the variable's."""
-    sizes = ", ".join(map(str, shape))
-    return ShapeError(
-        f"the update of `{describe(target)}` ({target.type}) has shape ({sizes}); an update is "
-        "stored in place and keeps the shape.\n  mend:   return the new value as an output and "
-        "call set_value"
-    )
-
-
-def _load(
-    compiled: Compiled, spec: EntrySpec, module: Module, stages: Stages
-) -> tuple[Entry, list[Any]]:
-    """Compile (or fetch) the machine code and connect it to Python."""
+def _compile(
+    compiled: Compiled,
+    sizes: Mapping[Atom, int],
+    choice: Choice,
+    largest: Mapping[Atom, int],
+    shapes: list[tuple[Any, ...]],
+) -> Version:
+    """Run all passes, and keep the plan."""
+    start = time.perf_counter()
+    built = builder.build(compiled, builder.choose_class(compiled, sizes, choice, largest))
     began = time.perf_counter()
-    text = module.text + emit_entry(spec)
-    names = (*entry_names(spec), *(("profile",) if module.timed else ()))
-    loaded = jit.build(text, names, verify=config.verify)
-    stages.seconds["native code"] = time.perf_counter() - began
-    keep: list[Any] = []
-    user = [gemm.address(dtype) if dtype in module.products else 0 for dtype in PRODUCTS]
-    lapack_table = lapack.table() if module.needs_lapack else None
-    user.append(0 if lapack_table is None else lapack_table.ctypes.data)
-    for buffer in module.constants:
-        array = np.ascontiguousarray(stages.constant_arrays[buffer])
-        keep.append(array)
-        user.append(array.ctypes.data)
+    built.stages.seconds["graph"] += began - start - sum(built.stages.seconds.values())
+    module = built.module
+    names = (*entry_names(built.spec), *(("profile",) if module.timed else ()))
+    loaded = jit.build(built.text, names, verify=config.verify)
+    built.stages.seconds["native code"] = time.perf_counter() - began
+    plan = _plan(built)
+    compiled.keys.save(plan, sizes, choice, largest)
+    return Version(compiled, choice, shapes, plan, loaded, built)
 
-    if lapack_table is not None:
-        keep.append(lapack_table)
 
-    def on_error(code: int) -> None:
-        raise _run_time_error(stages, code, lapack_table)
-
-    cells = [n.data.cell for n in compiled.definition.shared]
-    entry = Entry(
-        loaded,
-        spec,
-        cells,
-        compiled.slow,
-        on_error,
-        user=user,
-        name=compiled.name,
-        threads=module.parallel,
+def _plan(built: Built) -> Plan:
+    module, arrays = built.module, built.stages.constant_arrays
+    return Plan(
+        jit.cache_key(built.text, jit.target()),
+        built.spec,
+        built.sizes,
+        built.output_sizes,
+        tuple(module.products),
+        module.needs_lapack,
+        module.parallel,
+        len(module.kernels),
+        [np.ascontiguousarray(arrays[buffer]) for buffer in module.constants],
     )
-    if module.parallel:
-        assert entry.words[Ctx.PARALLEL_FOR]
-    return entry, keep
 
 
-def _run_time_error(stages: Stages, code: int, lapack_table: np.ndarray | None) -> Exception:
-    node = stages.error_nodes[code - 1]
+def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
     x = node.inputs[0]
     if lapack_table is not None and hasattr(node.op, "failure"):
         item, info = lapack_table[lapack.FAILED_ITEM], lapack_table[lapack.FAILED_INFO]

@@ -6,16 +6,17 @@ Order of precedence: assignment in code > `with config.override(...)` (inside it
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from symgraph.core.errors import ConfigError
+from symgraph.core.lazy import lazy
+
+difflib: Any = lazy("difflib")  # for a misspelt setting
+tomllib: Any = lazy("tomllib")  # for a file of settings
 
 
 def _default_cache() -> str:
@@ -43,6 +44,7 @@ class Config:
     mode: str = _setting("native", "how functions run", ("native", "eager", "debug"))
     threads: int = _setting(0, "threads of the native pool; 0: all cores this process may use")
     cache: bool = _setting(True, "keep compiled objects on disk")
+    plans: bool = _setting(True, "keep with them how graphs are compiled, for quick starts")
     cache_dir: str = field(
         default_factory=_default_cache,
         metadata={"doc": "folder of compiled objects and data sets", "choices": ()},
@@ -92,11 +94,14 @@ def _parse(name: str, text: Any) -> Any:
 def _load() -> Config:
     config = Config()
     user = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    for path in (Path(user) / "symgraph" / "symgraph.toml", Path.cwd() / "symgraph.toml"):
-        if path.is_file():
-            for name, value in tomllib.loads(path.read_text()).items():
+    for folder in (os.path.join(user, "symgraph"), os.getcwd()):
+        path = os.path.join(folder, "symgraph.toml")
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                found = tomllib.load(file)
+            for name, value in found.items():
                 setattr(config, name, _parse(name, value))
-                sources[name] = str(path)
+                sources[name] = path
     for item in filter(None, os.environ.get("SYMGRAPH_FLAGS", "").split(",")):
         name, _, value = item.partition("=")
         setattr(config, name.strip(), _parse(name.strip(), value.strip()))

@@ -8,7 +8,6 @@ test values are no part of the key: the last name wins, the first line is kept.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, INT64, DType, as_dtype
 from symgraph.core.errors import DTypeError, SymbolicValueError
+from symgraph.core.lazy import lazy
 from symgraph.core.namespace import o
 from symgraph.core.operators import Operators
 from symgraph.core.source import Source, here
@@ -27,6 +27,7 @@ from symgraph.core.types import TensorType
 if TYPE_CHECKING:
     from symgraph.core.op import Op
 
+html: Any = lazy("html")  # for notebooks
 _unique = count(1)
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _SMALL_CONSTANT = 512  # bytes; larger constants are told apart by identity, not by content

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import threading
+import time
 from pathlib import Path
 
 from symgraph.core.record import dataclass
@@ -73,14 +73,15 @@ class ObjectCache:
         name = None
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".tmp-", dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
+            new = self.folder / f".tmp-{os.getpid()}-{time.time_ns()}"
+            with open(new, "xb") as file:
+                name = new
                 file.write(header)
                 file.write(payload)
             os.replace(name, self._path(key))
         except OSError:
             if name is not None:
-                _remove(Path(name))
+                _remove(name)
             return
         with self._lock:
             self._puts += 1

@@ -77,6 +77,7 @@ class _Native:
     """The four cell operations; each is atomic, since ctypes keeps the interpreter lock."""
 
     def __init__(self) -> None:
+        jit.follow_settings()  # variables are made before any function is
         self.code = code = jit.build_quick(_TEXT, _NAMES)
         incref = ctypes.c_void_p.from_address(code.address("incref"))
         incref.value = abi.function_address(ctypes.pythonapi.Py_IncRef)
@@ -160,7 +161,7 @@ class SharedCell:
 
     def __del__(self) -> None:
         words = getattr(self, "_words", None)
-        if words is not None and words[0]:
+        if ctypes is not None and words is not None and words[0]:  # None: the interpreter ends
             held, words[0] = words[0], 0
             ctypes.pythonapi.Py_DecRef(ctypes.cast(held, ctypes.py_object))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from symgraph.core.config import config
 from symgraph.core.record import dataclass
 from symgraph.cpu.cache import ObjectCache
 from symgraph.cpu.digest import digest
@@ -26,7 +27,7 @@ if hasattr(os, "register_at_fork"):  # a child must not begin in the middle of a
     )
 _names = itertools.count()
 _state: dict[str, Any] = {}  # "llvm": the module, "jit": the process' linker, "default": Target,
-# "cache": the default object cache
+# "cache": the default object cache, "folder": the settings' folder that it was made for
 
 
 class LinkError(RuntimeError):
@@ -314,6 +315,19 @@ def use_cache(cache: ObjectCache | None) -> None:
     _state["cache"] = cache
 
 
+def cache() -> ObjectCache | None:
+    """Return the cache given to `use_cache`, if any."""
+    return _state.get("cache")
+
+
+def follow_settings() -> None:
+    """Use the cache folder of the settings; cheap when they have not changed."""
+    folder = config.cache_dir if config.cache else ""
+    if _state.get("folder") != folder:
+        _state["folder"] = folder
+        use_cache(ObjectCache(os.path.join(folder, "compiled")) if folder else None)
+
+
 class Quick:
     """A program that every process needs, being made; `result` waits for it.
 
@@ -365,6 +379,17 @@ def _put_optimised(cache: ObjectCache, text: str, target: Target) -> None:
         cache.put(key, compile_object(text, target))
 
 
+def load_cached(key: str, names: Sequence[str], cache: ObjectCache) -> Loaded | None:
+    """Return the loaded machine code that is kept under `key`, None if there is none that links."""
+    code = cache.get(key)
+    if code is None:
+        return None
+    try:
+        return load(code, names, BuildTimes(cached=True))
+    except LinkError:
+        return None  # made beside other libraries, or a foreign file: build it again
+
+
 def build(
     text: str,
     names: Sequence[str],
@@ -381,12 +406,9 @@ def build(
     cache = cache or _state.get("cache")
     target = target or _host()
     key = cache_key(text, target, opt_level)
-    code = None if cache is None else cache.get(key)
-    if code is not None:
-        try:
-            return load(code, names, BuildTimes(cached=True))
-        except LinkError:
-            pass  # made beside other libraries, or a foreign file: build it again
+    known = None if cache is None else load_cached(key, names, cache)
+    if known is not None:
+        return known
     code, parse, codegen = _compile(text, target, opt_level, verify)
     loaded = load(code, names, BuildTimes(parse, codegen))
     if cache is not None:

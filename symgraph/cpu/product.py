@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.core.record import dataclass
-from symgraph.cpu.gemm.whole import SLICE_BITS
+from symgraph.cpu.gemm.shape import SLICE_BITS
 from symgraph.dims.dim import maximum
 from symgraph.loops.grammar import Size
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.record import dataclass, field
-from symgraph.cpu.abi import CTX_USER, Ctx
+from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.lapack import REENTRANT, lapack_kernel
 from symgraph.cpu.product import product_shares, product_words
 from symgraph.cpu.repeat import Call, LoopEmitter
-from symgraph.cpu.sort import SORT_COST, argsort_kernel
+from symgraph.cpu.sort import argsort_kernel
 from symgraph.dims.dim import Atom, Dim, maximum
+from symgraph.loops.amount import statement_amount
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
@@ -31,7 +32,6 @@ from symgraph.loops.grammar import (
 from symgraph.loops.schedule import Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
-RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
 PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
 LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
 CONSTANT_WORDS = CTX_USER + 3  # addresses of constants, in order
@@ -474,34 +474,7 @@ def _units(schedule: Schedule) -> tuple[Size, Size]:
     return outer.extent, schedule.grain
 
 
-def _loop_work(loop: Loop) -> int | None:
-    """Estimate a loop: its steps times its body; None where either is not known."""
-    total = 0
-    for t in loop.body:
-        amount = statement_work(t)
-        if amount is None:
-            return None
-        total += amount
-    steps = loop.axis.extent
-    return total * steps if isinstance(steps, int) and loop.go_on is None else None
-
-
-def statement_work(statement: Any) -> int | None:
+def statement_work(statement: Statement) -> int | None:
     """Estimate the operations of a statement; None when sizes are not known."""
-    if isinstance(statement, Nest):
-        return work(statement)
-    if isinstance(statement, Check):
-        n = 1
-        for axis in statement.axes:
-            if not isinstance(axis.extent, int):
-                return None
-            n *= axis.extent
-        return n
-    if isinstance(statement, Loop):
-        return _loop_work(statement)
-    total = SORT_COST if statement.name == "argsort" else 2
-    for n in statement.params[0]:
-        if not isinstance(n, int):
-            return None
-        total *= n
-    return total
+    amount = statement_amount(statement)
+    return amount if isinstance(amount, int) else None

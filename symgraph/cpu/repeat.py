@@ -192,12 +192,12 @@ class LoopEmitter(KernelEmitter):
             elif isinstance(statement, LibraryCall):
                 self._call_outside(scope, statement, axes)
             else:
-                statement = split_columns(statement, self.vector_bytes)
-                schedule = choose_schedule(statement, self.vector_bytes)
+                nest = split_columns(statement, self.vector_bytes)
+                schedule = choose_schedule(nest, self.vector_bytes)
                 if schedule.parallel:
-                    self._call_outside(scope, statement, axes)
+                    self._call_outside(scope, nest, axes)
                 else:
-                    self._inline(scope, statement, schedule)
+                    self._inline(scope, nest, schedule)
 
     def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
         self.start(nest, schedule)

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 
 from symgraph.core.config import config
 from symgraph.cpu import entry, jit, pool
-from symgraph.cpu.cache import ObjectCache
-
-
-@functools.cache
-def _use_folder(folder: str) -> None:
-    jit.use_cache(ObjectCache(os.path.join(folder, "compiled")) if folder else None)
 
 
 def start() -> None:
@@ -20,7 +13,7 @@ def start() -> None:
 
     Cheap when nothing changed.
     """
-    _use_folder(config.cache_dir if config.cache else "")
+    jit.follow_settings()
     entry.begin()
     _apply_threads(config.threads)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 SHORT_ROW = 40  # up to this length, insertion is faster than clearing and adding up histograms
 RADIX = 256
-SORT_COST = 20  # operations per element, for the choice of threads
 
 
 def argsort_kernel(key: Any) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from html import escape
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
 from symgraph.core.walk import toposort
 from symgraph.debug.layout import Placed, place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+html: Any = lazy("html")
+pathlib: Any = lazy("pathlib")
 
 FONT, LINE, CHARACTER = 12.0, 15.0, 6.9  # points; the widths of the fonts used are close to this
 MARGIN = 16.0
@@ -60,7 +65,7 @@ def draw(x: Any, path: str | os.PathLike[str], title: str | None = None) -> Path
     function the rewritten graph is drawn. Scalars that are constant stand in the box that uses
     them. Raises ValueError for another ending and for more than 600 nodes.
     """
-    target = Path(path)
+    target: Path = pathlib.Path(path)
     boxes, edges = _boxes(_roots(x), _updated(x))
     if len(boxes) > MOST_NODES:
         raise ValueError(
@@ -192,7 +197,8 @@ def _svg(boxes: dict[Node, Box], placed: Placed, title: str | None) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     if title:
-        out.append(f'<text x="{MARGIN}" y="{MARGIN + 8}" font-size="15">{escape(title)}</text>')
+        head_line = html.escape(title)
+        out.append(f'<text x="{MARGIN}" y="{MARGIN + 8}" font-size="15">{head_line}</text>')
     out.append(f'<g transform="translate({shift:.1f} {MARGIN + head:.1f})">')
     for a, b in placed.bends:
         start, *rest = _curve(_route(a, b, boxes, placed))  # type: ignore[arg-type]
@@ -221,10 +227,10 @@ def _svg_box(box: Box, x: float, y: float) -> str:
     first = y - (len(box.lines) - 1) * LINE / 2 + 4
     texts = "".join(
         f'<text x="{x:.1f}" y="{first + k * LINE:.1f}" text-anchor="middle" '
-        f'fill="{"#111" if k == 0 else "#666"}">{escape(line)}</text>'
+        f'fill="{"#111" if k == 0 else "#666"}">{html.escape(line)}</text>'
         for k, line in enumerate(box.lines)
     )
-    return f"<g><title>{escape(box.note)}</title>{rect}{texts}</g>"
+    return f"<g><title>{html.escape(box.note)}</title>{rect}{texts}</g>"
 
 
 def _plot(boxes: dict[Node, Box], placed: Placed, title: str | None, target: Path) -> None:

@@ -266,7 +266,10 @@ def threads() -> str:
     lines = []
     for n in (8, 64, 128, 256, 1024, 4096):
         shares = product_shares([], n, n, n)
-        parts = [SLICES // n if isinstance(n, int) and n < SLICES else 1 for n in (shares.grain, shares.step)]
+        parts = [
+            SLICES // part if isinstance(part, int) and part < SLICES else 1
+            for part in (shares.grain, shares.step)
+        ]
         lines.append(f"| {n} x {n} x {n} | {parts[0]} | {parts[1]} |")
     head = "| product (m, n, k) | threads that share it, at most | looks at signals, at least |"
     table = "\n".join([head, "|---|---|---|", *lines])

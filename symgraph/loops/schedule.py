@@ -61,8 +61,11 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     cost = max((t.value.cost for t in nest.stores), default=1)
     lanes = 1
     if vector is not None:
-        # two registers per value hide latency; long bodies would spill
-        lanes = fit_lanes(base * (2 if cost < 400 else 1), base, vector.extent)
+        # two registers per value hide latency; long bodies would spill. A short row is one turn:
+        # long chains of operations then overlap
+        single = len(axes) == 1 and not reductions and vector.extent in range(1, 4 * base + 1)
+        registers = 4 if single else 2 if cost < 400 else 1
+        lanes = fit_lanes(base * registers, base, vector.extent)
     block = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):

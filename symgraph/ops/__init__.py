@@ -24,6 +24,7 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     index,
     interpolate,
     layout,
+    linalg_complex,
     linalg_eigen,
     linalg_functions,
     linalg_qr,

@@ -2,17 +2,18 @@
 
 Nodes of type bfloat16 are replaced by float32 nodes that are rounded after each operation
 (rewrites/bfloat16.py); the ops here turn stored bits into numbers and back. Graphs have them only
-after that, so none has a derivative or is batched.
+after that, so none has a derivative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from symgraph.core.dtype import BFLOAT16, FLOAT32, INT32, UINT16, DType
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import Op
 from symgraph.core.types import TensorType
@@ -29,6 +30,11 @@ class Bits(Op):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(arrays[0]).view(self.result.numpy).reshape(arrays[0].shape)
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        return self(*inputs), axes[0]
 
 
 class AsBits(Bits):

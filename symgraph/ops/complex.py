@@ -220,9 +220,6 @@ ANGLE = Angle.instance = Angle()
 COMPLEX = MakeComplex.instance = MakeComplex()
 AS_PAIRS = AsPairs.instance = AsPairs()
 FROM_PAIRS = FromPairs.instance = FromPairs()
-OPS: tuple[Op, ...] = (
-    *(REAL, IMAG, CONJ, MAGNITUDE, UNIT, ANGLE, COMPLEX, AS_PAIRS, FROM_PAIRS),
-)
 
 
 # -- public functions ----------------------------------------------------------------------------

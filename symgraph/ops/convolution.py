@@ -120,7 +120,7 @@ def _check_extra(extra: Sequence[int], stride: Sequence[int], dilation: Sequence
 
 def _far_ends(
     pads: Pads, extra: Sequence[int], stride: Sequence[int]
-) -> tuple[Pads, list[int], list[int]]:
+) -> tuple[Pads, tuple[int, ...], list[int]]:
     """Return padding and output padding below the stride, and how many zeros come behind that.
 
     A longer output padding undoes padding first: there the filters reach; behind, nothing does.
@@ -132,7 +132,7 @@ def _far_ends(
         new.append((a, b - undone))
         rest.append(e if e < s else 0)
         zeros.append(0 if e < s else e - undone)
-    return tuple(new), rest, zeros
+    return tuple(new), tuple(rest), zeros
 
 
 def _with_zeros(x: Node, zeros: Sequence[int]) -> Node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from string import ascii_letters
 from typing import Any
 
 from symgraph.core.errors import ShapeError
@@ -13,6 +12,8 @@ from symgraph.dims.dim import broadcast
 from symgraph.ops.base import as_nodes
 from symgraph.ops.contract_order import einsum_order
 from symgraph.ops.shape import product
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @function
@@ -44,7 +45,7 @@ def parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     terms = left.split(",")
     if len(terms) != len(ranks):
         raise ValueError(f"einsum {subscripts!r} names {len(terms)} operands, got {len(ranks)}")
-    free = [c for c in ascii_letters if c not in text]
+    free = [c for c in LETTERS if c not in text]
     rank_of_dots = [n - len(t.replace("...", "")) for t, n in zip(terms, ranks, strict=True)]
     dots = max([n for t, n in zip(terms, rank_of_dots, strict=True) if "..." in t], default=0)
     letters = "".join(free[: max(dots, 0)])
@@ -69,7 +70,7 @@ def parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
 def _check_letters(subscripts: str, terms: Sequence[str], output: str) -> None:
     known = set("".join(terms))
     for c in (*known, *output):
-        if c not in ascii_letters:
+        if c not in LETTERS:
             raise ValueError(f"einsum {subscripts!r}: {c!r} is no letter")
     if len(set(output)) != len(output):
         raise ValueError(f"einsum {subscripts!r}: a letter occurs twice in the result")

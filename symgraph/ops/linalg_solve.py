@@ -31,6 +31,7 @@ from symgraph.ops.linalg import (
     rows,
     symmetric_part,
 )
+from symgraph.ops.linalg_complex import any_complex
 from symgraph.ops.linalg_triangular import batch_solution, solution_type, solved
 
 Size = Any
@@ -411,6 +412,8 @@ def solve(a: Any, b: Any, assume_a: str = "gen") -> Node:
     "pos" (symmetric positive definite: Cholesky, half the work), "lower triangular" or "upper
     triangular" (substitution). A singular matrix raises LinAlgError with its number and the pivot.
     """
+    if any_complex((a, b)):
+        return o.solve_complex(a, b, assume_a)
     x, y = as_pair(a, b)
     check_matrices("solve", x)
     if assume_a in ("lower triangular", "upper triangular"):
@@ -427,7 +430,7 @@ def solve(a: Any, b: Any, assume_a: str = "gen") -> Node:
 @function
 def inv(x: Any) -> Node:
     """Return the inverse of square matrices (..., n, n); LinAlgError where there is none."""
-    return Inv.instance(as_matrices(x))
+    return o.inv_complex(x) if any_complex((x,)) else Inv.instance(as_matrices(x))
 
 
 @function

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
@@ -71,10 +72,10 @@ class LogSumExp(RowOp):
         with np.errstate(all="ignore"):
             m = _finite_max(x, axes)
             value = np.log(np.exp(x - m).sum(axes, keepdims=True)) + m
-        return np.squeeze(value, axes).astype(node.dtype.numpy)
+        return np.asarray(np.squeeze(value, axes), node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
         if _empty(x, axes):
             return o.full(node.type.shape, -np.inf, node.dtype)
@@ -84,14 +85,15 @@ class LogSumExp(RowOp):
         return o.log(o.sum(o.exp(x - shift), axes)) + o.squeeze(shift, axes)
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         x, axes = node.inputs[0], node.params.axes
         return (Softmax.instance(x, axes=axes) * o.expand_dims(g, axes),)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         x, axes = node.inputs[0], node.params.axes
-        return o.sum(Softmax.instance(x, axes=axes) * tangents[0], axes)
+        p: Node = Softmax.instance(x, axes=axes)
+        return o.sum(p * tangents[0], axes)
 
 
 @register
@@ -102,10 +104,10 @@ class Softmax(RowOp):
         x, axes = arrays[0].astype(np.float64), node.params.axes
         with np.errstate(all="ignore"):
             e = np.exp(x - x.max(axes, keepdims=True, initial=-np.inf))
-            return (e / e.sum(axes, keepdims=True)).astype(node.dtype.numpy)
+            return np.asarray(e / e.sum(axes, keepdims=True), node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
         if _empty(x, axes):
             return x
@@ -113,12 +115,12 @@ class Softmax(RowOp):
         return e * o.reciprocal(o.sum(e, axes, keepdims=True))
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         return (node * (g - o.sum(g * node, node.params.axes, keepdims=True)),)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
-        t = tangents[0]
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
+        t: Node = tangents[0]
         return node * (t - o.sum(t * node, node.params.axes, keepdims=True))
 
 
@@ -130,10 +132,11 @@ class LogSoftmax(RowOp):
         x, axes = arrays[0].astype(np.float64), node.params.axes
         with np.errstate(all="ignore"):
             z = x - x.max(axes, keepdims=True, initial=-np.inf)
-            return (z - np.log(np.exp(z).sum(axes, keepdims=True))).astype(node.dtype.numpy)
+            value = z - np.log(np.exp(z).sum(axes, keepdims=True))
+        return np.asarray(value, node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         x, axes = node.inputs[0], node.params.axes
         if _empty(x, axes):
             return x
@@ -141,15 +144,16 @@ class LogSoftmax(RowOp):
         return z - o.log(o.sum(o.exp(z), axes, keepdims=True))
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Node]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:
         axes = node.params.axes
-        p = Softmax.instance(node.inputs[0], axes=axes)
+        p: Node = Softmax.instance(node.inputs[0], axes=axes)
         return (g - p * o.sum(g, axes, keepdims=True),)
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
-        axes, t = node.params.axes, tangents[0]
-        p = Softmax.instance(node.inputs[0], axes=axes)
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
+        axes: tuple[int, ...] = node.params.axes
+        t: Node = tangents[0]
+        p: Node = Softmax.instance(node.inputs[0], axes=axes)
         return t - o.sum(p * t, axes, keepdims=True)
 
 
@@ -225,7 +229,8 @@ def _hits(o: Any, x: Node, y: Node) -> Node:
     n = x.type.shape[-1]
     shape = (1,) * (x.ndim - 1) + (n,)
     labels = o.expand_dims(Label.instance(y, n=n), x.ndim - 1)
-    return o.eq(labels, o.iota(shape, x.ndim - 1, y.dtype))
+    hits: Node = o.eq(labels, o.iota(shape, x.ndim - 1, y.dtype))
+    return hits
 
 
 @register
@@ -250,26 +255,26 @@ class CrossEntropy(Op):
             m = _finite_max(x, (-1,))
             total = np.log(np.exp(x - m).sum(-1)) + m[..., 0]
             picked = np.take_along_axis(x, y[..., None].astype(np.int64), -1)[..., 0]
-            return (total - picked).astype(node.dtype.numpy)
+            return np.asarray(total - picked, node.dtype.numpy)
 
     @staticmethod
-    def expand(o: Any, node: Node) -> Node:
+    def expand(o: Namespace, node: Node) -> Node:
         """One pass structure per row; the label is picked by comparison, so that it fuses."""
         x, y = node.inputs
         picked = o.sum(o.where(_hits(o, x, y), x, o.zeros((), x.dtype)), -1, x.dtype)
         return o.logsumexp(x, -1) - picked
 
     @staticmethod
-    def vjp(o: Any, node: Node, g: Node) -> tuple[Any, ...]:
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Any, ...]:
         x, y = node.inputs
-        p = Softmax.instance(x, axes=(x.ndim - 1,))
+        p: Node = Softmax.instance(x, axes=(x.ndim - 1,))
         one, zero = o.ones((), x.dtype), o.zeros((), x.dtype)
         return (p - o.where(_hits(o, x, y), one, zero)) * o.expand_dims(g, x.ndim - 1), None
 
     @staticmethod
-    def jvp(o: Any, node: Node, tangents: tuple[Any, ...]) -> Node:
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         x, y = node.inputs
-        p = Softmax.instance(x, axes=(x.ndim - 1,))
+        p: Node = Softmax.instance(x, axes=(x.ndim - 1,))
         one, zero = o.ones((), x.dtype), o.zeros((), x.dtype)
         return o.sum((p - o.where(_hits(o, x, y), one, zero)) * tangents[0], -1)
 

@@ -8,7 +8,6 @@ argument and chosen by selects.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 from symgraph.ops import special_tables as table
@@ -114,16 +113,13 @@ def digamma(s: Any, x: Any) -> Any:
 
 
 SHIFT = 12  # terms of the sum before the Euler-Maclaurin correction
-CORRECTIONS = 11
 
 
-def _bernoulli(count: int) -> list[Fraction]:
-    """Return B_2, B_4 ... B_2count."""
-    numbers = [Fraction(1)]
-    for m in range(1, 2 * count + 1):
-        total = sum((math.comb(m + 1, k) * b for k, b in enumerate(numbers)), Fraction(0))
-        numbers.append(-total / (m + 1))
-    return numbers[2::2]
+# the Bernoulli numbers B_2, B_4, ..., B_22
+BERNOULLI = (
+    (1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510),
+    (43867, 798), (-174611, 330), (854513, 138),
+)  # fmt: skip
 
 
 def _power(x: Any, n: int) -> Any:
@@ -142,10 +138,10 @@ def hurwitz_zeta(s: Any, order: int, x: Any) -> Any:
     inverse = 1.0 / n
     square = inverse * inverse
     rest = s.const(0.0, x.dtype)
-    rising = Fraction(order)
+    rising = order
     terms = []
-    for j, b in enumerate(_bernoulli(CORRECTIONS), 1):
-        terms.append(float(b * rising / math.factorial(2 * j)))
+    for j, (over, under) in enumerate(BERNOULLI, 1):
+        terms.append(over * rising / (under * math.factorial(2 * j)))  # of integers: rounded once
         rising *= (order + 2 * j - 1) * (order + 2 * j)
     for c in reversed(terms):
         rest = s.fma(rest, square, c)

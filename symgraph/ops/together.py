@@ -1,6 +1,6 @@
 """Several arrays stored as one, by one loop that computes them all: what they share, only once.
 
-Made by expansions and by the replacement of complex numbers, behind derivatives and batching.
+Made by expansions and by the replacement of complex numbers, so no derivative is ever taken.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import Op
 from symgraph.core.types import TensorType
@@ -36,6 +37,19 @@ class Stacked(Op):
         axes, counts = node.params
         rows = np.stack(arrays).reshape((*counts, *arrays[0].shape))
         return np.moveaxis(rows, range(len(axes)), axes)
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        size = next(
+            x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None
+        )
+        fronts = [
+            o.broadcast_to(x, (size, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+            for x, a in zip(inputs, axes, strict=True)
+        ]
+        places = tuple(a + 1 for a in node.params.axes)
+        return self(*fronts, axes=places, counts=node.params.counts), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.stacked(node, out)

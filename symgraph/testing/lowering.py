@@ -19,8 +19,8 @@ from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, walk
 from symgraph.testing.oracles import NUMPY_FUNCTIONS
 
 _COMBINE: dict[str, Any] = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all,
-    "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
+    "sum": np.sum, "dot": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
+    "any": np.any, "all": np.all, "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
 }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.errors import DTypeError
+from symgraph.core.vectorise import vectorise
+from symgraph.ops.together import interleaved
 from symgraph.testing.tolerances import mismatch
 
 
@@ -119,6 +121,18 @@ def test_own_element_read_by_both_parts() -> None:
     agree(w.get_value(), before * (0.6 + 0.8j))
 
 
+def test_other_elements_are_read_before_they_are_stored() -> None:
+    w = sg.shared(numbers(1000))
+    before = w.get_value()
+    sg.function([], updates={w: w + 1j * w[::-1]})()
+    agree(w.get_value(), before + 1j * before[::-1])
+    pairs = sg.view_as_real(w)
+    crossed = sg.stack([pairs[:, 0], sg.roll(pairs[:, 1], 1, 0)], -1)
+    before = w.get_value()
+    sg.function([], updates={w: sg.view_as_complex(crossed)})()
+    agree(w.get_value(), before.real + 1j * np.roll(before.imag, 1))
+
+
 def test_default_values_and_own_state() -> None:
     total, z = sg.tensor("total", (), "complex64"), sg.tensor("z", (), "complex64")
     add = sg.function([z, sg.In(total, value=1j, update=total + z)], total)
@@ -161,6 +175,32 @@ def test_complex_numbers_only_inside_of_a_body() -> None:
     sizes = sg.scan(lambda t: abs(sg.exp(1j * t) + 1), sequences=x)
     b = np.arange(5.0)
     agree(sg.function([x], sizes)(b), abs(np.exp(1j * b) + 1))
+
+
+def test_what_a_loop_need_not_repeat_is_moved_out() -> None:
+    """exp(1j z) of all steps at once: the parts are stacked for a batch of steps."""
+    z, w = sg.tensor("z", (None, 3), "complex128"), sg.tensor("w", (3,), "complex128")
+    states = sg.scan(
+        lambda a, s: s * sg.exp(1j * a) + w, sequences=z, outputs_info=sg.zeros((3,), "complex128")
+    )
+    cost = sg.sum(sg.abs2(states))
+    a, b = numbers((6, 3)), numbers(3, seed=1)
+    gradient = sg.grad(cost, z)
+    f = sg.function([z, w], [cost, gradient])
+    d = numbers((6, 3), seed=2)
+    slope = (f(a + 1e-6 * d, b)[0] - f(a - 1e-6 * d, b)[0]) / 2e-6
+    assert abs((f(a, b)[1].conj() * d).real.sum() - slope) < 1e-5 * (1 + abs(slope))
+
+
+def test_stacked_parts_of_a_batch() -> None:
+    """The batch rule of the op that joins parts, with one part that is the same for all."""
+    re, im = sg.tensor("re", (4, 3), "float64"), sg.tensor("im", (3,), "float64")
+    row = sg.tensor("row", (3,), "float64")
+    node = interleaved(row, im)
+    ((batched, axis),) = vectorise([node], {row: (re, 0)})
+    a, b = np.arange(12.0).reshape(4, 3), np.ones(3)
+    got = np.moveaxis(sg.function([re, im], batched)(a, b), axis, 0)
+    assert np.array_equal(got, np.stack([a, np.broadcast_to(b, a.shape)], -1))
 
 
 def test_while_loop_of_mandelbrot() -> None:

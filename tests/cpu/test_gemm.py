@@ -157,3 +157,27 @@ def test_shares_cover_all_and_grow_with_the_work():
     assert small.units == SLICES and small.grain > SLICES  # one thread
     assert large.grain < SLICES // 100 and large.step >= large.grain
     assert product_shares((3, 4), 8, 8, 8).units == 12 * SLICES
+
+
+@pytest.mark.parametrize("element", ["float", "double"])
+@pytest.mark.parametrize(
+    ("triple", "cpu"),
+    [
+        ("x86_64-unknown-linux-gnu", "x86-64-v3"),
+        ("x86_64-unknown-linux-gnu", "x86-64-v4"),
+        ("aarch64-unknown-linux-gnu", "neoverse-n1"),
+    ],
+)
+def test_products_are_assembled_for_other_machines(element, triple, cpu):
+    target = jit.target(triple, cpu)
+    assert jit.compile_object(gemm_text(element, target.vector_bytes), target, verify=True)
+
+
+def test_sums_of_a_tile_stay_in_registers():
+    """The innermost loop stores nothing: 6 x 2 sums, 2 vectors of B and one of A fit."""
+    target = jit.target("x86_64-unknown-linux-gnu", "x86-64-v3")
+    text = jit.compile_assembly(gemm_text("float", 32), target)
+    tile = text.split("tile.6.2:")[1].split(".Lfunc_end")[0]
+    loops = [part for part in tile.split(".p2align")[1:] if part.count("vfmadd") >= 12]
+    inner = loops[0].split("jl\t")[0]
+    assert inner.count("vfmadd") == 12 and "rsp" not in inner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from symgraph.cpu.function_text import FunctionText
 
+SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 DEPTH = 256  # of k that is multiplied at a time
 A_BYTES = 1 << 18  # of the packed block of A
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import blocks, pack, tile
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import SLICE_BITS, Shape
 
-SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 COLUMNS = 512  # of a tile of a product so large that tiles do not span it
 LARGEST_TILE = 1 << 30  # multiply-adds of a block's strip, above which tiles have COLUMNS
 

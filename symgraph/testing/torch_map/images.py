@@ -224,7 +224,4 @@ IMAGES: dict[str, Row] = {
     F + "upsample_bilinear": lambda x, **how: interpolate(
         x, mode="bilinear", align_corners=True, **how),
     "_upsample_bilinear2d_aa": NONE_HERE,
-    F + "grid_sample": NONE_HERE,
-    "grid_sampler_2d": NONE_HERE,
-    "grid_sampler_3d": NONE_HERE,
 }  # fmt: skip

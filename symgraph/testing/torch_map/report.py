@@ -14,6 +14,13 @@ import symgraph as sg
 from symgraph.testing.torch_map.compare import Result
 from symgraph.testing.torch_map.entry import Entry, Reason
 
+LONG = 12  # lines of an adapter that is more than a translation
+KINDS = (
+    "a function as it is",
+    "an expression",
+    "a function with its arguments translated, or a few lines",
+    f"a composition of more than {LONG} lines",
+)
 HEAD = """\
 # Agreement with PyTorch
 
@@ -27,13 +34,14 @@ elements, in {dtype} where the operator has it.
 
 Compared are values, the gradient of a fixed random projection of all results by every input, and
 the gradient of a random projection of that gradient. The table counts the samples in which each
-agrees, within {limits} times the largest entry (of the array, the arrays it was derived from, and
-the inputs). Nothing under "second" means that torch has no second derivative there.
+agrees, within {limits} times the largest entry (of the array, the arrays
+it was derived from, and the inputs). Nothing under "second" means that torch has none there.
 
 | | |
 |---|---:|
 | operators in the database | {total} |
 | mapped | {mapped} |
+{kinds}
 | passing | {passing} |
 | wrong | {wrong} |
 | samples compared | {samples} |
@@ -52,11 +60,39 @@ def report(
         total=len(names), mapped=len(mapped), passing=len(mapped) - len(bad), wrong=len(bad),
         samples=sum(r.samples for r in results.values()),
         left_out=sum(sum(r.unsupported.values()) for r in results.values()),
-        conventions=sum(sum(r.conventions.values()) for r in results.values()), **facts,
+        conventions=sum(sum(r.conventions.values()) for r in results.values()),
+        kinds="\n".join(f"| - {kind} | {n} |" for kind, n in _kinds(rows, mapped)),
+        **facts,
     )  # fmt: skip
-    parts = [head, *_reasons(rows, names), *_differences(rows, results), *_failures(results)]
+    parts = [
+        head,
+        *_longest(rows, mapped),
+        *_reasons(rows, names),
+        *_differences(rows, results),
+        *_failures(results),
+    ]
     parts += ["## All operators\n", *_table(rows, names, results)]
     return "\n".join(parts) + "\n"
+
+
+def _kinds(rows: dict[str, Entry | Reason], mapped: list[str]) -> list[tuple[str, int]]:
+    found = Counter(_kind(row.call) for n in mapped if isinstance(row := rows[n], Entry))
+    return [(kind, found[kind]) for kind in KINDS]
+
+
+def _longest(rows: dict[str, Entry | Reason], mapped: list[str]) -> Iterator[str]:
+    long = [n for n in mapped if isinstance(row := rows[n], Entry) and _kind(row.call) == KINDS[3]]
+    names = ", ".join(f"`{n}`" for n in long)
+    yield f"Composed in more than {LONG} lines, as no function has all their arguments: {names}.\n"
+
+
+def _kind(call: Callable[..., Any]) -> str:
+    """Return how much an adapter does: one of KINDS."""
+    if not call.__module__.startswith("symgraph.testing."):
+        return KINDS[0]
+    if call.__name__ == "<lambda>" and call.__qualname__ == "<lambda>":
+        return KINDS[1]
+    return KINDS[3] if len(inspect.getsource(call).splitlines()) > LONG else KINDS[2]
 
 
 def _reasons(rows: dict[str, Entry | Reason], names: list[str]) -> Iterator[str]:

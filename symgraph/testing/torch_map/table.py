@@ -14,12 +14,13 @@ from symgraph.testing.torch_map.losses import LOSSES
 from symgraph.testing.torch_map.masks import MASKED
 from symgraph.testing.torch_map.products import MULTIPLYING
 from symgraph.testing.torch_map.reductions import REDUCING
+from symgraph.testing.torch_map.sampling import SAMPLED
 from symgraph.testing.torch_map.shapes import SHAPING
 from symgraph.testing.torch_map.transforms import TRANSFORMS
 
 TABLES: tuple[dict[str, Row], ...] = (
     ELEMENTWISE, SPECIAL, REDUCING, MASKED, SHAPING, INDEXING, CREATING, MULTIPLYING,
-    LINEAR_ALGEBRA, TRANSFORMS, ACTIVATING, LOSSES, IMAGES,
+    LINEAR_ALGEBRA, TRANSFORMS, ACTIVATING, LOSSES, IMAGES, SAMPLED,
 )  # fmt: skip
 
 

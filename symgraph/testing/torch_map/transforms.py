@@ -9,7 +9,7 @@ import numpy as np
 
 import symgraph as sg
 from symgraph.testing.torch_map.elementwise import pair_of
-from symgraph.testing.torch_map.entry import COMPLEX, NONE_HERE, Entry, Row
+from symgraph.testing.torch_map.entry import COMPLEX, Entry, Row
 
 SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -63,6 +63,34 @@ def ihfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
     if len(axes) == 1:
         return y
     return sg.ifftn_pair(y, None if s is None else s[:-1], axes[:-1], norm)
+
+
+def stft(
+    x: Any, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Any = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, return_complex: bool | None = None,
+    align_to_window: bool | None = None,
+) -> Any:  # fmt: skip
+    """Return the transforms of overlapping frames as pairs, (..., frequencies, frames, 2)."""
+    hop, width = hop_length or n_fft // 4, win_length or n_fft
+    if center:
+        around = (n_fft // 2, n_fft // 2)
+        x = sg.pad(x, [(0, 0)] * (x.ndim - 1) + [around], mode=pad_mode)
+    starts = np.arange(0, x.type.shape[-1] - n_fft + 1, hop)
+    frames = sg.take(x, starts[:, None] + np.arange(n_fft), x.ndim - 1)
+    shape = sg.ones((width,), x.dtype) if window is None else window
+    before = (n_fft - width) // 2
+    frames = frames * sg.pad(shape, (before, n_fft - width - before))
+    norm = "ortho" if normalized else None
+    if onesided is False:
+        found = sg.fft_pair(pair(frames), None, frames.ndim - 1, norm)
+    else:
+        found = sg.rfft_pair(frames, None, frames.ndim - 1, norm)
+    return sg.swapaxes(found, -2, -3)
+
+
+def as_pair(result: Any) -> Any:
+    return pair_of(result) if result.is_complex() else result
 
 
 def same(x: Any) -> Any:
@@ -134,7 +162,7 @@ TRANSFORMS: dict[str, Row] = {
     **transforms(),
     "fft.fftshift": lambda x, dim=None: sg.fftshift(x, dim),
     "fft.ifftshift": lambda x, dim=None: sg.ifftshift(x, dim),
-    "stft": NONE_HERE,
+    "stft": Entry(stft, theirs=as_pair),
     "istft": COMPLEX,
     **{f"signal.windows.{name}": row for name, row in WINDOWS.items()},
 }

@@ -1,0 +1,51 @@
+"""The state of symgraph's own source, so that results kept on disk never outlive the code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Iterator
+
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_BEGAN = time.time_ns()
+_SETTLED = 2_000_000_000  # ns that a file must be older than this process' modules
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def read_stamp(folder: str = _FOLDER) -> Stamp:
+    """Return (path, bytes, time of change in ns) of every source file of `folder`, sorted."""
+    return tuple(sorted(_files(folder, "")))
+
+
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                status = entry.stat()
+                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+            elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
+
+
+@functools.cache
+def source_stamp() -> Stamp | None:
+    """Return the stamp of the modules that this process runs; None if it cannot be known.
+
+    A file that is as young as the process may be another one than was imported.
+    """
+    try:
+        stamp = read_stamp()
+    except OSError:  # such as a package inside of an archive
+        return None
+    settled = _BEGAN - _SETTLED
+    return stamp if stamp and all(time_ns < settled for _, _, time_ns in stamp) else None
+
+
+def is_unchanged() -> bool:
+    """Tell whether the source files still are what `source_stamp` saw."""
+    try:
+        return source_stamp() == read_stamp()
+    except OSError:
+        return False
