@@ -11,22 +11,26 @@ _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BEGAN = time.time_ns()
 _SETTLED = 2_000_000_000  # ns that a file must be older than this process' modules
 
-Stamp = tuple[tuple[str, int, int], ...]
+File = tuple[str, int, int, int]
+Stamp = tuple[File, ...]
 
 
 def read_stamp(folder: str = _FOLDER) -> Stamp:
-    """Return (path, bytes, time of change in ns) of every source file of `folder`, sorted."""
-    return tuple(sorted(_files(folder, "")))
+    """Return (path, bytes, times of change of content and of status) of each source file, sorted.
+
+    Times are in ns. The second one shows what a copy that keeps the first one hides.
+    """
+    return tuple(sorted(_files(folder)))
 
 
-def _files(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+def _files(folder: str) -> Iterator[File]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".py"):
                 status = entry.stat()
-                yield prefix + entry.name, status.st_size, status.st_mtime_ns
+                yield entry.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
             elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
-                yield from _files(entry.path, f"{prefix}{entry.name}/")
+                yield from _files(entry.path)
 
 
 @functools.cache
@@ -40,7 +44,7 @@ def source_stamp() -> Stamp | None:
     except OSError:  # such as a package inside of an archive
         return None
     settled = _BEGAN - _SETTLED
-    return stamp if stamp and all(time_ns < settled for _, _, time_ns in stamp) else None
+    return stamp if stamp and all(max(times) < settled for _, _, *times in stamp) else None
 
 
 def is_unchanged() -> bool:

@@ -18,6 +18,7 @@ from symgraph.compile import fingerprint, function, plans
 from symgraph.compile.function import Compiled
 from symgraph.core import stamp
 from symgraph.cpu import jit, runtime
+from symgraph.cpu.abi import Ctx
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("symgraph.rewrites", "symgraph.compile.pipeline", "symgraph.cpu.kernel")
@@ -249,7 +250,7 @@ def test_settings_and_source_change_the_key(folder: Path, monkeypatch: pytest.Mo
     with sg.config.override(floatX="float64"):
         assert build() not in ("", base)
     real = stamp.read_stamp()
-    edited = (*real[:-1], (real[-1][0], real[-1][1], real[-1][2] + 1))
+    edited = (*real[:-1], (*real[-1][:3], real[-1][3] + 1))
     monkeypatch.setattr(function, "source_stamp", lambda: edited)
     assert build() not in ("", base)
     monkeypatch.setattr(function, "source_stamp", lambda: None)
@@ -354,10 +355,12 @@ def test_user_ops_and_modes_are_not_kept(folder: Path) -> None:
 
 def test_edited_source_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.py").write_text("x = 1\n")
+    path = tmp_path / "sub" / "a.py"
+    path.write_text("x = 1\n")
     first = stamp.read_stamp(str(tmp_path))
-    assert [name for name, _, _ in first] == ["sub/a.py"]
-    (tmp_path / "sub" / "a.py").write_text("x = 22\n")
+    assert [name for name, *_ in first] == [str(path)]
+    path.write_text("x = 2\n")
+    os.utime(path, ns=(first[0][2], first[0][2]))  # as many bytes, and the old time
     assert stamp.read_stamp(str(tmp_path)) != first
     monkeypatch.setattr(stamp, "_SETTLED", 1 << 62)  # every file is too young
     stamp.source_stamp.cache_clear()
@@ -371,6 +374,37 @@ def test_nothing_is_kept_once_the_source_has_changed(
     x = sg.tensor("x", (None,), "float32")
     sg.function([x], sg.sqrt(x) * 7)(np.ones(3, "float32"))
     assert not [p for p in folder.iterdir() if p.name.startswith(("p-", "g-"))]
+
+
+def test_limit_of_threads_holds_for_a_plan(folder: Path) -> None:
+    a = np.linspace(0, 1, 1 << 20, dtype="float32")
+
+    def once(threads: int | None) -> tuple[bool, int, bytes]:
+        x = sg.tensor("x", (None,), "float32")
+        f = sg.function([x], sg.sin(x), threads=threads)
+        result = f(a).tobytes()
+        version = f.compiled.version_list[0]
+        assert version.parallel
+        return version.is_compiled, int(version.entry.words[Ctx.MAX_THREADS]), result
+
+    free, limited = once(None), once(1)
+    assert free[:2] == (True, 0) and limited[:2] == (False, 1)
+    assert free[2] == limited[2]
+
+
+def test_folder_follows_the_settings_there_and_back(tmp_path: Path) -> None:
+    def folder() -> Path | None:
+        runtime.start()
+        cache = jit.cache()
+        return None if cache is None else cache.folder
+
+    before = folder()
+    for name in ("a", "b", "a"):
+        with sg.config.override(cache_dir=str(tmp_path / name)):
+            assert folder() == tmp_path / name / "compiled"
+    with sg.config.override(cache=False):
+        assert folder() is None
+    assert folder() == before
 
 
 def test_graphs_that_are_wrong_are_refused_at_once(folder: Path) -> None:
