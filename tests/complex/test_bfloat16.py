@@ -123,6 +123,7 @@ def test_promotion() -> None:
     assert dt.BFLOAT16.is_float and dt.as_dtype(BF16) is dt.BFLOAT16 and dt.BFLOAT16.itemsize == 2
 
 
+@pytest.mark.torch
 def test_gradient_and_training_step() -> None:
     torch = pytest.importorskip("torch")
     x, w = sg.tensor("x", (8, 4), "bfloat16"), sg.shared(numbers(4, 3, seed=2), name="w")

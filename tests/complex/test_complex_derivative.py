@@ -152,6 +152,7 @@ def test_gradients_are_those_of_torch(name: str) -> None:
         assert np.abs(mine - other.numpy()).max() < 1e-10
 
 
+@pytest.mark.torch
 def test_vjp_has_the_convention_of_torch() -> None:
     torch = pytest.importorskip("torch")
     z, x, at = inputs()

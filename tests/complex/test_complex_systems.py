@@ -47,6 +47,7 @@ def test_inverse_of_a_batch() -> None:
     assert single.dtype == "complex64" and np.abs(single - np.linalg.inv(a)).max() < 1e-3
 
 
+@pytest.mark.torch
 def test_gradient_is_that_of_torch() -> None:
     torch = pytest.importorskip("torch")
     a, b = numbers(4, 4), numbers(4, 2, seed=1)

@@ -99,6 +99,7 @@ def test_frequencies_and_shifts() -> None:
     check("ifftshift", values(5, 6), axes=(1,))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["fft", "rfft", "irfft", "ifft"])
 def test_gradient_is_that_of_torch(name: str) -> None:
     torch = pytest.importorskip("torch")
