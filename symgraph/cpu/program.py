@@ -15,7 +15,7 @@ from symgraph.cpu.product import product_shares, product_words
 from symgraph.cpu.repeat import Call, LoopEmitter
 from symgraph.cpu.sort import argsort_kernel
 from symgraph.dims.dim import Atom, Dim, maximum
-from symgraph.loops.amount import statement_amount
+from symgraph.loops.amount import nest_amount, statement_amount
 from symgraph.loops.grammar import (
     Axis,
     Buffer,
@@ -29,7 +29,7 @@ from symgraph.loops.grammar import (
     Statement,
     Store,
 )
-from symgraph.loops.schedule import Schedule, choose_schedule, work
+from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
@@ -213,7 +213,8 @@ class ProgramEmitter:
         s = self.program.builder
         values: list[Size | Expr] = [*emitter.sizes, *(s.at(a) for a in around)]
         units, grain = _units(schedule) if schedule.parallel else (1, 1)
-        return Call(name, emitter.buffers, values, None, units, grain, schedule.parallel)
+        step = _serial_step(nest, schedule, units) if nest.serial else None
+        return Call(name, emitter.buffers, values, None, units, grain, schedule.parallel, step)
 
     def _call(self, call: Call) -> None:
         words = [self._pointer(b) for b in call.buffers]
@@ -472,6 +473,12 @@ def _units(schedule: Schedule) -> tuple[Size, Size]:
         tiles = (outer.extent + (schedule.tile - 1)) // schedule.tile
         return tiles, maximum(1, schedule.grain // schedule.tile)
     return outer.extent, schedule.grain
+
+
+def _serial_step(nest: Nest, schedule: Schedule, units: Size) -> Size:
+    """Return the iterations of a serial nest between two looks at signals: whole vectors."""
+    amount = maximum(1, nest_amount(nest))
+    return schedule.lanes * maximum(1, SIGNAL_WORK * units // (amount * schedule.lanes))
 
 
 def statement_work(statement: Statement) -> int | None:

@@ -26,6 +26,8 @@ SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
 CHUNK_AXIS = "c"  # the name of the loop over such chunks
+SIGNAL_WORK = 50_000_000  # operations of a serial nest (some 50 ms) between two looks at signals
+NEVER_SHARED = 1 << 62  # iterations: more than any loop has
 GRAIN_WORK = 250_000  # operations that one chunk should have at least
 
 
@@ -279,9 +281,12 @@ def _parallel(
 
     Chunks of the vector axis are multiples of `least`.
     """
-    if nest.serial or not order or (nest.scan and order[0] is nest.axes[-1]):
+    if not order or (nest.scan and order[0] is nest.axes[-1]):
         return False, 1
     total = nest_amount(nest)
+    if nest.serial:  # one thread does it, but looks at signals between parts of a long one
+        most = interval(total)[1]
+        return (most is None or most >= SIGNAL_WORK), NEVER_SHARED
     outer = order[0]
     most = interval(total)[1]
     if (most is not None and most < PARALLEL_WORK) or outer.extent == 1:

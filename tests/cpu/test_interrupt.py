@@ -86,3 +86,18 @@ def test_one_kernel_is_left_quickly(result, kernels):
     work = KERNEL.format(depth=8, result=result)
     late, whole = interrupted(work, "np.isfinite(first).all()", kernels)
     assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+
+
+SCATTER = """
+n = 1 << 27
+x, i = sg.vector("x"), sg.lvector("i")
+w = sg.shared(np.zeros((), "float32"))
+f = sg.function([x, i], sg.bincount(i, x, minlength=1000), updates={w: w + 1})
+args = (np.ones(n, "float32"), np.random.default_rng(0).integers(0, 1000, n))
+"""
+
+
+def test_one_serial_scatter_is_left_quickly():
+    """Stores to positions that data give are done in order, by one thread."""
+    late, whole = interrupted(SCATTER, "abs(first.sum() - n) < 1e-3 * n", kernels=6)
+    assert late < 0.6 * whole, (late, whole)
