@@ -27,6 +27,7 @@ ARRAY_STRIDES = 40
 ARRAY_BASE = 48
 ARRAY_DESCR = 56
 ARRAY_FLAGS = 64
+ARRAY_WEAKREFS = 72
 # PyArray_Descr.
 DESCR_BYTEORDER = 26
 DESCR_TYPE_NUM = 28
@@ -163,7 +164,9 @@ class Record:
     SIGNED = 72
     BYTES = 80  # -1 if known only at run time
     WRITTEN = 88
-    SIZE = 96  # length of the record
+    KEPT = 96  # the last small result, or 0: made again when nobody else has it any more
+    KEPT_FLAGS = 104  # i32
+    SIZE = 112  # length of the record
 
 
 _PYTHON_FUNCTIONS = {
@@ -357,6 +360,8 @@ def self_test() -> str | None:
 
 
 def _test_arrays() -> str | None:
+    if np.ndarray.__weakrefoffset__ != ARRAY_WEAKREFS:
+        return "layout of an array: place of weak references"
     base = np.zeros((3, 5, 7), np.float32)
     frozen = base[1:]
     frozen.flags.writeable = False

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.cpu import abi, jit, memory, pool
-from symgraph.cpu.abi import Ctx, EntrySpec
+from symgraph.cpu.abi import Ctx, EntrySpec, Plan, Record
 from symgraph.cpu.cells import SharedCell, wait_until
 from symgraph.cpu.entry_text import ENTRY_NAMES, entry_text
 from symgraph.cpu.jit import Loaded
@@ -124,9 +124,19 @@ class _Resources:
             self.result_pool.free(int(words[Ctx.ARENA]), int(words[Ctx.ARENA_SIZE]))
             words[Ctx.ARENA] = words[Ctx.ARENA_SIZE] = 0
 
+    def drop_kept(self) -> None:
+        """Let go of the results that are kept for the next call."""
+        arrays = sum(self.plan[[Plan.N_ARGS, Plan.N_SHARED, Plan.N_OUTPUTS]])
+        for index in range(arrays):
+            at = Plan.BYTES + (Record.SIZE * index + Record.KEPT) // 8
+            address, self.plan[at] = int(self.plan[at]), 0
+            if address:
+                ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(address))
+
     def __del__(self) -> None:
         if hasattr(self, "table"):
             self.free_arena()
+            self.drop_kept()
 
 
 @functools.cache
@@ -220,8 +230,9 @@ class Entry:
         return int(self.words[Ctx.CALLS])
 
     def free_arena(self) -> None:
-        """Give the scratch memory back; the next call takes new one."""
+        """Give scratch memory and kept results back; the next call takes new ones."""
         self._resources.free_arena()
+        self._resources.drop_kept()
 
     def _ready(self) -> bool:
         pairs = zip(self._resources.cells, self.spec.shared_writes, strict=True)

@@ -15,8 +15,54 @@ define internal ptr @numpy_array(ptr %ctx, ptr %record, ptr %shape, ptr %data, i
   ret ptr %r
 }
 
+; Tell whether the array that was last made for an output can be handed out again: the record alone
+; refers to it, no weak reference does, and it is as it was made.
+define internal i1 @reusable(ptr %record, ptr %kept, ptr %shape, i64 %nd) {
+entry:
+  %none = icmp eq ptr %kept, null
+  br i1 %none, label %no, label %look
+look:
+  %references = field i32 %kept OB_REFCNT
+  %weak = field ptr %kept ARRAY_WEAKREFS
+  %descr = field ptr %kept ARRAY_DESCR
+  %dtype = field ptr %record RECORD_DTYPE
+  %flags = field i32 %kept ARRAY_FLAGS
+  %made = field i32 %record RECORD_KEPT_FLAGS
+  %rank = field i32 %kept ARRAY_ND
+  %rank64 = sext i32 %rank to i64
+  %alone = icmp eq i32 %references, 1
+  %strong = icmp eq ptr %weak, null
+  %same_type = icmp eq ptr %descr, %dtype
+  %same_flags = icmp eq i32 %flags, %made
+  %same_rank = icmp eq i64 %rank64, %nd
+  %ours = and i1 %alone, %strong
+  %typed = and i1 %same_type, %same_flags
+  %unchanged = and i1 %typed, %same_rank
+  %good = and i1 %ours, %unchanged
+  br i1 %good, label %sizes, label %no
+sizes:
+  %dims = field ptr %kept ARRAY_DIMS
+  %lone = icmp eq i64 %nd, 0
+  br i1 %lone, label %yes, label %loop
+loop:
+  %i = phi i64 [ 0, %sizes ], [ %i1, %next ]
+  %has = item i64 %dims %i
+  %wanted = item i64 %shape %i
+  %same = icmp eq i64 %has, %wanted
+  br i1 %same, label %next, label %no
+next:
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %nd
+  br i1 %more, label %loop, label %yes
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
 ; Make an output array: small ones in NumPy's memory, large ones in a block of the pool. Null with
 ; an exception set where that fails; sizes that are negative or too large NumPy itself refuses.
+; Making and freeing an array takes longer than a short function, so the last small one is kept.
 define internal ptr @new_array(ptr %ctx, ptr %record, ptr %dims, ptr %shape) {
 entry:
   %nd32 = field i32 %record RECORD_ND
@@ -41,7 +87,40 @@ choose:
   %pooled = and i1 %big, %exact
   br i1 %pooled, label %large, label %small
 small:
+  %kept = field ptr %record RECORD_KEPT
+  %again = call i1 @reusable(ptr %record, ptr %kept, ptr %shape, i64 %nd)
+  br i1 %again, label %old, label %new
+old:
+  %count = field i64 %kept OB_REFCNT
+  %count1 = add i64 %count, 1
+  put i64 %count1 %kept OB_REFCNT
+  ret ptr %kept
+new:
+  %nothing = icmp eq ptr %kept, null
+  br i1 %nothing, label %first, label %held
+held:
+  %weak = field ptr %kept ARRAY_WEAKREFS
+  %watched = icmp ne ptr %weak, null
+  br i1 %watched, label %plain, label %forget
+plain:
+  ; Not let go of here: who watches it by a weak reference would run code after the checks.
+  %unkept = call ptr @numpy_array(ptr %ctx, ptr %record, ptr %shape, ptr null, i32 0)
+  ret ptr %unkept
+forget:
+  put ptr null %record RECORD_KEPT
+  api void DECREF(ptr %kept)
+  br label %first
+first:
   %array = call ptr @numpy_array(ptr %ctx, ptr %record, ptr %shape, ptr null, i32 0)
+  %failed = icmp eq ptr %array, null
+  br i1 %failed, label %made, label %keep
+keep:
+  %given = field i32 %array ARRAY_FLAGS
+  put i32 %given %record RECORD_KEPT_FLAGS
+  put ptr %array %record RECORD_KEPT
+  api void INCREF(ptr %array)
+  br label %made
+made:
   ret ptr %array
 large:
   %block = api ptr POOL_ALLOC(i64 %bytes)

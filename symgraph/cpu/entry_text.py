@@ -44,7 +44,7 @@ def entry_text() -> str:
 
 def _constants() -> dict[str, str]:
     names = (
-        *("OB_TYPE", "FLOAT_VALUE", "LIST_ITEMS", "ARRAY_", "DESCR_", "POOL_BYTES", "FLAGS_NEW"),
+        *("OB_", "FLOAT_VALUE", "LIST_ITEMS", "ARRAY_", "DESCR_", "POOL_BYTES", "FLAGS_NEW"),
         *("RELEASE_WORK", "NEVER_CHECK"),
     )
     found = {name: str(getattr(abi, name)) for name in dir(abi) if name.startswith(names)}

@@ -1,8 +1,10 @@
 """The thread pool: compiled worker loops, entered once per thread, and `parallel_for`.
 
-A job goes to a fixed set of workers by raising a number in each one's mailbox; workers that take
-no part are never touched, so that a late one cannot meet the next job half written. Workers spin
-for some microseconds and then sleep in the kernel.
+A job is cut into equal pieces, one for each thread, and goes to the workers by raising a number in
+each one's line of memory. A thread that is done takes steps of other threads' pieces, and when
+nothing is left the caller takes back the offers that no worker has accepted: a worker that is late
+or disturbed costs one step at most. Workers spin for some microseconds and then sleep in the
+kernel.
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ class ThreadPool:
         self._threads = []
         for offset in (text.LOCK, text.REMAINING, text.READY):
             self._set(offset, 0)
-        ctypes.memset(self.state_address + text.MAILBOXES, 0, MAX_WORKERS * text.LINE)
+        ctypes.memset(self.state_address + text.THREADS, 0, text.BYTES - text.THREADS)
         if not self._closed:
             self._start()
 

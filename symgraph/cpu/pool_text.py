@@ -11,8 +11,11 @@ MAX_WORKERS = 255
 LOCK, REMAINING, CALLER_SLEEPS, KERNEL, ARGS, COUNT, PARTS = 0, 64, 68, 128, 136, 144, 152
 STEP, CANCEL = 160, 168
 LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
-MAILBOXES, LINE = 256, 64
-BYTES = MAILBOXES + MAX_WORKERS * LINE
+# One line a thread, the caller's first: the number of its last job, whether it sleeps, whether its
+# part in the job is still on offer, and the steps that are taken from its piece.
+THREADS, LINE = 256, 64
+SLEEPS, OFFER, TAKEN = 4, 8, 16
+BYTES = THREADS + (MAX_WORKERS + 1) * LINE
 
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
 PAUSE = {
@@ -59,27 +62,78 @@ end:
   ret i64 %i1
 }}
 
-; Run a kernel from `begin` to `end` in steps. Between two steps the caller (who has `ctx`) looks at
-; signals, and all look at `cancel`; -1 if that ended the job early, else 0.
-define internal i32 @steps(ptr %kernel, ptr %args, i64 %begin, i64 %end, i64 %step, ptr %ctx,
-                           ptr %cancel) {{
+; Run a kernel from 0 to `end` in steps, with a look at signals between two; -1 if that ended the
+; job early, else 0.
+define internal i32 @steps(ptr %kernel, ptr %args, i64 %end, i64 %step, ptr %ctx) {{
 entry:
   br label %next
 next:
-  %at = phi i64 [ %begin, %entry ], [ %to, %look ], [ %to, %check ]
+  %at = phi i64 [ 0, %entry ], [ %to, %check ]
   %left = sub i64 %end, %at
   %size = call i64 @llvm.umin.i64(i64 %left, i64 %step)
   %to = add i64 %at, %size
   call void %kernel(ptr %args, i64 %at, i64 %to)
   %more = icmp slt i64 %to, %end
-  br i1 %more, label %go_on, label %done
-go_on:
+  br i1 %more, label %check, label %done
+check:
+  %check.at = getelementptr i64, ptr %ctx, i64 {check_interrupt}
+  %check.code = load ptr, ptr %check.at
+  %status = call i32 %check.code(ptr %ctx)
+  %fine = icmp eq i32 %status, 0
+  br i1 %fine, label %next, label %stop
+stop:
+  ret i32 -1
+done:
+  ret i32 0
+}}
+
+define internal ptr @line(ptr %pool, i64 %index) alwaysinline {{
+  %offset = mul i64 %index, {line}
+  %lines = getelementptr i8, ptr %pool, i64 {threads}
+  %r = getelementptr i8, ptr %lines, i64 %offset
+  ret ptr %r
+}}
+
+; Take steps of one of the equal contiguous pieces of the present job until none is left. The caller
+; (who has `ctx`) looks at signals after each, and all look at `cancel`; -1 if that ended the job.
+define internal i32 @piece(ptr %pool, i64 %index, i64 %parts, ptr %ctx) {{
+entry:
+  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
+  %kernel = load ptr, ptr %kernel.at
+  %args.at = getelementptr i8, ptr %pool, i64 {args}
+  %args = load ptr, ptr %args.at
+  %count.at = getelementptr i8, ptr %pool, i64 {count}
+  %count = load i64, ptr %count.at
+  %step.at = getelementptr i8, ptr %pool, i64 {step}
+  %wanted = load i64, ptr %step.at
+  %cancel = getelementptr i8, ptr %pool, i64 {cancel}
+  %own = call ptr @line(ptr %pool, i64 %index)
+  %taken = getelementptr i8, ptr %own, i64 {taken}
+  %after = add i64 %index, 1
+  %b = mul i64 %count, %index
+  %e = mul i64 %count, %after
+  %begin = udiv i64 %b, %parts
+  %end = udiv i64 %e, %parts
+  %size = sub i64 %end, %begin
+  %step = call i64 @llvm.umin.i64(i64 %size, i64 %wanted)
+  br label %next
+next:
+  %mine = atomicrmw add ptr %taken, i64 1 monotonic, align 8
+  %offset = mul i64 %mine, %step
+  %some = icmp ult i64 %offset, %size
+  br i1 %some, label %look, label %done
+look:
   %word = load atomic i64, ptr %cancel monotonic, align 8
   %cancelled = icmp ne i64 %word, 0
-  br i1 %cancelled, label %stop, label %look
-look:
-  %worker = icmp eq ptr %ctx, null
-  br i1 %worker, label %next, label %check
+  br i1 %cancelled, label %stop, label %run
+run:
+  %at = add i64 %begin, %offset
+  %left = sub i64 %size, %offset
+  %some.size = call i64 @llvm.umin.i64(i64 %left, i64 %step)
+  %to = add i64 %at, %some.size
+  call void %kernel(ptr %args, i64 %at, i64 %to)
+  %deaf = icmp eq ptr %ctx, null
+  br i1 %deaf, label %next, label %check
 check:
   %check.at = getelementptr i64, ptr %ctx, i64 {check_interrupt}
   %check.code = load ptr, ptr %check.at
@@ -95,26 +149,25 @@ done:
   ret i32 0
 }}
 
-; Run one of the equal contiguous pieces of the present job; the caller's with its `ctx`.
-define internal i32 @piece(ptr %pool, i64 %index, ptr %ctx) {{
-  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
-  %kernel = load ptr, ptr %kernel.at
-  %args.at = getelementptr i8, ptr %pool, i64 {args}
-  %args = load ptr, ptr %args.at
-  %count.at = getelementptr i8, ptr %pool, i64 {count}
-  %count = load i64, ptr %count.at
+; Do a thread's own piece, then help with what others have not begun: the one that is disturbed or
+; wakes late does not keep all waiting.
+define internal i32 @pieces(ptr %pool, i64 %index, ptr %ctx) {{
+entry:
   %parts.at = getelementptr i8, ptr %pool, i64 {parts}
   %parts = load i64, ptr %parts.at
-  %step.at = getelementptr i8, ptr %pool, i64 {step}
-  %step = load i64, ptr %step.at
-  %cancel = getelementptr i8, ptr %pool, i64 {cancel}
-  %after = add i64 %index, 1
-  %b = mul i64 %count, %index
-  %e = mul i64 %count, %after
-  %begin = udiv i64 %b, %parts
-  %end = udiv i64 %e, %parts
-  %r = call i32 @steps(ptr %kernel, ptr %args, i64 %begin, i64 %end, i64 %step, ptr %ctx,
-                       ptr %cancel)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %go_on ]
+  %sum = add i64 %index, %i
+  %which = urem i64 %sum, %parts
+  %r = call i32 @piece(ptr %pool, i64 %which, i64 %parts, ptr %ctx)
+  %fine = icmp eq i32 %r, 0
+  br i1 %fine, label %go_on, label %end
+go_on:
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %parts
+  br i1 %more, label %next, label %end
+end:
   ret i32 %r
 }}
 
@@ -123,10 +176,9 @@ entry:
   %ready = getelementptr i8, ptr %pool, i64 {ready}
   %index = atomicrmw add ptr %ready, i64 1 acq_rel, align 8
   %part = add i64 %index, 1
-  %offset = mul i64 %index, {line}
-  %boxes = getelementptr i8, ptr %pool, i64 {mailboxes}
-  %box = getelementptr i8, ptr %boxes, i64 %offset
-  %sleeps = getelementptr i8, ptr %box, i64 4
+  %box = call ptr @line(ptr %pool, i64 %part)
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
+  %offer = getelementptr i8, ptr %box, i64 {offer}
   %spin.at = getelementptr i8, ptr %pool, i64 {spin}
   %stop.at = getelementptr i8, ptr %pool, i64 {stop}
   %remaining = getelementptr i8, ptr %pool, i64 {remaining}
@@ -169,9 +221,14 @@ work:
   %job = phi i32 [ %a, %spin ], [ %c, %awake ]
   %stop = load atomic i64, ptr %stop.at acquire, align 8
   %stopped = icmp ne i64 %stop, 0
-  br i1 %stopped, label %leave, label %run
+  br i1 %stopped, label %leave, label %claim
+claim:
+  ; Too late: the others did it all, and the caller took the offer back.
+  %offered = atomicrmw xchg ptr %offer, i32 0 acq_rel, align 4
+  %mine = icmp ne i32 %offered, 0
+  br i1 %mine, label %run, label %finished
 run:
-  %status = call i32 @piece(ptr %pool, i64 %part, ptr null)
+  %status = call i32 @pieces(ptr %pool, i64 %part, ptr null)
   %before = atomicrmw sub ptr %remaining, i32 1 seq_cst, align 4
   %last = icmp eq i32 %before, 1
   br i1 %last, label %tell, label %finished
@@ -188,17 +245,35 @@ leave:
   ret void
 }}
 
+; Mark no step of any piece as taken. Before anybody is told of the job: who is quick helps others.
+define internal void @untouched(ptr %pool, i64 %parts) {{
+entry:
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %own = call ptr @line(ptr %pool, i64 %i)
+  %taken = getelementptr i8, ptr %own, i64 {taken}
+  store atomic i64 0, ptr %taken monotonic, align 8
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %parts
+  br i1 %more, label %next, label %end
+end:
+  ret void
+}}
+
+; Offer the first workers their parts of a job, and wake those that sleep.
 define internal void @post(ptr %pool, i64 %workers) {{
 entry:
   %none = icmp eq i64 %workers, 0
   br i1 %none, label %end, label %next
 next:
   %i = phi i64 [ 0, %entry ], [ %i1, %posted ]
-  %offset = mul i64 %i, {line}
-  %boxes = getelementptr i8, ptr %pool, i64 {mailboxes}
-  %box = getelementptr i8, ptr %boxes, i64 %offset
+  %i1 = add i64 %i, 1
+  %box = call ptr @line(ptr %pool, i64 %i1)
+  %offer = getelementptr i8, ptr %box, i64 {offer}
+  store atomic i32 1, ptr %offer release, align 4
   %old = atomicrmw add ptr %box, i32 1 seq_cst, align 4
-  %sleeps = getelementptr i8, ptr %box, i64 4
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
   %s = load atomic i32, ptr %sleeps seq_cst, align 4
   %sleeping = icmp ne i32 %s, 0
   br i1 %sleeping, label %ring, label %posted
@@ -206,10 +281,29 @@ ring:
   call void @wake(ptr %pool, ptr %box)
   br label %posted
 posted:
-  %i1 = add i64 %i, 1
   %more = icmp ult i64 %i1, %workers
   br i1 %more, label %next, label %end
 end:
+  ret void
+}}
+
+; Take back the offers that no worker has accepted: nothing is left to do.
+define internal void @withdraw(ptr %pool, i64 %workers) {{
+entry:
+  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %back = phi i32 [ 0, %entry ], [ %back1, %next ]
+  %i1 = add i64 %i, 1
+  %box = call ptr @line(ptr %pool, i64 %i1)
+  %offer = getelementptr i8, ptr %box, i64 {offer}
+  %offered = atomicrmw xchg ptr %offer, i32 0 acq_rel, align 4
+  %back1 = add i32 %back, %offered
+  %more = icmp ult i64 %i1, %workers
+  br i1 %more, label %next, label %end
+end:
+  %before = atomicrmw sub ptr %remaining, i32 %back1 seq_cst, align 4
   ret void
 }}
 
@@ -250,7 +344,6 @@ end:
 define i32 @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step,
                          ptr %ctx) {{
 entry:
-  %never = alloca i64
   %deaf = icmp eq i64 %step, 0
   %stride = select i1 %deaf, i64 -1, i64 %step
   %some = icmp sgt i64 %n, 0
@@ -296,15 +389,16 @@ share:
   store atomic i32 %workers32, ptr %remaining monotonic, align 4
   %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
   store atomic i32 0, ptr %caller monotonic, align 4
+  call void @untouched(ptr %pool, i64 %parts)
   call void @post(ptr %pool, i64 %workers)
-  %shared = call i32 @piece(ptr %pool, i64 0, ptr %ctx)
+  %listener = select i1 %deaf, ptr null, ptr %ctx
+  %shared = call i32 @pieces(ptr %pool, i64 0, ptr %listener)
+  call void @withdraw(ptr %pool, i64 %workers)
   call void @wait_for_all(ptr %pool)
   store atomic i32 0, ptr %pool release, align 4
   br label %end
 serial:
-  store i64 0, ptr %never
-  %alone = call i32 @steps(ptr %kernel, ptr %args, i64 0, i64 %n, i64 %stride, ptr %ctx,
-                           ptr %never)
+  %alone = call i32 @steps(ptr %kernel, ptr %args, i64 %n, i64 %stride, ptr %ctx)
   br label %end
 end:
   %r = phi i32 [ 0, %entry ], [ %shared, %share ], [ %alone, %serial ]
@@ -352,7 +446,10 @@ def pool_text() -> str:
         stop=STOP,
         remaining=REMAINING,
         caller_sleeps=CALLER_SLEEPS,
-        mailboxes=MAILBOXES,
+        threads=THREADS,
+        sleeps=SLEEPS,
+        offer=OFFER,
+        taken=TAKEN,
         step=STEP,
         cancel=CANCEL,
         check_interrupt=Ctx.CHECK_INTERRUPT,

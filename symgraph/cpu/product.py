@@ -7,17 +7,19 @@ from typing import Any
 
 from symgraph.core.record import dataclass
 from symgraph.cpu.gemm.shape import SLICE_BITS
-from symgraph.dims.dim import maximum
+from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.grammar import Size
 
 SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its shape
 PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
-LONGEST_PIECE = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
+STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
+STEP_STRIPS = 96  # packed for as many rows or columns of the result
+LONGEST_STEP = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """`units`: slices of all products of a batch; `grain`, `step`: of a thread, between signals."""
+    """`units`: slices of all products of a batch; of these `grain` for a thread, `step` at once."""
 
     units: Size
     grain: Size
@@ -30,8 +32,12 @@ def product_shares(batch: Sequence[Size], m: Size, n: Size, k: Size) -> Shares:
     for b in batch:
         units = units * b
     work = maximum(1, m * n * k)
-    grain, step = (maximum(1, amount * SLICES // work) for amount in (PIECE_WORK, LONGEST_PIECE))
-    return Shares(units, grain, step)
+    strips = maximum(1, maximum(m, n))
+    grain, least, most = (
+        maximum(1, amount * SLICES // work) for amount in (PIECE_WORK, STEP_WORK, LONGEST_STEP)
+    )
+    wide = (STEP_STRIPS * SLICES + strips - 1) // strips
+    return Shares(units, grain, minimum(maximum(least, wide), most))
 
 
 def product_words(

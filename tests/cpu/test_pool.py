@@ -17,7 +17,8 @@ from symgraph.cpu.abi import CTX_USER, Ctx
 ROOT = Path(__file__).resolve().parents[2]
 
 # args: [0] marks (i64 per element), [1] number of calls (i64), [2] depth to nest, [3] pool,
-# [4] parallel_for, [5] shortest piece, [6] context
+# [4] parallel_for, [5] shortest piece, [6] context; of `slow`: [7] microseconds a step, [8] of the
+# first one, [9] usleep
 KERNEL = """
 define void @mark(ptr %args, i64 %begin, i64 %end) {
 entry:
@@ -40,6 +41,18 @@ loop:
   %more = icmp slt i64 %i1, %end
   br i1 %more, label %loop, label %done
 done:
+  ret void
+}
+
+define void @slow(ptr %args, i64 %begin, i64 %end) {
+  call void @mark(ptr %args, i64 %begin, i64 %end)
+  %first = icmp eq i64 %begin, 0
+  %which = select i1 %first, i64 8, i64 7
+  %time.at = getelementptr i64, ptr %args, i64 %which
+  %time = load i32, ptr %time.at
+  %usleep.at = getelementptr ptr, ptr %args, i64 9
+  %usleep = load ptr, ptr %usleep.at
+  %r = call i32 %usleep(i32 %time)
   ret void
 }
 
@@ -86,16 +99,17 @@ class Rig:
     """Kernels, their arguments, and `parallel_for` as a Python function."""
 
     def __init__(self, size=1000):
-        self.code = jit.build(KERNEL, ["mark", "outer", "nothing", "repeat"])
+        self.code = jit.build(KERNEL, ["mark", "slow", "outer", "nothing", "repeat"])
         self.pool = pool.thread_pool()
         self.marks = np.zeros(size, np.int64)
         self.calls = np.zeros(1, np.int64)
-        self.args = np.zeros(7, np.int64)
+        self.args = np.zeros(10, np.int64)
         self.context = np.zeros(CTX_USER, np.uint64)
         self.args[:2] = self.marks.ctypes.data, self.calls.ctypes.data
         self.args[3:5] = self.pool.state_address, self.pool.parallel_for_address
         self.args[5] = 1 << 60
         self.args[6] = self.context.ctypes.data
+        self.args[9] = ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[pointer] * 3, *[number] * 3, pointer)
         self._for = kind(self.pool.parallel_for_address)
@@ -266,9 +280,10 @@ def test_steps_are_taken_and_do_everything_once(rig, threads):
     made, _keep = check_after(rig, 0)
     assert rig.run(900, 10, step=7) == 0
     assert (rig.marks[:900] == 1).all() and not rig.marks[900:].any()
-    mine = 900 // threads
-    assert made == [rig.context.ctypes.data] * (-(-mine // 7) - 1)
-    assert rig.calls[0] == threads * -(-mine // 7)
+    steps = threads * -(-900 // threads // 7)
+    assert rig.calls[0] == steps
+    assert set(made) <= {rig.context.ctypes.data}
+    assert len(made) == steps - 1 if threads == 1 else len(made) <= steps
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -276,11 +291,35 @@ def test_a_job_that_is_stopped_ends_early_and_the_next_is_whole(rig, threads):
     pool.set_threads(threads)
     rig.pool.wait_ready()
     made, _keep = check_after(rig, 3)
-    assert rig.run(1000, 10, step=1) == -1
+    rig.args[7] = 500  # microseconds a step
+    assert rig.run(300, 10, "slow", step=1) == -1
     assert len(made) == 3 and rig.marks.max() == 1
-    assert rig.marks[: 1000 // threads].sum() == 3  # the caller's share
-    rig.marks[:] = 0
-    assert rig.run(1000, 10, step=1) == 0 and (rig.marks == 1).all()
+    assert rig.marks[:300].sum() < 100 and rig.marks[0] == 1
+    rig.marks[:] = rig.args[7] = 0
+    assert rig.run(300, 10, "slow", step=1) == 0 and (rig.marks[:300] == 1).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_that_are_done_help_the_others(rig, threads):
+    """The caller is held at its first step: the others do the rest of its piece."""
+    pool.set_threads(threads)
+    rig.pool.wait_ready()
+    made, _keep = check_after(rig, 0)
+    rig.args[8] = 60_000  # microseconds the first element takes
+    assert rig.run(900, 10, "slow", step=10) == 0
+    assert (rig.marks[:900] == 1).all() and rig.calls[0] == 90
+    assert 1 <= len(made) < 45 // threads  # the caller had 90 / threads steps of its own
+
+
+def test_nobody_waits_for_workers_that_came_too_late(rig):
+    """More threads than cores: what some cannot begin is done by the others, each time."""
+    pool.set_threads(16)
+    rig.pool.wait_ready()
+    rig.context[Ctx.MAX_THREADS] = 0
+    for n in (16, 100, 1000):
+        rig.marks[:] = 0
+        rig.repeat(n, 300, "mark")
+        assert (rig.marks[:n] == 300).all() and not rig.marks[n:].any()
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
