@@ -15,6 +15,7 @@ from symgraph.compile.eager import evaluate
 from symgraph.compile.policy import MOST_LIVE, History, choose
 from symgraph.compile.shared import SharedVariable
 from symgraph.compile.specialise import bind_sizes, size_symbols, specialise
+from symgraph.core import collector
 from symgraph.core.config import config
 from symgraph.core.errors import (
     DeviceError,
@@ -106,7 +107,8 @@ def function(
         raise ValueError(f"mode must be native, eager, debug or nan, got {chosen!r}")
     if shapes not in ("auto", "exact", "generic"):
         raise ValueError(f"shapes must be auto, exact or generic, got {shapes!r}")
-    return Compiled(definition, chosen, name or "f", shapes, threads, profile).callable()
+    with collector.paused():
+        return Compiled(definition, chosen, name or "f", shapes, threads, profile).callable()
 
 
 def _check_device(device: str | None) -> None:

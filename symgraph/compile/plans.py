@@ -20,7 +20,7 @@ from symgraph.compile.policy import Choice
 from symgraph.core.config import config
 from symgraph.core.dtype import as_dtype
 from symgraph.core.record import dataclass
-from symgraph.core.stamp import Stamp, is_unchanged
+from symgraph.core.stamp import Stamp
 from symgraph.cpu import jit
 from symgraph.cpu.abi import ArraySpec, Condition, EntrySpec, Slot
 from symgraph.cpu.digest import digest
@@ -97,9 +97,9 @@ class Keys:
     def save(
         self, plan: Plan, sizes: Mapping[Atom, int], choice: Choice, largest: Mapping[Atom, int]
     ) -> None:
-        """Keep a plan, unless the source has changed meanwhile."""
+        """Keep a plan."""
         cache = jit.cache()
-        if self._graph is None or cache is None or not _own_rules() or not is_unchanged():
+        if self._graph is None or cache is None or not _own_rules():
             return
         try:
             raw = marshal.dumps(_Encoder(self._graph, plan.sizes).plan(plan), MARSHAL)

@@ -14,6 +14,7 @@ from symgraph.compile.classes import SizeClass
 from symgraph.compile.plans import Plan
 from symgraph.compile.policy import Choice
 from symgraph.compile.specialise import bind_sizes
+from symgraph.core import collector
 from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
 from symgraph.core.lazy import lazy
@@ -225,7 +226,7 @@ def build_version(
         sizes = bind_sizes(leaves, values)
         version = _from_disk(compiled, sizes, choice, largest, shapes)
         if version is None:
-            with _report_when_slow(compiled.name, start):
+            with _report_when_slow(compiled.name, start), collector.paused():
                 version = _compile(compiled, sizes, choice, largest, shapes)
     except ShapeError as error:
         raise _with_arguments(error, leaves, values) from None

@@ -37,7 +37,8 @@ def _files(folder: str) -> Iterator[File]:
 def source_stamp() -> Stamp | None:
     """Return the stamp of the modules that this process runs; None if it cannot be known.
 
-    A file that is as young as the process may be another one than was imported.
+    A file that is as young as the process may be another one than was imported. One that changes
+    later has another time for ever, so that nobody looks for what this process keeps.
     """
     try:
         stamp = read_stamp()
@@ -45,11 +46,3 @@ def source_stamp() -> Stamp | None:
         return None
     settled = _BEGAN - _SETTLED
     return stamp if stamp and all(max(times) < settled for _, _, *times in stamp) else None
-
-
-def is_unchanged() -> bool:
-    """Tell whether the source files still are what `source_stamp` saw."""
-    try:
-        return source_stamp() == read_stamp()
-    except OSError:
-        return False

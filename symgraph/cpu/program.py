@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,12 +30,14 @@ from symgraph.loops.grammar import (
     Statement,
     Store,
 )
+from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
 LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
 CONSTANT_WORDS = CTX_USER + 3  # addresses of constants, in order
+CHECK_WORK = RELEASE_WORK  # operations between two looks at signals, where statements are short
 
 
 @dataclass(slots=True)
@@ -71,6 +74,19 @@ class Module:
         return self.work is None or self.work > RELEASE_WORK
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The text of a nest, for all nests that are alike; `buffers`: their places in the likeness."""
+
+    text: str
+    buffers: list[int]
+    sizes: list[Dim]
+    axes: tuple[Axis, ...]
+    schedule: Schedule
+    work: int | None
+    step: Size | None  # iterations between two looks at signals
+
+
 class ProgramEmitter:
     """Collects kernels (equal ones once) and writes `run`."""
 
@@ -97,13 +113,16 @@ class ProgramEmitter:
         self.kernel_texts: dict[str, str] = {}
         self.kernels: list[KernelInfo] = []
         self.owners: list[KernelInfo] = []  # of each statement, the kernel that it is
-        self.constants: list[Buffer] = []
         self.products: dict[str, None] = {}
         self.needs_lapack = False
         self.lines: list[str] = []
         self.prologue: list[str] = []
         self._names: dict[str, str] = {}
-        self._pointers: dict[Buffer, str] = {}
+        self._uses: Counter[str] = Counter()
+        self._emitted: dict[tuple[Any, ...], Kernel] = {}
+        self._constant_places: dict[Buffer, int] = {}
+        self._flag: Buffer | None = None
+        self._interrupted = False
         self._size_text = SizeText(self.symbols, self.prologue)
         self._count = 0
         self._words = 1
@@ -114,10 +133,14 @@ class ProgramEmitter:
 
     def emit(self) -> Module:
         """Return the module."""
-        self.interruptible = self._estimate()
+        amounts = self._estimate()
+        since: int | None = 0
         for k, statement in enumerate(self.program.statements):
-            if k and self.interruptible:
+            if self.interruptible and (since is None or since > CHECK_WORK):
                 self._interrupt()
+                since = 0
+            amount = amounts[k]
+            since = None if since is None or amount is None else since + amount
             if any(self.aliases.get(b, b).kind == "shared" for b in writes(statement)):
                 self.interruptible = False  # an in-place store: from here on, the call must finish
             if self.profile:
@@ -133,6 +156,7 @@ class ProgramEmitter:
             *self.prologue,
             *self.lines,
             "  ret i32 0",
+            *(["interrupted:", "  ret i32 -1"] if self._interrupted else []),
             "}",
             "",
         ]
@@ -145,7 +169,7 @@ class ProgramEmitter:
         return Module(
             "\n".join(parts),
             self.kernels,
-            self.constants,
+            list(self._constant_places),
             tuple(self.products),
             self.needs_lapack,
             self.arena,
@@ -191,13 +215,13 @@ class ProgramEmitter:
             self.derived.append(offset)
         return places, offset
 
-    def _estimate(self) -> bool:
-        total: int | None = 0
-        for statement in self.program.statements:
-            w = statement_work(statement)
-            total = None if total is None or w is None else total + w
-        self.total_work = total
-        return total is None or total > RELEASE_WORK
+    def _estimate(self) -> list[int | None]:
+        """Return the operations of the statements; they say whether to look at signals."""
+        amounts = [statement_work(statement) for statement in self.program.statements]
+        known = [n for n in amounts if n is not None]
+        total = self.total_work = sum(known) if len(known) == len(amounts) else None
+        self.interruptible = total is None or total > RELEASE_WORK
+        return amounts
 
     # -- statements --------------------------------------------------------------------------------
     def _nest(self, nest: Nest) -> None:
@@ -205,16 +229,28 @@ class ProgramEmitter:
 
     def _nest_call(self, nest: Nest, around: Sequence[Axis]) -> Call:
         """Make the kernel of a nest; it is passed the steps of the loops `around` it."""
+        like = likeness(nest, around)
+        known = self._emitted.get(like.key)
+        if known is None:
+            known = self._emitted[like.key] = self._emit_kernel(nest, around, like)
+        schedule = known.schedule.over(dict(zip(known.axes, like.axes, strict=True)))
+        name = self._kernel(known.text, nest.origin, schedule, known.work)
+        buffers = [like.buffers[place] for place in known.buffers]
+        s = self.program.builder
+        values: list[Size | Expr] = [*known.sizes, *(s.at(a) for a in around)]
+        units, grain = _units(schedule) if schedule.parallel else (1, 1)
+        return Call(name, buffers, values, None, units, grain, schedule.parallel, known.step)
+
+    def _emit_kernel(self, nest: Nest, around: Sequence[Axis], like: Likeness) -> Kernel:
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
         text = emitter.emit(nest, schedule, "@KERNEL")
-        name = self._kernel(text, nest.origin, schedule, work(nest))
         self.declared |= emitter.declared
-        s = self.program.builder
-        values: list[Size | Expr] = [*emitter.sizes, *(s.at(a) for a in around)]
-        units, grain = _units(schedule) if schedule.parallel else (1, 1)
+        units = _units(schedule)[0] if schedule.parallel else 1
         step = _serial_step(nest, schedule, units) if nest.serial else None
-        return Call(name, emitter.buffers, values, None, units, grain, schedule.parallel, step)
+        places = {buffer: k for k, buffer in enumerate(like.buffers)}
+        buffers = [places[b] for b in emitter.buffers]
+        return Kernel(text, buffers, emitter.sizes, like.axes, schedule, work(nest), step)
 
     def _call(self, call: Call) -> None:
         words = [self._pointer(b) for b in call.buffers]
@@ -257,7 +293,8 @@ class ProgramEmitter:
             known = self._names[text] = f"@k{len(self.kernel_texts)}"
             self.kernel_texts[known] = text.replace("@KERNEL", known)
         else:
-            shared = sum(1 for k in self.kernels if k.name == known[1:])
+            shared = self._uses[known]
+        self._uses[known] += 1
         self.kernels.append(KernelInfo(known[1:], origin, schedule, amount, shared))
         return known
 
@@ -279,7 +316,7 @@ class ProgramEmitter:
             f"i64 {step}, ptr %ctx)"
         )
         if self.interruptible:
-            self._leave(self._new(f"icmp ne i32 {status}, 0"), "-1")
+            self._leave_interrupted(status)
 
     def _pass(self, kinds: list[str], words: list[str]) -> None:
         """Store what a kernel is passed."""
@@ -293,7 +330,7 @@ class ProgramEmitter:
         s = check.condition.builder
         flag = Buffer("flag", BOOL, (), "flag")
         found = s.reduce("any", check.axes, check.condition) if check.axes else check.condition
-        self._pointers[flag] = "%flag"
+        self._flag = flag
         self._nest(Nest((), (Store(flag, s.index(0), found),), origin=check.origin))
         value = self._new("load i8, ptr %flag, align 8")
         bad = self._new(f"icmp ne i8 {value}, 0")
@@ -306,9 +343,14 @@ class ProgramEmitter:
         self.lines.extend([f"{stop}:", f"  ret i32 {code}", f"{on}:"])
 
     def _interrupt(self) -> None:
-        status = self._new("call i32 @check_interrupt(ptr %ctx)")
+        self._leave_interrupted(self._new("call i32 @check_interrupt(ptr %ctx)"))
+
+    def _leave_interrupted(self, status: str) -> None:
+        """Leave if a signal handler has raised: by one way out for all, which is less code."""
+        self._interrupted = True
         bad = self._new(f"icmp ne i32 {status}, 0")
-        self._leave(bad, "-1")
+        on = f"on{self._next()}"
+        self.lines += [f"  br i1 {bad}, label %interrupted, label %{on}", f"{on}:"]
 
     # -- library calls -----------------------------------------------------------------------------
     def _library(self, call: LibraryCall) -> None:
@@ -352,24 +394,18 @@ class ProgramEmitter:
 
     # -- pointers and sizes ------------------------------------------------------------------------
     def _pointer(self, buffer: Buffer) -> str:
+        """Return the address of a buffer, computed here: kept, hundreds would be spilled."""
         buffer = self.aliases.get(buffer, buffer)
-        found = self._pointers.get(buffer)
-        if found is not None:
-            return found
+        if buffer is self._flag:
+            return "%flag"
         if buffer.kind == "constant":
-            self.constants.append(buffer)
-            name = self._ahead_word(CONSTANT_WORDS + len(self.constants) - 1)
-        elif buffer.kind == "temporary":
+            place = self._constant_places.setdefault(buffer, len(self._constant_places))
+            return self._word("ptr", CONSTANT_WORDS + place)
+        if buffer.kind == "temporary":
             at = self._size(self.places[buffer])
-            name = f"%arena{self._next()}"
-            self.prologue.append(f"  {name} = getelementptr i8, ptr %arena, i64 {at}")
-        else:
-            at = f"%slot{self._next()}"
-            name = f"{at}.p"
-            self.prologue.append(f"  {at} = getelementptr ptr, ptr %bufs, i64 {buffer.slot}")
-            self.prologue.append(f"  {name} = load ptr, ptr {at}, align 8")
-        self._pointers[buffer] = name
-        return name
+            return self._new(f"getelementptr i8, ptr %arena, i64 {at}")
+        at = self._new(f"getelementptr ptr, ptr %bufs, i64 {buffer.slot}")
+        return self._new(f"load ptr, ptr {at}, align 8")
 
     def _size(self, n: Size) -> str:
         """Return a size as text, computed once at the start of `run`."""
@@ -392,12 +428,6 @@ class ProgramEmitter:
     def _word(self, kind: str, word: int) -> str:
         at = self._new(f"getelementptr i64, ptr %ctx, i64 {int(word)}")
         return self._new(f"load {kind}, ptr {at}, align 8")
-
-    def _ahead_word(self, word: int) -> str:
-        at = f"%w{self._next()}"
-        self.prologue.append(f"  {at} = getelementptr i64, ptr %ctx, i64 {int(word)}")
-        self.prologue.append(f"  {at}.p = load ptr, ptr {at}, align 8")
-        return f"{at}.p"
 
     def _next(self) -> int:
         self._count += 1

@@ -5,7 +5,7 @@ A schedule is data; correctness never depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.record import dataclass
@@ -43,6 +43,15 @@ class Schedule:
     parallel: bool = False
     grain: Size = 1
     block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
+
+    def over(self, axes: Mapping[Axis, Axis]) -> Schedule:
+        """Return the same schedule with other axes."""
+        vector = None if self.vector is None else axes[self.vector]
+        unroll = None if self.unroll is None else axes[self.unroll]
+        order = tuple(axes[a] for a in self.order)
+        return Schedule(
+            order, vector, self.lanes, unroll, self.tile, self.parallel, self.grain, self.block
+        )
 
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
