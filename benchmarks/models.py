@@ -24,6 +24,12 @@ def decay_step(m: Any, x: Any, h: Any) -> Any:
     return m.tanh(0.9 * h + x)
 
 
+def linear_prefix(left: Any, right: Any) -> Any:
+    """Combine two steps of h = a h + x: the function of an associative scan."""
+    (a, x), (b, y) = left, right
+    return a * b, b * x + y
+
+
 def gru_step(m: Any, x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
     """Return the next state of a gated recurrent unit (Cho et al. 2014)."""
     a, c = x @ (SCALE * w) + b, h @ (SCALE * u)

@@ -30,6 +30,8 @@ def digest(results: Sequence[Any]) -> list[dict[str, Any]]:
     for value in results:
         array = np.asarray(value)
         flat = array.reshape(-1)
+        if np.iscomplexobj(flat):
+            flat = np.concatenate([flat.real, flat.imag])
         places = np.linspace(0, flat.size - 1, min(SAMPLES, flat.size)).astype(np.int64)
         found.append(
             {

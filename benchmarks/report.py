@@ -18,6 +18,7 @@ TITLES = {
     "reduce": "Reductions",
     "move": "Data movement",
     "matmul": "Matrix products",
+    "fft": "Fourier transforms",
     "train": "Training steps",
     "hvp": "Hessian-vector products",
     "scan": "Recurrences",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.fft import specifications
 from benchmarks.models import SIZES, WIDTH, parameter_count
 
 # ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
@@ -25,9 +26,10 @@ RATE = 0.01  # step size of SGD
 class Row:
     """One line of the table.
 
-    shapes: of the float32 inputs (expressions). net, batch, image: the network, the rows of a
+    shapes: of the inputs (expressions). net, batch, image: the network, the rows of a
     batch and the shape of one example (kinds "train" and "hvp"). start: "cold" or "warm" for rows
-    that time the start in a fresh process. after: a row whose function is compiled first.
+    that time the start in a fresh process. after: a row whose function is compiled first. dtype: of
+    the inputs of expressions.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Row:
     image: tuple[int, ...] = ()
     start: str = ""
     after: str = ""
+    dtype: str = "float32"
 
     @property
     def group(self) -> str:
@@ -48,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Arrays of a row: float32 inputs, int64 labels, parameters and a direction like them."""
+    """Arrays of a row: inputs, int64 labels, parameters and a direction like them."""
 
     inputs: list[np.ndarray]
     labels: np.ndarray
@@ -143,6 +146,13 @@ def _loops() -> list[Row]:
         found.append(Row(f"scan.{kind}", kind, f"{text}, {steps} steps", inputs))
         grad = f"gradient of the sum of squared states, {text}, {steps} steps"
         found.append(Row(f"scan.{kind}_grad", f"{kind}_grad", grad, inputs))
+    for name, shape in {"1e3": (steps,), "1e5": (100 * steps,), "wide_1e3": (steps, n),
+                        "wide_1e5": (100 * steps, n)}.items():  # fmt: skip
+        text = f"associative scan of h = a h + x, {shape[0]} steps"
+        text += f", {n} wide" * (len(shape) - 1)
+        found.append(Row(f"scan.linear_{name}", "linear", text, (shape, shape)))
+        grad = "gradient of the sum of squared states, " + text
+        found.append(Row(f"scan.linear_{name}_grad", "linear_grad", grad, (shape, shape)))
     p = ((parameter_count(),), (32, SIZES[0]), (32, SIZES[-1]))
     what = f"tanh network of {parameter_count()} parameters, 32 examples"
     found.append(Row("higher.hessian", "hessian", f"full Hessian, {what}", p))
@@ -201,6 +211,7 @@ def _all() -> list[Row]:
             "relu(x @ w + b), 128x784x500",
             ((128, 784), (784, 500), (500,)),
         ),
+        *(Row(n, k, t, (shape,), dtype=d) for n, k, t, shape, d in specifications()),
         *_nets(),
         *_loops(),
         *_starts(),
@@ -233,6 +244,10 @@ def make(row: Row) -> Data:
     def normal(shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)
 
+    if row.dtype != "float32":
+        whole = [rng.standard_normal(s) + 1j * rng.standard_normal(s) for s in row.shapes]
+        inputs = [(z if row.dtype.startswith("c") else z.real).astype(row.dtype) for z in whole]
+        return Data(inputs, np.zeros(0, np.int64), [], [])
     if not row.net:
         return Data([normal(s) for s in row.shapes], np.zeros(0, np.int64), [], [])
     shapes = parameter_shapes(row)

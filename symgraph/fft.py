@@ -16,14 +16,15 @@ from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import normal_axis, o
 from symgraph.ops.base import cast_to, floatx
-from symgraph.ops.fourier import Complex, along, real_along, to_real_along
+from symgraph.ops.fourier import along, pairs_to_real, real_to_pairs
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",
-    "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
+    "ihfft", "irfft", "irfft2", "irfftn", "istft", "rfft", "rfft2", "rfftfreq", "rfftn", "stft",
 ]  # fmt: skip
 
 fftfreq, rfftfreq, fftshift, ifftshift = o.fftfreq, o.rfftfreq, o.fftshift, o.ifftshift
+stft, istft = o.stft, o.istft
 Norm = str | None
 Lengths = Sequence[int] | None
 Axes = Sequence[int] | None
@@ -47,12 +48,12 @@ def ifft(x: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Nod
 
 def rfft(x: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Node:
     """Return the first n // 2 + 1 results of the transform of a real array; others mirror them."""
-    return _joined(real_along(_real(x, "rfft"), n, axis, norm))
+    return o.view_as_complex(real_to_pairs(_real(x, "rfft"), n, axis, norm))
 
 
 def irfft(x: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Node:
     """Return the real array of length n (2 (m - 1) by default) whose `rfft` is x."""
-    return to_real_along(_parts(x), n, axis, norm)
+    return pairs_to_real(_pairs(x), n, axis, norm)
 
 
 def hfft(x: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Node:
@@ -113,13 +114,6 @@ def irfft2(x: Any, s: Lengths = None, axes: Axes = (-2, -1), norm: Norm = None) 
 
 
 # -- arguments -----------------------------------------------------------------------------------
-def _parts(x: Any) -> Complex:
-    node = as_node(x)
-    if node.dtype.is_complex:
-        return o.real(node), o.imag(node)
-    return _as_part(node), None
-
-
 def _pairs(x: Any) -> Node:
     node = as_node(x)
     if node.dtype.is_complex:
@@ -142,11 +136,6 @@ def _real(x: Any, name: str) -> Node:
             f"  mend:   sg.fft.{name[1:]}(z), or the real part, sg.real(z)"
         )
     return _as_part(node)
-
-
-def _joined(z: Complex) -> Node:
-    re, im = z
-    return o.complex(re, o.zeros((), re.dtype) if im is None else im)
 
 
 def _exchanged(norm: Norm) -> Norm:

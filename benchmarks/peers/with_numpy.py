@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fft import expressions
 from benchmarks.program import Program
 from benchmarks.rows import Data, Row
 
@@ -57,6 +58,7 @@ EXPRESSIONS = {
     "transpose": lambda x: np.ascontiguousarray(x.T),
     "matmul": lambda x, y: x @ y,
     "bias_relu": lambda x, w, b: np.maximum(x @ w + b, 0),
+    **expressions(np.fft),
 }
 
 

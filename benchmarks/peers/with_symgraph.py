@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 import symgraph as sg
-from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
+from benchmarks.fft import expressions
+from benchmarks.models import (
+    SCALE,
+    decay_step,
+    gru_step,
+    kalman_step,
+    linear_prefix,
+    network_loss,
+)
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -67,6 +75,10 @@ def gru(x: Any, h: Any, w: Any, u: Any, b: Any) -> Any:
     return sg.scan(lambda row, state: gru_step(sg, row, state, w, u, b), x, h)
 
 
+def linear(a: Any, x: Any) -> Any:
+    return sg.associative_scan(linear_prefix, (SCALE * a, x))[1]
+
+
 def _summed(states: Any) -> Any:
     return (states * states).sum()
 
@@ -75,6 +87,7 @@ def per_example(p: Any, x: Any, y: Any) -> Any:
     return sg.vmap(lambda a, b: sg.grad(network_loss(sg, p, a[None], b[None]), p))(x, y)
 
 
+EXPRESSIONS |= expressions(sg.fft)
 EXPRESSIONS |= {
     "kalman": kalman,
     "kalman_grad": lambda z: sg.grad(_summed(kalman(z)[0]), z),
@@ -82,6 +95,8 @@ EXPRESSIONS |= {
     "decay_grad": lambda *a: sg.grad(_summed(decay(*a)), list(a)),
     "gru": gru,
     "gru_grad": lambda *a: sg.grad(_summed(gru(*a)), list(a)),
+    "linear": linear,
+    "linear_grad": lambda *a: sg.grad(_summed(linear(*a)), list(a)),
     "hessian": lambda p, x, y: sg.hessian(network_loss(sg, p, x, y), p),
     "per_example": per_example,
 }
@@ -130,8 +145,8 @@ def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row."""
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
-    if row.group == "higher":  # the network needs to know its sizes
-        inputs = [sg.tensor(f"x{i}", a.shape) for i, a in enumerate(data.inputs)]
+    if row.group in ("higher", "fft"):  # these need to know their sizes
+        inputs = [sg.tensor(f"x{i}", a.shape, row.dtype) for i, a in enumerate(data.inputs)]
     else:
         inputs = [MAKERS[a.ndim](f"x{i}") for i, a in enumerate(data.inputs)]
     f = sg.function(inputs, EXPRESSIONS[row.kind](*inputs))

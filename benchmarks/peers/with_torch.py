@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 
+from benchmarks.fft import expressions
 from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
@@ -88,6 +89,7 @@ def _loss(p: Any, x: Any, y: Any) -> Any:
     return network_loss(torch, p, x, y)
 
 
+EXPRESSIONS |= expressions(torch.fft)
 EXPRESSIONS |= {
     "kalman": kalman,
     "kalman_grad": _gradient(lambda z: kalman(z)[0]),

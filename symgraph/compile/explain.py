@@ -10,7 +10,9 @@ from symgraph.compile.profile import statement_times
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
 from symgraph.cpu import jit
+from symgraph.cpu.abi import Ctx
 from symgraph.cpu.machine import machine
+from symgraph.cpu.pool import get_threads
 from symgraph.dims.dim import Atom
 from symgraph.loops.grammar import (
     Check,
@@ -21,6 +23,7 @@ from symgraph.loops.grammar import (
     Statement,
     format_expr,
 )
+from symgraph.loops.schedule import NEVER_SHARED, PARALLEL_WORK
 
 if TYPE_CHECKING:
     from symgraph.compile.version import Version
@@ -68,17 +71,33 @@ def _kernels(version: Version) -> list[str]:
         what = " + ".join(describe(n, 2) for n in kernel.origin if isinstance(n, Node)) or "copy"
         lines.append(f"    {kernel.name:<5} {what[:70]:<70}  {_how(kernel)}")
         try:
-            cost = forecast(statement, sizes, found)
+            shared = _threads(version) if _is_parallel(statement, kernel) else 1
+            cost = forecast(statement, sizes, found, threads=shared)
         except KeyError:  # a size that no argument has
             continue
         amount = "? ops" if cost.operations is None else f"{cost.operations:,} ops"
         parts = [amount, f"{_size(cost.read)} read", f"{_size(cost.written)} written"]
         if cost.seconds is not None:
-            parts.append(f"predicted {_time(cost.seconds)} on one core")
+            where = "one core" if shared == 1 else f"{shared} threads"
+            parts.append(f"predicted {_time(cost.seconds)} on {where}")
         if timings and timings[k]:
             parts.append(f"measured {_time(timings[k])}")
         lines.append(f"          {', '.join(parts)}")
     return lines
+
+
+def _threads(version: Version) -> int:
+    """Return how many threads parallel kernels of a version run on now."""
+    most = int(version.entry.words[Ctx.MAX_THREADS])
+    return min(most, get_threads()) if most else get_threads()
+
+
+def _is_parallel(statement: Statement, kernel: Any) -> bool:
+    """Tell whether threads share a kernel, as far as is known before it runs."""
+    if kernel.schedule is not None:
+        return bool(kernel.schedule.parallel and kernel.schedule.grain is not NEVER_SHARED)
+    large = kernel.work is None or kernel.work > PARALLEL_WORK
+    return isinstance(statement, LibraryCall) and statement.name == "gemm" and large
 
 
 def _first_sizes(version: Version) -> dict[Atom, int]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+from symgraph.compile import op_costs
+from symgraph.compile.op_costs import IN_ORDER, SCATTERED, SIMPLE, cost_of, simple
 from symgraph.core.record import dataclass
 from symgraph.cpu.machine import Machine
 from symgraph.dims.dim import Atom, evaluate
@@ -23,12 +25,16 @@ from symgraph.loops.grammar import (
     Store,
     walk,
 )
+from symgraph.loops.schedule import stride
 
 CALL = 5e-9  # seconds to enter a kernel
 STEP = 5e-9  # seconds of a turn of a loop besides its statements
+WAKE = 5e-6  # seconds until other threads have taken up a kernel
+# of a library call, how many times longer an operation takes than in a product of matrices
+LIBRARY = {"gemm": 1, "argsort": 16}
 
 Sizes = Mapping[Atom, int]
-_FREE = {"load", "const", "axis", "affine", "reduce", "ifloordiv", "imod", "as_index", "as_value"}
+_FREE = op_costs.FREE | {"as_index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +48,18 @@ class Forecast:
 
 
 def forecast(
-    statement: Statement, sizes: Sizes, machine: Machine, around: Sequence[Axis] = ()
+    statement: Statement,
+    sizes: Sizes,
+    machine: Machine,
+    around: Sequence[Axis] = (),
+    threads: int = 1,
 ) -> Forecast:
-    """Return what a statement costs on one core for these run-time sizes.
+    """Return what a statement costs for these run-time sizes, shared by `threads`.
 
-    The time is that of the arithmetic or of the bytes, whichever is longer: no kernel is faster,
-    and one that is much slower has something to gain. Operations are None where their number
-    depends on values. `around`: loops of which this is one step.
+    The time is that of the arithmetic, with each operation at its measured cost, or of the bytes,
+    whichever is longer: no kernel is much faster, and one that is much slower has something to
+    gain. Operations are None where their number depends on values. `around`: loops of which this is
+    one step.
     """
     if isinstance(statement, Loop):
         return _loop(statement, sizes, machine, around)
@@ -56,10 +67,55 @@ def forecast(
     read, written = _bytes(statement, sizes, around)
     seconds = None
     if operations is not None:
-        moving = (read + written) / machine.moving(read + written)
-        width = max((b.dtype.itemsize for b in _buffers(statement)), default=4)
-        seconds = CALL + max(operations * max(4, width) / 4 / machine.operations, moving)
+        moving = (read + written) / machine.moving(read + written, threads)
+        computing = _work(statement, sizes, operations) / machine.operations / threads
+        start = CALL if threads == 1 else CALL + WAKE
+        seconds = start + max(computing, moving)
     return Forecast(operations, read, written, seconds)
+
+
+def _work(statement: Statement, sizes: Sizes, operations: int) -> int:
+    """Return the arithmetic in float32 operations at the rate of a matrix product."""
+    if isinstance(statement, LibraryCall):
+        width = max((b.dtype.itemsize for b in _buffers(statement)), default=4)
+        return operations * max(4, width) // 4 * LIBRARY.get(statement.name, 1)
+    if not isinstance(statement, Nest):
+        return operations * SIMPLE
+    total = 0
+    for t in statement.stores:
+        count = _points(statement.axes, sizes)
+        total += count * (_weight(t.value) + _weight(t.address) + _waiting(statement, t))
+        for e in walk([t.value]):
+            if e.op == "reduce":
+                axes = [*e.data[1], *(a for a in statement.axes if e.free & a.bit)]
+                own = _weight(e.args[0])
+                # a product is added by one multiply-add
+                fused = e.data[0] in ("sum", "dot") and e.args[0].op == "mul"
+                total += _points(axes, sizes) * (own + (0 if fused else simple(e.dtype)))
+    return total
+
+
+def _weight(root: Expr) -> int:
+    """Return the cost of one point, of what is inside of reductions not counted."""
+    total, stack, seen = 0, [root], set()
+    while stack:
+        e = stack.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        total += cost_of(e)
+        if e.op != "reduce":
+            stack.extend(e.args)
+    return total
+
+
+def _waiting(nest: Nest, t: Store) -> int:
+    """Return the cost of a store that has to wait for the one before."""
+    if nest.serial:
+        return SCATTERED
+    if nest.scan and (len(nest.axes) == 1 or stride(t.address, nest.axes[-1]) == 1):
+        return IN_ORDER
+    return 0
 
 
 def _loop(loop: Loop, sizes: Sizes, machine: Machine, around: Sequence[Axis]) -> Forecast:

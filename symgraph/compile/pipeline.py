@@ -262,6 +262,6 @@ def improve_loops(outputs: list[Node], numerics: str) -> list[Node]:
     if not any(n.op.compound for n in toposort(outputs)):
         return outputs
     better: list[Node] = loop_rewrites.improve_loops(
-        outputs, lambda roots: rewrites.optimise(roots, numerics)
+        outputs, lambda roots: rewrites.optimise(roots, numerics), numerics == "strict"
     )
     return better

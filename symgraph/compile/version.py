@@ -303,6 +303,8 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
     if lapack_table is not None and hasattr(node.op, "failure"):
         item, info = lapack_table[lapack.FAILED_ITEM], lapack_table[lapack.FAILED_INFO]
         return node.op.failure(node, int(item), int(info))  # type: ignore[no-any-return]
+    if hasattr(node.op, "refusal"):
+        return node.op.refusal(node)  # type: ignore[no-any-return]
     if node.op.name == "label":
         return IndexError(
             f"a label of `{describe(x)}` is out of bounds for {node.params.n} classes\n"

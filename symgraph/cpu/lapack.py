@@ -3,6 +3,7 @@
 A kernel gets one word for the library: the address of a table whose first words say which matrix
 failed and how, and whose others are function addresses. LAPACK counts columns first: a row-major
 matrix is passed as its transpose, see `loops/lapack.py` for what that makes of each routine.
+Complex numbers are pairs in memory; sizes and places count numbers, not parts.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from symgraph.cpu import blas
 
 NAMES = ("potrf", "getrf", "syevd", "gesdd", "geqrf", "orgqr", "geev")
+DECLARED = "declare double @llvm.sqrt.f64(double)"  # what kernels of complex numbers call
 FAILED_ITEM, FAILED_INFO, FIRST_FUNCTION = 0, 1, 2  # words of the table
+COMPLEX_NAMES = {"syevd": "heevd", "orgqr": "ungqr"}  # those that differ
 LOWER, UPPER = 122, 121  # of CBLAS
 REENTRANT = {"potrf", "trsm", "getrf"}  # no work space: matrices of a batch may run in parallel
 Values = Sequence[Any]
+Factor = Sequence[str]  # a number in registers: its part, or both parts
 
 
 @functools.cache
 def _places() -> dict[str, int]:
     """Return the word of each function in the table."""
     names = [p + n for n in (*NAMES, "trsm") for p in "sd"]
+    names += [p + COMPLEX_NAMES.get(n, n) for n in (*NAMES, "trsm") for p in "cz"]
     return {name: FIRST_FUNCTION + k for k, name in enumerate(names)}
 
 
@@ -40,23 +45,31 @@ def table() -> np.ndarray:
     return words
 
 
+class _Kind(NamedTuple):
+    """The numbers of a kernel."""
+
+    single: bool
+    complex: bool
+
+
 class _Kernel:
     """Text of one kernel: words loaded at its start, then a loop over the matrices.
 
     Everything is addressed by `%u`, the number of the matrix. After a failure the kernel stops.
     """
 
-    def __init__(self, dtype: Any, buffers: Sequence[str], values: Sequence[str]) -> None:
-        self.single = dtype == "float32"
+    def __init__(self, kind: _Kind, buffers: Sequence[str], values: Sequence[str]) -> None:
+        self.single, self.complex = kind
         self.element = "float" if self.single else "double"
+        self.number = f"[2 x {self.element}]" if self.complex else self.element
         self.entry: list[str] = []
         self.lines: list[str] = []
         self.label = "loop"
         self._count = 0
         for k, name in enumerate([*buffers, "table", *values]):
-            kind = "i64" if name in values else "ptr"
+            word = "i64" if name in values else "ptr"
             self.entry.append(f"  %p.{name} = getelementptr i64, ptr %args, i64 {k}")
-            self.entry.append(f"  %{name} = load {kind}, ptr %p.{name}, align 8")
+            self.entry.append(f"  %{name} = load {word}, ptr %p.{name}, align 8")
 
     # -- pieces of text --------------------------------------------------------------------------
     def new(self, instruction: str, ahead: bool = False) -> str:
@@ -72,8 +85,31 @@ class _Kernel:
         return found
 
     def at(self, base: str, place: str, kind: str = "") -> str:
-        """Return the address of element `place` of a buffer."""
-        return self.new(f"getelementptr {kind or self.element}, ptr {base}, i64 {place}")
+        """Return the address of number `place` of a buffer."""
+        return self.new(f"getelementptr {kind or self.number}, ptr {base}, i64 {place}")
+
+    def parts(self, place: str) -> list[str]:
+        """Return the addresses of the parts of a number."""
+        return [place, self.at(place, "1", self.element)] if self.complex else [place]
+
+    def load(self, place: str) -> str:
+        """Return a number, or the real part of a complex one."""
+        return self.new(f"load {self.element}, ptr {place}")
+
+    def put(self, value: str, place: str) -> None:
+        """Store a real number, the imaginary part of a complex one as 0."""
+        for v, p in zip((value, "0.0"), self.parts(place), strict=False):
+            self.lines.append(f"  store {self.element} {v}, ptr {p}")
+
+    def spread(self, place: str, count: str) -> None:
+        """Turn real numbers that LAPACK stored one behind the other into complex ones."""
+
+        def one(i: str) -> None:  # from the end: the places of those to come are still whole
+            j = self.new(f"sub i64 {self.new(f'sub i64 {count}, {i}')}, 1")
+            self.put(self.load(self.at(place, j, self.element)), self.at(place, j))
+
+        if self.complex:
+            self.loop(count, one)
 
     def int32(self, value: str) -> str:
         """Return a place that holds a number, at least 1 for a leading dimension's sake."""
@@ -92,7 +128,9 @@ class _Kernel:
         return place
 
     def function(self, name: str) -> str:
-        word = _places()[("s" if self.single else "d") + name]
+        if self.complex:
+            name = COMPLEX_NAMES.get(name, name)
+        word = _places()["sdcz"[2 * self.complex + (not self.single)] + name]
         at = self.new(f"getelementptr i64, ptr %table, i64 {word}", ahead=True)
         return self.new(f"load ptr, ptr {at}, align 8", ahead=True)
 
@@ -139,40 +177,69 @@ class _Kernel:
         self.lines += ["  br label %done", f"{on}:"]
         self.label = on
 
-    def orient(self, count: str, row: str, length: str, flip: Callable[[str, str], None]) -> None:
-        """Give vectors, rows of `length` at `row`, the sign that makes their weighted sum positive.
+    def orient(
+        self, count: str, row: str, length: str, flip: Callable[[str, Factor], None]
+    ) -> None:
+        """Give vectors, rows of `length` at `row`, the factor that makes a weighted sum positive.
 
-        LAPACK leaves the sign open and it differs between machines; the weights 1 / (i + 1.7) make
-        a sum of exactly 0 improbable. `flip(j, sign)` multiplies what belongs to vector j.
+        LAPACK leaves the sign (the complex factor of length 1) open and it differs between
+        machines; the weights 1 / (i + 1.7) make a sum of exactly 0 improbable. `flip(j, factor)`
+        multiplies what belongs to vector j.
         """
-        total = self.new("alloca double, align 8", ahead=True)
+        totals = [self.new("alloca double, align 8", ahead=True) for _ in range(1 + self.complex)]
 
         def vector(j: str) -> None:
-            self.lines.append(f"  store double 0.0, ptr {total}, align 8")
+            for total in totals:
+                self.lines.append(f"  store double 0.0, ptr {total}, align 8")
             start = self.at(row, self.mul(j, length))
 
             def add(i: str) -> None:
-                value = self.new(f"load {self.element}, ptr {self.at(start, i)}")
-                if self.single:
-                    value = self.new(f"fpext float {value} to double")
                 place = self.new(f"fadd double {self.new(f'sitofp i64 {i} to double')}, 1.7")
-                term = self.new(f"fdiv double {value}, {place}")
-                old = self.new(f"load double, ptr {total}, align 8")
-                new = self.new(f"fadd double {old}, {term}")
-                self.lines.append(f"  store double {new}, ptr {total}, align 8")
+                for part, total in zip(self.parts(self.at(start, i)), totals, strict=True):
+                    term = self.new(f"fdiv double {self._wide(self.load(part))}, {place}")
+                    old = self.new(f"load double, ptr {total}, align 8")
+                    new = self.new(f"fadd double {old}, {term}")
+                    self.lines.append(f"  store double {new}, ptr {total}, align 8")
 
             self.loop(length, add)
-            whole = self.new(f"load double, ptr {total}, align 8")
-            down = self.new(f"fcmp olt double {whole}, 0.0")
-            flip(j, self.new(f"select i1 {down}, {self.element} -1.0, {self.element} 1.0"))
+            sums = [self.new(f"load double, ptr {total}, align 8") for total in totals]
+            flip(j, self._turn(*sums) if self.complex else [self._sign(sums[0])])
 
         self.loop(count, vector)
 
-    def scale(self, place: str, sign: str) -> None:
-        """Multiply one element."""
-        value = self.new(f"load {self.element}, ptr {place}")
-        new = self.new(f"fmul {self.element} {value}, {sign}")
-        self.lines.append(f"  store {self.element} {new}, ptr {place}")
+    def _wide(self, value: str) -> str:
+        return self.new(f"fpext float {value} to double") if self.single else value
+
+    def _sign(self, total: str) -> str:
+        down = self.new(f"fcmp olt double {total}, 0.0")
+        return self.new(f"select i1 {down}, {self.element} -1.0, {self.element} 1.0")
+
+    def _turn(self, re: str, im: str) -> list[str]:
+        """Return the conjugate of a complex number over its length, 1 for 0."""
+        squares = [self.new(f"fmul double {v}, {v}") for v in (re, im)]
+        whole = self.new(f"fadd double {squares[0]}, {squares[1]}")
+        size = self.new(f"call double @llvm.sqrt.f64(double {whole})")
+        some = self.new(f"fcmp ogt double {size}, 0.0")
+        found = []
+        for value, alone in ((re, "1.0"), (self.new(f"fneg double {im}"), "0.0")):
+            part = self.new(f"fdiv double {value}, {size}")
+            part = self.new(f"select i1 {some}, double {part}, double {alone}")
+            found.append(self.new(f"fptrunc double {part} to float") if self.single else part)
+        return found
+
+    def scale(self, place: str, factor: Factor, conjugate: bool = False) -> None:
+        """Multiply one number, by the conjugate of a complex factor if wanted."""
+        places = self.parts(place)
+        if not self.complex:
+            new = self.new(f"fmul {self.element} {self.load(place)}, {factor[0]}")
+            self.lines.append(f"  store {self.element} {new}, ptr {place}")
+            return
+        z, e = [self.load(p) for p in places], self.element
+        same = [self.new(f"fmul {e} {v}, {factor[0]}") for v in z]
+        across = [self.new(f"fmul {e} {v}, {factor[1]}") for v in reversed(z)]
+        words = ("fadd", "fsub") if conjugate else ("fsub", "fadd")
+        for word, a, b, p in zip(words, same, across, places, strict=True):
+            self.lines.append(f"  store {e} {self.new(f'{word} {e} {a}, {b}')}, ptr {p}")
 
     def text(self) -> str:
         """Return the kernel."""
@@ -200,23 +267,24 @@ class _Kernel:
 def lapack_kernel(name: str, dtype: Any, options: tuple[Any, ...]) -> str:
     """Return the kernel that calls routine `name` for matrices `begin` to `end` of a batch.
 
+    dtype: that of the parts; options: whether numbers are complex, then those of the emitter.
     Words: buffers, the table, sizes, as each emitter names them.
     """
-    return _EMITTERS[name](dtype, *options).text()
+    return _EMITTERS[name](_Kind(dtype == "float32", options[0]), *options[1:]).text()
 
 
-def _potrf(dtype: Any) -> _Kernel:
+def _potrf(kind: _Kind) -> _Kernel:
     """x (n, n), row-major: its lower triangle is LAPACK's upper one."""
-    k = _Kernel(dtype, ["x", "info"], ["n"])
+    k = _Kernel(kind, ["x", "info"], ["n"])
     x = k.at("%x", k.mul("%u", "%n", "%n"))
     n = k.int32("%n")
     k.stop_on(k.lapack("potrf", "U", [n, x, k.int32(k.least_one("%n"))]))
     return k
 
 
-def _trsm(dtype: Any, lower: bool, trans: bool, unit: bool) -> _Kernel:
+def _trsm(kind: _Kind, lower: bool, trans: bool, unit: bool) -> _Kernel:
     """x (n, k) becomes the solution; matrix u of `a` begins at offset + u * stride."""
-    k = _Kernel(dtype, ["x", "info", "a"], ["n", "k", "ld", "offset", "stride"])
+    k = _Kernel(kind, ["x", "info", "a"], ["n", "k", "ld", "offset", "stride"])
     at = k.new(f"add i64 {k.mul('%u', '%stride')}, %offset")
     a = k.at("%a", at)
     x = k.at("%x", k.mul("%u", "%n", "%k"))
@@ -226,8 +294,9 @@ def _trsm(dtype: Any, lower: bool, trans: bool, unit: bool) -> _Kernel:
         step = k.new("add i64 %ld, 1", ahead=True)
 
         def look(i: str) -> None:
-            value = k.new(f"load {k.element}, ptr {k.at(a, k.mul(i, step))}")
-            zero = k.new(f"fcmp oeq {k.element} {value}, 0.0")
+            places = k.parts(k.at(a, k.mul(i, step)))
+            zeros = [k.new(f"fcmp oeq {k.element} {k.load(p)}, 0.0") for p in places]
+            zero = k.new(f"and i1 {zeros[0]}, {zeros[-1]}") if k.complex else zeros[0]
             old = k.new(f"load i64, ptr {info}, align 8")
             first = k.new(f"and i1 {zero}, {k.new(f'icmp eq i64 {old}, 0')}")
             new = k.new(f"select i1 {first}, i64 {k.new(f'add i64 {i}, 1')}, i64 {old}")
@@ -238,20 +307,25 @@ def _trsm(dtype: Any, lower: bool, trans: bool, unit: bool) -> _Kernel:
     n, m = (k.new(f"trunc i64 {v} to i32", ahead=True) for v in ("%n", "%k"))
     ld = [k.new(f"trunc i64 {k.least_one(v)} to i32", ahead=True) for v in ("%ld", "%k")]
     flags = f"i32 101, i32 141, i32 {LOWER if lower else UPPER}, i32 {112 if trans else 111}"
+    alpha = f"{k.element} 1.0"
+    if k.complex:
+        one = k.new(f"alloca {k.number}, align 8", ahead=True)
+        k.entry.append(f"  store {k.number} [{k.element} 1.0, {k.element} 0.0], ptr {one}")
+        alpha = f"ptr {one}"
     k.lines.append(
         f"  call void {k.function('trsm')}({flags}, i32 {132 if unit else 131}, i32 {n}, i32 {m}, "
-        f"{k.element} 1.0, ptr {a}, i32 {ld[0]}, ptr {x}, i32 {ld[1]})"
+        f"{alpha}, ptr {a}, i32 {ld[0]}, ptr {x}, i32 {ld[1]})"
     )
     return k
 
 
-def _getrf(dtype: Any) -> _Kernel:
+def _getrf(kind: _Kind) -> _Kernel:
     """x (n + 3, m): n columns of length m become those of L and U; then three rows about the order.
 
     Row n: which row of A is row i of L U; row n + 1: the inverse order; row n + 2: -1 where step i
     exchanged two rows, else 1. `pivots` are m integers per matrix.
     """
-    k = _Kernel(dtype, ["x", "pivots"], ["m", "n", "least"])
+    k = _Kernel(kind, ["x", "pivots"], ["m", "n", "least"])
     rows = k.new("add i64 %n, 3", ahead=True)
     x = k.at("%x", k.mul("%u", "%m", rows))
     pivots = k.at("%pivots", k.mul("%u", "%m"), "i32")
@@ -264,8 +338,8 @@ def _getrf(dtype: Any) -> _Kernel:
         return k.new(f"sitofp i64 {i} to {k.element}")
 
     def start(i: str) -> None:
-        k.lines.append(f"  store {k.element} {number(i)}, ptr {k.at(order, i)}")
-        k.lines.append(f"  store {k.element} 1.0, ptr {k.at(sign, i)}")
+        k.put(number(i), k.at(order, i))
+        k.put("1.0", k.at(sign, i))
 
     def exchange(i: str) -> None:
         pivot = k.new(f"load i32, ptr {k.at(pivots, i, 'i32')}, align 4")
@@ -276,12 +350,12 @@ def _getrf(dtype: Any) -> _Kernel:
         k.lines.append(f"  store {k.element} {a}, ptr {there}")
         same = k.new(f"icmp eq i64 {i}, {j}")
         value = k.new(f"select i1 {same}, {k.element} 1.0, {k.element} -1.0")
-        k.lines.append(f"  store {k.element} {value}, ptr {k.at(sign, i)}")
+        k.put(value, k.at(sign, i))
 
     def invert(i: str) -> None:
         value = k.new(f"load {k.element}, ptr {k.at(order, i)}")
         j = k.new(f"fptosi {k.element} {value} to i64")
-        k.lines.append(f"  store {k.element} {number(i)}, ptr {k.at(inverse, j)}")
+        k.put(number(i), k.at(inverse, j))
 
     k.loop("%m", start)
     k.loop("%least", exchange)
@@ -289,57 +363,64 @@ def _getrf(dtype: Any) -> _Kernel:
     return k
 
 
-def _syevd(dtype: Any, vectors: bool) -> _Kernel:
+def _syevd(kind: _Kind, vectors: bool) -> _Kernel:
     """x (n + 1, n): n rows of a symmetric matrix become its eigenvectors, the last row the values.
 
-    Without vectors `x` is (n, n) and `w` (n,) per matrix.
+    Without vectors `x` is (n, n) and `w`, real, (n,) per matrix. LAPACK sees the conjugate of a
+    Hermitian matrix, so the rows are conjugates of eigenvectors.
     """
-    k = _Kernel(dtype, ["x", "info", "work", "iwork", "w"], ["n", "lwork", "liwork"])
+    buffers, values = ["x", "info", "work", "iwork", "w"], ["n", "lwork", "liwork"]
+    if kind.complex:
+        buffers, values = [*buffers, "rwork"], [*values, "lrwork"]
+    k = _Kernel(kind, buffers, values)
     rows = k.new("add i64 %n, 1", ahead=True) if vectors else "%n"
     x = k.at("%x", k.mul("%u", "%n", rows))
-    w = k.at(x, k.mul("%n", "%n")) if vectors else k.at("%w", k.mul("%u", "%n"))
+    w = k.at(x, k.mul("%n", "%n")) if vectors else k.at("%w", k.mul("%u", "%n"), k.element)
     n, ld = k.int32("%n"), k.int32(k.least_one("%n"))
-    places = [n, x, ld, w, "%work", k.int32("%lwork"), "%iwork", k.int32("%liwork")]
+    more = ["%rwork", k.int32("%lrwork")] if kind.complex else []
+    places = [n, x, ld, w, "%work", k.int32("%lwork"), *more, "%iwork", k.int32("%liwork")]
     k.stop_on(k.lapack("syevd", "VU" if vectors else "NU", places))
     if vectors:
+        k.spread(w, "%n")
 
-        def flip(j: str, sign: str) -> None:
+        def flip(j: str, factor: Factor) -> None:
             start = k.at(x, k.mul(j, "%n"))
-            k.loop("%n", lambda i: k.scale(k.at(start, i), sign))
+            k.loop("%n", lambda i: k.scale(k.at(start, i), factor))
 
         k.orient("%n", x, "%n", flip)
     return k
 
 
-def _gesdd(dtype: Any, vectors: bool) -> _Kernel:
+def _gesdd(kind: _Kind, vectors: bool) -> _Kernel:
     """x (m, n) is destroyed; y gets u (m, k), vh (k, n) and s (k), k = min(m, n), or s alone."""
-    k = _Kernel(
-        dtype, ["y", "x", "info", "work", "iwork"], ["m", "n", "least", "lwork"]
-    )
+    more = ["rwork"] if kind.complex else []
+    k = _Kernel(kind, ["y", "x", "info", "work", "iwork", *more], ["m", "n", "least", "lwork"])
     x = k.at("%x", k.mul("%u", "%m", "%n"))
     mk, kn = k.mul("%m", "%least"), k.mul("%least", "%n")
     both = k.new(f"add i64 {mk}, {kn}")
     size = k.new(f"add i64 {both}, %least") if vectors else "%least"
-    y = k.at("%y", k.mul("%u", size))
+    y = k.at("%y", k.mul("%u", size), "" if vectors else k.element)
     vh, s = (k.at(y, mk), k.at(y, both)) if vectors else (y, y)
     m, n = k.int32("%m"), k.int32("%n")
     ldn, ldk = k.int32(k.least_one("%n")), k.int32(k.least_one("%least"))
-    places = [n, m, x, ldn, s, vh, ldn, y, ldk, "%work", k.int32("%lwork"), "%iwork"]
+    places = [n, m, x, ldn, s, vh, ldn, y, ldk, "%work", k.int32("%lwork"),
+              *(f"%{name}" for name in more), "%iwork"]
     k.stop_on(k.lapack("gesdd", "S" if vectors else "N", places))
     if vectors:
+        k.spread(s, "%least")
 
-        def flip(j: str, sign: str) -> None:
+        def flip(j: str, factor: Factor) -> None:
             start, first = k.at(vh, k.mul(j, "%n")), k.at(y, j)
-            k.loop("%n", lambda i: k.scale(k.at(start, i), sign))
-            k.loop("%m", lambda i: k.scale(k.at(first, k.mul(i, "%least")), sign))
+            k.loop("%n", lambda i: k.scale(k.at(start, i), factor))
+            k.loop("%m", lambda i: k.scale(k.at(first, k.mul(i, "%least")), factor, True))
 
         k.orient("%least", vh, "%n", flip)
     return k
 
 
-def _geqrf(dtype: Any) -> _Kernel:
+def _geqrf(kind: _Kind) -> _Kernel:
     """x (n + 1, m): n columns of length m become the factors, the last row their scales."""
-    k = _Kernel(dtype, ["x", "work"], ["m", "n", "lwork"])
+    k = _Kernel(kind, ["x", "work"], ["m", "n", "lwork"])
     rows = k.new("add i64 %n, 1", ahead=True)
     x = k.at("%x", k.mul("%u", "%m", rows))
     tau = k.at(x, k.mul("%m", "%n"))
@@ -348,9 +429,9 @@ def _geqrf(dtype: Any) -> _Kernel:
     return k
 
 
-def _orgqr(dtype: Any) -> _Kernel:
+def _orgqr(kind: _Kind) -> _Kernel:
     """x (q, m): the first rows hold factors of `f` (n + 1, m); they become q columns of Q."""
-    k = _Kernel(dtype, ["x", "work", "f"], ["m", "n", "q", "least", "lwork"])
+    k = _Kernel(kind, ["x", "work", "f"], ["m", "n", "q", "least", "lwork"])
     x = k.at("%x", k.mul("%u", "%m", "%q"))
     rows = k.new("add i64 %n, 1", ahead=True)
     tau = k.at(k.at("%f", k.mul("%u", "%m", rows)), k.mul("%m", "%n"))
@@ -360,28 +441,36 @@ def _orgqr(dtype: Any) -> _Kernel:
     return k
 
 
-def _geev(dtype: Any) -> _Kernel:
-    """x (n, n) is destroyed; y (2, n) gets the real and the imaginary parts of its eigenvalues."""
-    k = _Kernel(dtype, ["y", "x", "info", "work"], ["n", "lwork"])
+def _geev(kind: _Kind, vectors: bool) -> _Kernel:
+    """x (n, n) is destroyed; y gets eigenvectors as n rows, if wanted, then the eigenvalues.
+
+    These are one row of complex numbers, or two of real and imaginary parts.
+    """
+    k = _Kernel(kind, ["y", "x", "info", "work", *(["rwork"] if kind.complex else [])],
+                ["n", "lwork"])
     x = k.at("%x", k.mul("%u", "%n", "%n"))
-    real = k.at("%y", k.mul("%u", "%n", "2"))
-    imaginary = k.at(real, "%n")
+    count = 1 if kind.complex else 2
+    rows = k.new(f"add i64 %n, {count}", ahead=True) if vectors else str(count)
+    y = k.at("%y", k.mul("%u", "%n", rows))
+    w = k.at(y, k.mul("%n", "%n")) if vectors else y
     n, ld, one = k.int32("%n"), k.int32(k.least_one("%n")), k.int32("1")
-    places = [n, x, ld, real, imaginary, "%work", one, "%work", one, "%work", k.int32("%lwork")]
+    values = [w] if kind.complex else [w, k.at(w, "%n")]
+    right = [y, ld] if vectors else ["%work", one]
+    more = ["%rwork"] if kind.complex else []
+    places = [n, x, ld, *values, "%work", one, *right, "%work", k.int32("%lwork"), *more]
     total = k.new(f"alloca {k.element}, align 8", ahead=True)
     k.lines.append(f"  store {k.element} 0.0, ptr {total}")
 
     def look(i: str) -> None:  # LAPACK would print a message about a NaN
-        value = k.new(f"load {k.element}, ptr {k.at(x, i)}")
-        nothing = k.new(f"fmul {k.element} {value}, 0.0")
-        old = k.new(f"load {k.element}, ptr {total}")
-        new = k.new(f"fadd {k.element} {old}, {nothing}")
-        k.lines.append(f"  store {k.element} {new}, ptr {total}")
+        for part in k.parts(k.at(x, i)):
+            nothing = k.new(f"fmul {k.element} {k.load(part)}, 0.0")
+            new = k.new(f"fadd {k.element} {k.load(total)}, {nothing}")
+            k.lines.append(f"  store {k.element} {new}, ptr {total}")
 
     k.loop(k.mul("%n", "%n"), look)
-    whole = k.new(f"load {k.element}, ptr {total}")
+    whole = k.load(total)
     k.stop_on(k.new(f"zext i1 {k.new(f'fcmp une {k.element} {whole}, 0.0')} to i64"))
-    k.stop_on(k.lapack("geev", "NN", places))
+    k.stop_on(k.lapack("geev", "NV" if vectors else "NN", places))
     return k
 
 

@@ -16,6 +16,7 @@ from symgraph.cpu.product import SLICES, product_words
 SIDE = 96  # of a product that the caches near the core hold
 FOOTPRINTS = (1 << 17, 1 << 21, 1 << 25)  # bytes read and written at a time
 SECONDS = 2e-3  # of each measurement
+MEMORY_GAIN = 1.5  # of several threads that read memory over one
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,20 @@ class Machine:
     operations: float
     bandwidth: dict[int, float]
 
-    def moving(self, footprint: int) -> float:
-        """Return the bytes a second for a kernel that touches so many bytes."""
+    def moving(self, footprint: int, threads: int = 1) -> float:
+        """Return the bytes a second for a kernel that touches so many bytes.
+
+        Each thread has caches of its own; memory they share, and a few of them use it up.
+        """
         for size, rate in self.bandwidth.items():
-            if footprint <= size:
-                return rate
-        return rate
+            if footprint <= size * threads:
+                return rate * threads if size < max(self.bandwidth) else rate * _shared(threads)
+        return rate * _shared(threads)
+
+
+def _shared(threads: int) -> float:
+    """Return how much more memory gives to several threads than to one."""
+    return min(threads, MEMORY_GAIN)
 
 
 @functools.cache

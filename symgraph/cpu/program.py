@@ -10,8 +10,9 @@ from symgraph.core.dtype import BOOL
 from symgraph.core.record import dataclass, field
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
+from symgraph.cpu.dft import block, dft_kernel
 from symgraph.cpu.kernel import KernelEmitter
-from symgraph.cpu.lapack import REENTRANT, lapack_kernel
+from symgraph.cpu.lapack import DECLARED, REENTRANT, lapack_kernel
 from symgraph.cpu.product import product_shares, product_words
 from symgraph.cpu.repeat import Call, LoopEmitter
 from symgraph.cpu.sort import argsort_kernel
@@ -363,9 +364,20 @@ class ProgramEmitter:
         parallel = (amount is None or amount > RELEASE_WORK) and rows != 1
         return Call(name, call.outputs, [n, start], None, rows, 1, parallel)
 
+    def _dft_call(self, call: LibraryCall) -> Call:
+        (outer, n, inner, _), places, options = call.params
+        dtype, amount = call.outputs[0].dtype, statement_work(call)
+        text = dft_kernel(dtype, options, self.vector_bytes)
+        name = self._kernel(text, call.origin, None, amount)
+        units = outer * -(-inner // block(n, inner, dtype.itemsize))
+        parallel = (amount is None or amount > RELEASE_WORK) and units != 1
+        return Call(name, [*call.outputs, *call.inputs], list(places), None, units, 1, parallel)
+
     def _lapack_call(self, call: LibraryCall) -> Call:
         _, count, values, options = call.params
         self.needs_lapack = True
+        if options[0]:
+            self.declared.add(DECLARED)
         amount = statement_work(call)
         text = lapack_kernel(call.name, call.outputs[0].dtype, options)
         name = self._kernel(text, call.origin, None, amount)
@@ -377,6 +389,8 @@ class ProgramEmitter:
     def _library_call(self, call: LibraryCall) -> Call:
         if call.name == "argsort":
             return self._sort_call(call)
+        if call.name == "dft":
+            return self._dft_call(call)
         if call.name != "gemm":
             return self._lapack_call(call)
         sizes, left, right, start = call.params

@@ -220,13 +220,17 @@ class Reductions(Searches, Stores):
         lanes = vector.lanes if vector is not None else 1
         dtypes = [t.value.dtype for t in stores]
         types = [vector_type(register_type(d), lanes) for d in dtypes]
-        starts = [splat(register_type(d), identity(kind, d), lanes) for d in dtypes]
+        first = "sum" if kind == "linear" else kind
+        starts = [splat(register_type(d), identity(first, d), lanes) for d in dtypes]
 
         def body(inner: Scope, values: list[str]) -> list[str]:
             result = []
             for t, old, dtype in zip(stores, values, dtypes, strict=True):
+                if kind == "linear":
+                    inner.env[t.value.args[1]] = old
                 new = self.splatted(t.value, inner) if lanes > 1 else self.value(t.value, inner)
-                new = self._combine(inner, kind, dtype, lanes, old, new)
+                if kind != "linear":
+                    new = self._combine(inner, kind, dtype, lanes, old, new)
                 stored = new
                 if t.buffer.dtype is not dtype:
                     to = vector_type(register_type(t.buffer.dtype), lanes)

@@ -13,7 +13,8 @@ from symgraph.core.dtype import FLOAT32
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
-from symgraph.loops.grammar import Axis, Buffer, Expr, Nest, Program, Size, Store, View
+from symgraph.loops.dft import lower_dft
+from symgraph.loops.grammar import Axis, Buffer, Check, Expr, Nest, Program, Size, Store, View
 from symgraph.loops.lapack import lower_lapack
 from symgraph.loops.positions import check_indices, check_range, lower_scatter
 from symgraph.loops.product import lower_product
@@ -274,12 +275,16 @@ class Lowering(Roots):
         return source, axes, index
 
     def running(self, node: Node, out: Buffer, kind: str, axis: int) -> None:
-        """Store the running combination of input 0 along `axis`."""
+        """Store the running combination of input 0 along `axis`.
+
+        `kind` is a reduction, or "linear": input 0 times the result before, plus input 1.
+        """
         axes = self.nest_axes(node)
         index = tuple(self.s.at(a) for a in axes)
-        value = self.value(node.inputs[0], index)
-        half = node.dtype == "float16"
-        value = self.s.cast(value, FLOAT32 if half else node.dtype)
+        wide = FLOAT32 if node.dtype == "float16" else node.dtype
+        value, *more = (self.s.cast(self.value(x, index), wide) for x in node.inputs)
+        if kind == "linear":
+            value = self.s.fma(value, self.s.previous(axes, wide), more[0])
         order = (*axes[:axis], *axes[axis + 1 :], axes[axis])
         store = self.store(out, self.flat(index, node.type.shape), value)
         self.program.statements.append(Nest(order, (store,), scan=kind, origin=(node,)))
@@ -299,6 +304,17 @@ class Lowering(Roots):
         """Stop with an error where an element of `x` is outside [-n, n)."""
         check_range(self, node, x, n)
 
+    def check_pivots(self, node: Node, x: Node, positive: bool) -> None:
+        """Stop with an error where an element of `x` is zero, or is not `positive`."""
+        s = self.s
+        axes = self.nest_axes(x)
+        value = self.value(x, tuple(s.at(a) for a in axes))
+        bad = s.unary("not", value > 0.0) if positive else s.eq(value, 0.0)
+        if bad not in self.checked:
+            self.checked.add(bad)
+            code = self.error_code(node)
+            self.program.statements.append(Check(axes, bad, code, origin=(node,)))
+
     def product(self, node: Node, out: Buffer | View) -> None:
         """Store the matrix product of the two inputs."""
         lower_product(self, node, out)
@@ -310,6 +326,10 @@ class Lowering(Roots):
     def argsort(self, node: Node, out: Buffer | View) -> None:
         """Store the stable order of each row of input 0."""
         lower_argsort(self, node, out)
+
+    def dft(self, node: Node, out: Buffer | View) -> None:
+        """Store Fourier transforms along one axis."""
+        lower_dft(self, node, out)
 
     def lapack(self, node: Node, out: Buffer | View) -> None:
         """Store a factorization or a solution that LAPACK computes."""

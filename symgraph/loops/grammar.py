@@ -11,7 +11,7 @@ equal expressions are one object (each `Builder` interns what it makes).
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from symgraph.core.dtype import BOOL, INT64, DType
@@ -212,6 +212,14 @@ class Builder:
         for axis in axes:
             bound |= axis.bit
         return self._make("reduce", (value,), (kind, axes), value.dtype, value.free & ~bound)
+
+    def previous(self, axes: Sequence[Axis], dtype: DType) -> Expr:
+        """Return the result that a linear running nest over `axes` stored before, first zero.
+
+        It is named by all loop variables, so that it is placed in the innermost loop.
+        """
+        at = tuple(self.at(a) for a in axes)
+        return self._make("previous", at, None, dtype, sum(a.bit for a in axes))
 
     # -- values ------------------------------------------------------------------------------
     def unary(self, op: str, x: Expr) -> Expr:
@@ -509,6 +517,7 @@ _DECIDE = {
 }
 _COST = {"const": 0, "axis": 0, "affine": 0, "load": 1, "cast": 1, "div": 4, "sqrt": 4, "rem": 8}
 _COST |= dict.fromkeys(MATH, 12) | dict.fromkeys(MATH2, 24) | {"ifloordiv": 12, "imod": 12}
+_COST["previous"] = 0
 
 
 def _le(a: Size, b: Size) -> bool:
@@ -531,7 +540,8 @@ class Nest:
     """Loops over `axes` (outermost first) around a list of stores.
 
     `serial` nests must run their points in order (scatter with duplicates). A `scan` nest carries
-    an accumulator along its last axis: each store writes the running combination.
+    an accumulator along its last axis: each store writes the running combination. That of a
+    "linear" one is its value itself, a multiply-add of what was stored before (`previous`).
     """
 
     axes: tuple[Axis, ...]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.loops.dft import run_dft
 from symgraph.loops.evaluate import evaluate
 from symgraph.loops.grammar import (
     MATH,
@@ -40,7 +41,10 @@ COMBINE: dict[str, Any] = {
 COMBINE_AT: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
-RUNNING: dict[str, Any] = {"sum": np.cumsum, "prod": np.cumprod}
+RUNNING: dict[str, Any] = {
+    "sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate,
+    "min": np.minimum.accumulate,
+}  # fmt: skip
 
 
 def _vector(f: Any) -> Any:
@@ -97,6 +101,9 @@ def _run(statements: Sequence[Statement], memory: Memory, aliases: Any, at: Step
             _loop(statement, memory, aliases, at)
         elif statement.name == "argsort":
             _argsort(statement, memory, aliases)
+        elif statement.name == "dft":
+            buffers = (statement.inputs[0], statement.outputs[0])
+            run_dft(statement, *(_place(b, memory, aliases) for b in buffers))
         elif statement.name != "gemm":
             run_lapack(statement, lambda b: _place(b, memory, aliases))
         else:
@@ -176,14 +183,30 @@ def _nest(nest: Nest, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
         axes = list(nest.axes) + [a for a in _inner(t.value) if a not in nest.axes]
         extents = (a.extent if k < len(nest.axes) else 1 for k, a in enumerate(axes))
         shape = tuple(int(n) for n in extents)  # type: ignore[arg-type]
-        value = np.broadcast_to(_value(t.value, axes, memory, aliases), shape)
+        if nest.scan == "linear":
+            value = _recurrence(t.value, axes, shape, memory, aliases)
+        else:
+            value = np.broadcast_to(_value(t.value, axes, memory, aliases), shape)
         address = np.broadcast_to(_value(t.address, axes, memory, aliases), shape)
-        if nest.scan:
+        if nest.scan and nest.scan != "linear":
             with np.errstate(all="ignore"):
                 value = RUNNING[nest.scan](value, axis=len(nest.axes) - 1, dtype=value.dtype)
         pending.append((t, address.ravel(), value.ravel()))
     for t, address, value in pending:
         _write(t, address, value, _place(t.buffer, memory, aliases))
+
+
+def _recurrence(
+    e: Expr, axes: Sequence[Axis], shape: tuple[int, ...], memory: Any, aliases: Any
+) -> np.ndarray:
+    """Return a linear running nest's values, one after the other along the last axis."""
+    a, b = (np.broadcast_to(_value(e.args[k], axes, memory, aliases), shape) for k in (0, 2))
+    out = np.zeros(shape, e.dtype.numpy)
+    before = np.zeros(shape[:-1], e.dtype.numpy)
+    for k in range(shape[-1]):
+        env = {e.args[0]: a[..., k], e.args[1]: before, e.args[2]: b[..., k]}
+        before = out[..., k] = evaluate(e, env)
+    return out
 
 
 def _write(t: Store, address: np.ndarray, value: np.ndarray, target: np.ndarray) -> None:

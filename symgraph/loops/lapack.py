@@ -3,6 +3,7 @@
 LAPACK counts columns first, so a row-major matrix is its transpose there. Each routine gets what
 costs least: the other triangle of a symmetric matrix, a transposing copy (it is a copy anyway), or
 exchanged factors for the SVD. Results come packed in one array, which the ops slice by views.
+Operands of complex matrices come as two parts and are stored side by side (ops/linalg_complex.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from symgraph.core.dtype import INT32, INT64, DType
+from symgraph.core.dtype import INT32, INT64
 from symgraph.core.node import Node
 from symgraph.dims.dim import minimum
 from symgraph.loops.grammar import Buffer, Check, Expr, LibraryCall, Nest, Size, View
@@ -26,30 +27,49 @@ def lower_lapack(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the statements that compute `node` into `out`."""
     if isinstance(out, View):  # a row of a loop's trace: its place moves from step to step
         target = low.temporary(node.dtype, node.type.shape)
-        _LOWER[node.op.name](_Call(low, node, target))
+        call = _Call(low, node, target)
+        _LOWER[call.name](call)
         low.copy_buffer(target, out)
     else:
-        _LOWER[node.op.name](_Call(low, node, out))
+        call = _Call(low, node, out)
+        _LOWER[call.name](call)
 
 
 class _Call:
-    """What lowering one node needs: its sizes, copies of inputs, and the call itself."""
+    """What lowering one node needs: its sizes, copies of inputs, and the call itself.
+
+    `operands` has the parts of each input: one, or two of complex ones.
+    """
 
     def __init__(self, low: Lowering, node: Node, out: Any) -> None:
         self.low, self.node, self.out, self.s = low, node, out, low.s
-        self.batch = node.type.shape[: node.inputs[0].ndim - 2]
+        self.complex = node.op.name == "on_pairs"
+        step = 2 if self.complex else 1
+        self.operands = [node.inputs[k : k + step] for k in range(0, len(node.inputs), step)]
+        self.name = node.params.op if self.complex else node.op.name
+        self.params = node.op.inner(node).params if self.complex else node.params  # type: ignore[attr-defined]
+        rank = node.inputs[0].ndim
+        self.batch = node.type.shape[: rank - 2]
+        self.shape = node.type.shape[:rank]  # of the result without an axis of parts
         self.rows, self.columns = node.inputs[0].type.shape[-2:]
 
     @property
     def count(self) -> Size:
         return _product(self.batch)
 
-    def temporary(self, *shape: Size, dtype: DType | None = None) -> Buffer:
-        return self.low.temporary(dtype or self.node.dtype, shape)
+    def numbers(self, *shape: Size) -> Buffer:
+        """Return a place for real, or complex, numbers."""
+        return self.floats(*shape, *((2,) if self.complex else ()))
+
+    def floats(self, *shape: Size) -> Buffer:
+        return self.low.temporary(self.node.dtype, shape)
+
+    def integers(self, *shape: Size) -> Buffer:
+        return self.low.temporary(INT32, shape)
 
     def infos(self) -> Buffer:
         """Return the place of LAPACK's verdict on each matrix."""
-        return self.temporary(self.count, dtype=INT64)
+        return self.low.temporary(INT64, (self.count,))
 
     def copy(
         self,
@@ -64,27 +84,35 @@ class _Call:
 
         triangle: zeros above the diagonal. limit: only so many rows (of the input).
         """
-        low, s, x = self.low, self.s, self.node.inputs[k]
+        low, s, parts = self.low, self.s, self.operands[k]
+        x = parts[0]
         axes = low.nest_axes(x)
         if limit is not None:
             axes = (*axes[:-2], s.axis(axes[-2].name, limit), axes[-1])
         index = [s.at(a) for a in axes]
-        value = low.value(x, index)
+        values = [low.value(part, index) for part in parts]
         if triangle:
             below = s.binary("ge", s.as_value(index[-2], INT64), s.as_value(index[-1], INT64))
-            value = s.select(below, value, s.const(0, x.dtype))
+            values = [s.select(below, value, s.const(0, x.dtype)) for value in values]
         place = [*index[:-2], index[-1], index[-2]] if transposed else index
         width = x.type.shape[-2] if transposed else x.type.shape[-1]
-        address = low.flat(place, (*x.type.shape[:-2], rows, width))
+        shape = (*x.type.shape[:-2], rows, width)
+        stores = tuple(
+            low.store(target, low.flat([*place, j], (*shape, len(parts))), value)
+            for j, value in enumerate(values)
+        )
         if transposed:  # neighbours in memory in the inner loop of the store
             axes = (*axes[:-2], axes[-1], axes[-2])
-        nest = Nest(axes, (low.store(target, address, value),), origin=(self.node,))
-        low.program.statements.append(nest)
+        low.program.statements.append(Nest(axes, stores, origin=(self.node,)))
 
     def matrix(self, k: int) -> tuple[Buffer, Any, Size, Size, bool]:
         """Return buffer, offset, row length, stride between matrices of input k, and whether it
         lies there transposed; it is copied where its strides are others."""
-        low, x = self.low, self.node.inputs[k]
+        low, x = self.low, self.operands[k][0]
+        if self.complex:
+            buffer = self.numbers(*x.type.shape)
+            self.copy(k, buffer, x.type.shape[-2])
+            return buffer, 0, x.type.shape[-1], _product(x.type.shape[-2:]), False
         *batch, r, c = low.nest_axes(x)
         buffer, (offset, outer, row, column) = operand(low, x, batch, r, c, unit=True)
         step: Size | None = outer[-1] if outer else 0
@@ -94,7 +122,7 @@ class _Call:
                 step = None
             want = (want * axis.extent) if want is not None else None
         if step is None:
-            buffer = self.temporary(*x.type.shape)
+            buffer = self.floats(*x.type.shape)
             low.store_value(x, buffer)
             return buffer, 0, x.type.shape[-1], _product(x.type.shape[-2:]), False
         plain = _is(column, 1) or _is(x.type.shape[-1], 1)
@@ -112,8 +140,8 @@ class _Call:
         options: tuple[Any, ...] = (),
     ) -> None:
         """Append the call; outputs that were filled before are among the inputs too."""
-        work = (*self.batch, *amount)
-        params = (work, self.count, tuple(values), options)
+        work = (*self.batch, *amount, *((4,) if self.complex else ()))
+        params = (work, self.count, tuple(values), (self.complex, *options))
         call = LibraryCall(name, tuple(outputs), tuple(inputs), params, origin=(self.node,))
         self.low.program.statements.append(call)
 
@@ -134,7 +162,7 @@ def _cholesky(c: _Call) -> None:
 
 
 def _solve_triangular(c: _Call) -> None:
-    p, (n, k) = c.node.params, c.node.type.shape[-2:]
+    p, (n, k) = c.params, c.shape[-2:]
     infos = c.infos()
     buffer, offset, row, stride, transposed = c.matrix(0)
     c.copy(1, c.out, n)
@@ -147,31 +175,36 @@ def _solve_triangular(c: _Call) -> None:
 def _lu_factor(c: _Call) -> None:
     m, n = c.rows, c.columns
     c.copy(0, c.out, n + 3, transposed=True)
-    pivots = c.temporary(c.count, m, dtype=INT32)
+    pivots = c.integers(c.count, m)
     c.call("getrf", [c.out, pivots], [c.out], [m, n, minimum(m, n)], [m, n, minimum(m, n)])
 
 
 def _symmetric_factor(c: _Call) -> None:
-    n, infos, vectors = c.rows, c.infos(), bool(c.node.params.vectors)
-    x = c.out if vectors else c.temporary(*c.batch, n, n)
+    n, infos, vectors = c.rows, c.infos(), bool(c.params.vectors)
+    x = c.out if vectors else c.numbers(*c.batch, n, n)
     c.copy(0, x, n + 1 if vectors else n)
     lwork = 1 + 6 * n + 2 * n * n if vectors else 1 + (BLOCK + 2) * n
     liwork = 3 + 5 * n if vectors else 1
-    work, iwork = c.temporary(lwork), c.temporary(liwork, dtype=INT32)
-    outputs = [x, infos, work, iwork, c.temporary(1) if vectors else c.out]
-    c.call("syevd", outputs, [x], [n, lwork, liwork], [n, n, 9 * n], (vectors,))
+    outputs = [x, infos, c.numbers(lwork), c.integers(liwork), c.floats(1) if vectors else c.out]
+    values = [n, lwork, liwork]
+    if c.complex:
+        lrwork = 1 + 5 * n + 2 * n * n if vectors else 1 + n
+        outputs, values = [*outputs, c.floats(lrwork)], [*values, lrwork]
+    c.call("syevd", outputs, [x], values, [n, n, 9 * n], (vectors,))
     c.check(infos)
 
 
 def _svd_factor(c: _Call) -> None:
-    m, n, infos, vectors = c.rows, c.columns, c.infos(), bool(c.node.params.vectors)
+    m, n, infos, vectors = c.rows, c.columns, c.infos(), bool(c.params.vectors)
     least = minimum(m, n)
-    x = c.temporary(*c.batch, m, n)
+    x = c.numbers(*c.batch, m, n)
     c.copy(0, x, m)
     lwork = 1 + 10 * least + (BLOCK + 1) * (m + n) + (4 * least * least if vectors else 0)
-    work, iwork = c.temporary(lwork), c.temporary(8 * least + 1, dtype=INT32)
-    values, amount = [m, n, least, lwork], [m, n, 12 * least]
-    c.call("gesdd", [c.out, x, infos, work, iwork], [x], values, amount, (vectors,))
+    outputs = [c.out, x, infos, c.numbers(lwork), c.integers(8 * least + 1)]
+    if c.complex:
+        most = 2 * (m + n) * least + 5 * least * least if vectors else 2 * least
+        outputs.append(c.floats(most + 5 * least + 1))
+    c.call("gesdd", outputs, [x], [m, n, least, lwork], [m, n, 12 * least], (vectors,))
     c.check(infos)
 
 
@@ -180,27 +213,27 @@ def _qr_factor(c: _Call) -> None:
     c.copy(0, c.out, n + 1, transposed=True)
     lwork = BLOCK * n + 1
     values, amount = [m, n, lwork], [m, n, 2 * minimum(m, n)]
-    c.call("geqrf", [c.out, c.temporary(lwork)], [c.out], values, amount)
+    c.call("geqrf", [c.out, c.numbers(lwork)], [c.out], values, amount)
 
 
 def _qr_basis(c: _Call) -> None:
-    f = c.node.inputs[0]
-    m, n, q = c.columns, c.rows - 1, c.node.type.shape[-2]
+    m, n, q = c.columns, c.rows - 1, c.shape[-2]
     least = minimum(m, n)
     c.copy(0, c.out, q, limit=least)
-    factors = c.temporary(*f.type.shape)
-    c.low.store_value(f, factors)
+    factors = c.numbers(*c.batch, n + 1, m)
+    c.copy(0, factors, n + 1)
     lwork = BLOCK * q + 1
     values, amount = [m, n, q, least, lwork], [m, q, 2 * least]
-    c.call("orgqr", [c.out, c.temporary(lwork)], [c.out, factors], values, amount)
+    c.call("orgqr", [c.out, c.numbers(lwork)], [c.out, factors], values, amount)
 
 
-def _eigvals_factor(c: _Call) -> None:
-    n, infos = c.rows, c.infos()
-    x = c.temporary(*c.batch, n, n)
+def _eig_factor(c: _Call) -> None:
+    n, infos, vectors = c.rows, c.infos(), bool(c.params.vectors)
+    x = c.numbers(*c.batch, n, n)
     c.copy(0, x, n, transposed=True)  # not needed for the values, but for their usual order
     lwork = 1 + (BLOCK + 4) * n
-    c.call("geev", [c.out, x, infos, c.temporary(lwork)], [x], [n, lwork], [n, n, 10 * n])
+    outputs = [c.out, x, infos, c.numbers(lwork), *([c.floats(2 * n)] if c.complex else [])]
+    c.call("geev", outputs, [x], [n, lwork], [n, n, (25 if vectors else 10) * n], (vectors,))
     c.check(infos)
 
 
@@ -212,7 +245,7 @@ _LOWER: dict[str, Callable[[_Call], None]] = {
     "svd_factor": _svd_factor,
     "qr_factor": _qr_factor,
     "qr_basis": _qr_basis,
-    "eigvals_factor": _eigvals_factor,
+    "eig_factor": _eig_factor,
 }
 
 

@@ -19,15 +19,25 @@ Inputs = Callable[[Place, LibraryCall, int, Any], list[np.ndarray]]
 def run_lapack(call: LibraryCall, place: Place) -> None:
     """Compute the result; raises the error of the reference where a matrix has none."""
     node = call.origin[0]
-    work, count, values, _ = call.params
+    work, count, values, (is_complex, *options) = call.params
     lead = work[: node.inputs[0].ndim - 2]
-    inputs = _INPUTS[call.name](place, call, count, values)
+    if is_complex:
+        node = node.op.inner(node)
+    inputs = _INPUTS[call.name](_numbers(place) if is_complex else place, call, count, values)
     shaped = [a.reshape((*lead, *a.shape[1:])) for a in inputs]
-    target = call.outputs[4] if call.name == "syevd" and not call.params[3][0] else call.outputs[0]
-    place(target)[:] = np.asarray(node.op.numpy(node, *shaped)).ravel()
+    target = call.outputs[4] if call.name == "syevd" and not options[0] else call.outputs[0]
+    value = np.asarray(node.op.numpy(node, *shaped))
+    if np.iscomplexobj(value):
+        value = np.stack([value.real, value.imag], -1)
+    place(target)[:] = value.ravel()
     for buffer in call.outputs:
         if str(buffer.dtype) == "int64":
             place(buffer)[:] = 0
+
+
+def _numbers(place: Place) -> Place:
+    """Return the memory of a buffer as complex numbers."""
+    return lambda b: place(b).view(f"c{2 * place(b).itemsize}")
 
 
 def _in_place(rows: int, columns: int, extra: int = 0, transposed: bool = False) -> Inputs:
@@ -42,12 +52,13 @@ def _in_place(rows: int, columns: int, extra: int = 0, transposed: bool = False)
 
 
 def _symmetric(place: Place, call: LibraryCall, count: int, values: Any) -> list[np.ndarray]:
-    return _in_place(0, 0, 1 if call.params[3][0] else 0)(place, call, count, values)
+    return _in_place(0, 0, 1 if call.params[3][1] else 0)(place, call, count, values)
 
 
 def _triangular(place: Place, call: LibraryCall, count: int, values: Any) -> list[np.ndarray]:
     n, k, row, offset, stride = values
-    params, (lower, _, _) = call.origin[0].params, call.params[3]
+    node, (is_complex, lower, _, _) = call.origin[0], call.params[3]
+    params = node.op.inner(node).params if is_complex else node.params
     flat = place(call.inputs[1])
     steps = (stride, row, 1) if lower == bool(params.lower) else (stride, 1, row)
     bytes_ = tuple(s * flat.itemsize for s in steps)

@@ -45,7 +45,7 @@ def operand(
     ]
     value = low.value(x, index)
     if value.op == "load" and len(value.args) == 1:
-        strides = _strides(value.args[0], (*batch, r, c))
+        strides = strides_of(value.args[0], (*batch, r, c))
         if strides is not None:
             offset, (*outer, row, column) = strides
             ones = (row, column, r.extent, c.extent)
@@ -62,7 +62,7 @@ def operand(
     return buffer, (0, tuple(full[:-2]), full[-2], full[-1])
 
 
-def _strides(address: Expr, axes: Sequence[Axis]) -> tuple[Size | Expr, list[Size]] | None:
+def strides_of(address: Expr, axes: Sequence[Axis]) -> tuple[Size | Expr, list[Size]] | None:
     """Return (offset, coefficient of each axis) of an affine address, None if it is not affine.
 
     What depends on the step of a loop around is part of the offset.

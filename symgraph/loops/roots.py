@@ -23,9 +23,10 @@ RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn 
 MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 # statements that read their inputs at an index, like a nest
+RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
-    *("concatenate", "scatter", "scatter_reduce", "cumsum", "cumprod", "argsort", "stacked"),
-}
+    *("concatenate", "scatter", "scatter_reduce", "argsort", "stacked"), *RUNNING
+}  # fmt: skip
 
 _SCALAR_COST = dict.fromkeys(
     ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "tanh", "erf"), 14
@@ -152,6 +153,9 @@ class Roots:
         regions = node.op.name in REGION_STATEMENTS
         for k, given in enumerate(node.inputs):
             x = given
+            if node.op.name in RUNNING and self._one_by_one(node, x):
+                self.roots.setdefault(x, f"{node.op.name} reads it in order, vectors compute it")
+                continue
             if regions or k in getattr(node.op, "copied", ()):
                 axes = self.nest_axes(x)
                 if node.op.name == "concatenate":
@@ -164,6 +168,14 @@ class Roots:
                 x = x.inputs[0]
             if not x.op.is_leaf:
                 self.roots.setdefault(x, f"{node.op.name} reads it as a whole array")
+
+    def _one_by_one(self, node: Node, x: Node) -> bool:
+        """Tell whether a running nest along the last axis would compute a dear value in no vector.
+
+        Its elements wait for each other, and rows side by side are far apart in memory.
+        """
+        last = node.params.axis == node.ndim - 1
+        return last and not x.op.is_leaf and self.cost[x] > RECOMPUTE_OUTER
 
     def _visit(self, node: Node, context: Context) -> None:
         """Run the lowering of `node` only to learn where it reads its inputs."""

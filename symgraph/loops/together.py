@@ -16,15 +16,15 @@ def lower_stacked(low: Any, node: Node, out: Buffer | View) -> None:
     can be cut into chunks.
     """
     s = low.s
-    places, counts = node.params
+    places, counts, _ = node.params
+    whole = node.op.placed(node.inputs[0].type.shape, places, counts)  # type: ignore[attr-defined]
     axes = low.nest_axes(node.inputs[0])
     index = [s.at(a) for a in axes]
     values = [low.value(x, index) for x in node.inputs]
     stores = []
     for value, at in zip(values, product(*map(range, counts)), strict=True):
-        rest, fresh = iter(index), dict(zip(places, at, strict=True))
-        full = [fresh[k] if k in fresh else next(rest) for k in range(node.ndim)]
-        stores.append(low.store(out, low.flat(full, node.type.shape), value))
+        full = node.op.placed(index, places, at)  # type: ignore[attr-defined]
+        stores.append(low.store(out, low.flat(full, whole), value))
     if any(e.op == "reduce" for e in walk(values)):
         for store in stores:
             low.add(Nest(axes, (store,), origin=(node,)))

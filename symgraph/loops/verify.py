@@ -83,6 +83,11 @@ def _nest(program: Program, nest: Nest, around: int) -> None:
     for t in nest.stores:
         if t.value.dtype is not t.buffer.dtype and not nest.scan:
             raise VerifyError(f"stores {t.value.dtype} into {t.buffer} of {t.buffer.dtype}")
+        steps = [e for e in walk([t.value]) if e.op == "previous"]
+        if nest.scan == "linear" and (t.value.op != "fma" or steps != [t.value.args[1]]):
+            raise VerifyError(f"the recurrence of {t.buffer} is no multiply-add: {t.value!r}")
+        if steps and nest.scan != "linear":
+            raise VerifyError(f"the value of {t.buffer} needs the one before it")
         free = _axes_of(t.value) | _axes_of(t.address)
         if free & ~bound:
             raise VerifyError(f"the value of {t.buffer} depends on loops that are not there")

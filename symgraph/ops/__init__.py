@@ -8,6 +8,7 @@ from symgraph.core.node import Node
 from symgraph.core.op import o
 from symgraph.ops import (  # noqa: F401 - imported for their registrations
     arithmetic,
+    associative,
     branch,
     calculus,
     complex,
@@ -18,6 +19,7 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     create,
     custom,
     dft,
+    dft_real,
     einsum,
     elementary,
     fourier,
@@ -25,14 +27,17 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     interpolate,
     layout,
     linalg_complex,
+    linalg_diagonal,
     linalg_eigen,
     linalg_functions,
+    linalg_general,
     linalg_qr,
     linalg_solve,
     linalg_svd,
     linalg_triangular,
     loop,
     loop_derivative,
+    loop_unlimited,
     patches,
     pool,
     pooling,
@@ -40,6 +45,8 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     rearrange,
     reduce,
     rows,
+    running,
+    sampling,
     scan,
     search,
     segment,
@@ -48,8 +55,10 @@ from symgraph.ops import (  # noqa: F401 - imported for their registrations
     special,
     special_incomplete,
     statistics,
+    stft,
     transcendental,
     vmap,
+    while_loop,
 )
 
 _BINARY = {

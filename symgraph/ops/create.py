@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.config import config
-from symgraph.core.dtype import BOOL, INT64, as_dtype
+from symgraph.core.dtype import BOOL, FLOAT64, INT64, as_dtype
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, constant, weak_dtype
 from symgraph.core.op import Op, function, normal_axis, o, register
@@ -108,8 +108,13 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> No
 def linspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
 ) -> Node:
-    """Return `num` evenly spaced values from start to stop (which is hit exactly)."""
+    """Return `num` evenly spaced values from start to stop (which is hit exactly).
+
+    For a `dtype` of integers they are computed in float64 and rounded down.
+    """
     kind = as_dtype(dtype) if dtype else floatx()
+    if not kind.is_inexact:
+        return cast_to(o.floor(linspace(start, stop, num, endpoint, FLOAT64)), kind)
     a, b = cast_to(as_node(start, (kind,)), kind), cast_to(as_node(stop, (kind,)), kind)
     parts = num - 1 if endpoint else num
     if parts <= 0:

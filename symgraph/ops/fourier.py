@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.butterfly import turns
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
-from symgraph.ops.dft import Dft, turns
+from symgraph.ops.dft import Dft
 from symgraph.ops.rows import as_float
 
 DIRECT = 32  # longest transform by one product with a table
@@ -45,11 +46,11 @@ def _product(left: Complex, right: Complex, multiply: Any) -> Complex:
     return multiply(a, c) - multiply(b, d), multiply(a, d) + multiply(b, c)
 
 
-def _times(x: Complex, table: np.ndarray) -> Complex:
+def times(x: Complex, table: np.ndarray) -> Complex:
     return _product(x, _parts(table, x[0]), lambda a, b: a * b)
 
 
-def _each(x: Complex, f: Any) -> Complex:
+def each_part(x: Complex, f: Any) -> Complex:
     return f(x[0]), None if x[1] is None else f(x[1])
 
 
@@ -69,7 +70,7 @@ def transform(x: Complex, n: int, sign: int) -> Complex:
     """Return the sums over j of x[..., j] exp(sign 2 pi i j k / n), j over the last axis."""
     if x[1] is None and n <= DIRECT:
         return by_tables(x, n, sign)
-    return _taken_apart(o.dft(_joined(x), sign))
+    return taken_apart(o.dft(joined(x), sign))
 
 
 @function
@@ -83,11 +84,11 @@ def dft_by_tables(x: Node, sign: int) -> Node:
     """Return `dft` for lengths with large prime factors, or not known before the call."""
     n, pair = x.type.shape[-2], (x[..., 0], x[..., 1])
     if isinstance(n, int):
-        return _joined(by_tables(pair, n, sign))
+        return joined(by_tables(pair, n, sign))
     k = o.iota((n,), 0)
     turn = o.cast(o.mod(k[:, None] * k, o.dim_value(n)), x.dtype) / o.cast(o.dim_value(n), x.dtype)
     angle = turn * (2 * np.pi)
-    return _joined(_product(pair, (o.cos(angle), sign * o.sin(angle)), o.matmul))
+    return joined(_product(pair, (o.cos(angle), sign * o.sin(angle)), o.matmul))
 
 
 def by_tables(x: Complex, n: int, sign: int) -> Complex:
@@ -100,14 +101,14 @@ def by_tables(x: Complex, n: int, sign: int) -> Complex:
         return _by_chirp(x, n, sign)
     second = n // first
     lead = x[0].type.shape[:-1]
-    table = _each(x, lambda v: o.reshape(v, (*lead, first, second)))
+    table = each_part(x, lambda v: o.reshape(v, (*lead, first, second)))
     # over the slow index by a product from the left, a rotation, then over the fast index
     k = np.arange(first)
     rotations = _table(np.outer(k, k), first, sign, x[0])
     table = _product(table, rotations, lambda v, w: o.matmul(w, v))
-    table = _times(table, turns(np.outer(k, np.arange(second)), n, sign))
+    table = times(table, turns(np.outer(k, np.arange(second)), n, sign))
     table = transform(table, second, sign)
-    return _each(table, lambda v: o.reshape(o.matrix_transpose(v), (*lead, n)))
+    return each_part(table, lambda v: o.reshape(o.matrix_transpose(v), (*lead, n)))
 
 
 def _by_chirp(x: Complex, n: int, sign: int) -> Complex:
@@ -119,27 +120,10 @@ def _by_chirp(x: Complex, n: int, sign: int) -> Complex:
     kernel[:n] = chirp.conj()
     kernel[size - n + 1 :] = chirp[1:][::-1].conj()
     lead = [(0, 0)] * (x[0].ndim - 1)
-    y = _each(_times(x, chirp), lambda v: o.pad(v, (*lead, (0, size - n))))
-    y = _times(transform(y, size, -1), np.fft.fft(kernel) / size)
-    y = _each(transform(y, size, 1), lambda v: o.slice_axis(v, -1, 0, n))
-    return _times(y, chirp)
-
-
-def _real_transform(x: Node, n: int) -> Complex:
-    """Return the first n // 2 + 1 sums of a real array; an even length by one of half of it."""
-    if n % 2 or n <= DIRECT:
-        return _each(transform((x, None), n, -1), lambda v: o.slice_axis(v, -1, 0, n // 2 + 1))
-    half = n // 2
-    # even elements as real, odd ones as imaginary parts: their transforms come apart by symmetry
-    pairs = o.reshape(x, (*x.type.shape[:-1], half, 2))
-    re, im = _taken_apart(o.dft(pairs, -1))
-    wrapped = [o.concatenate([v, o.slice_axis(v, -1, 0, 1)], -1) for v in (re, im)]
-    turned = [o.flip(v, -1) for v in wrapped]
-    even = (0.5 * (wrapped[0] + turned[0]), 0.5 * (wrapped[1] - turned[1]))
-    odd = (0.5 * (wrapped[1] + turned[1]), -0.5 * (wrapped[0] - turned[0]))
-    rotated = _times(odd, turns(np.arange(half + 1), n, -1))
-    assert rotated[1] is not None
-    return even[0] + rotated[0], even[1] + rotated[1]
+    y = each_part(times(x, chirp), lambda v: o.pad(v, (*lead, (0, size - n))))
+    y = times(transform(y, size, -1), np.fft.fft(kernel) / size)
+    y = each_part(transform(y, size, 1), lambda v: o.slice_axis(v, -1, 0, n))
+    return times(y, chirp)
 
 
 # -- arguments ---------------------------------------------------------------------------------
@@ -185,12 +169,12 @@ def _pairs(x: Any) -> Node:
     return node
 
 
-def _taken_apart(x: Any) -> tuple[Node, Node]:
+def taken_apart(x: Any) -> tuple[Node, Node]:
     node = _pairs(x)
     return node[..., 0], node[..., 1]
 
 
-def _joined(x: Complex) -> Node:
+def joined(x: Complex) -> Node:
     re, im = x
     return o.stack([re, o.zeros_like(re) if im is None else im], -1)
 
@@ -206,30 +190,36 @@ def along(pairs: Node, n: int | None, axis: int, norm: str | None, inverse: bool
     return o.moveaxis(o.dft(moved, 1 if inverse else -1), -2, axis)
 
 
-def real_along(x: Node, n: int | None, axis: int, norm: str | None) -> Complex:
-    """Return the first n // 2 + 1 results of the transform of a real array along an axis."""
+def real_to_pairs(x: Node, n: int | None, axis: int, norm: str | None) -> Node:
+    """Return the first n // 2 + 1 results of the transform of a real array, as pairs."""
     axis = normal_axis(axis, x.ndim)
     size = _length(x, axis, n)
     factor = _scale(norm, size, False)
     moved = _fitted(o.moveaxis(x, axis, -1), size)
-    value = _real_transform(moved if factor == 1 else moved * factor, size)
-    return _each(value, lambda v: o.moveaxis(v, -1, axis))
+    value = o.rdft(moved if factor == 1 else moved * factor)
+    return o.moveaxis(value, -2, axis)
 
 
-def to_real_along(x: Complex, n: int | None, axis: int, norm: str | None) -> Node:
-    """Return the real array of length n whose `real_along` is x; n is 2 (m - 1) by default."""
-    axis = normal_axis(axis, x[0].ndim)
-    size = 2 * (_length(x[0], axis, None) - 1) if n is None else _length(x[0], axis, n)
+def pairs_to_real(x: Node, n: int | None, axis: int, norm: str | None) -> Node:
+    """Return the real array of length n whose `real_to_pairs` is x; n is 2 (m - 1) by default."""
+    axis = normal_axis(axis, x.ndim - 1)
+    size = 2 * (_length(x, axis, None) - 1) if n is None else _length(x, axis, n)
     if size < 1:
         raise ShapeError("irfft of one result needs the length n of the real array")
     factor = _scale(norm, size, True)
-    pair = (x[0], o.zeros_like(x[0]) if x[1] is None else x[1])
-    re, im = (_fitted(o.moveaxis(v, axis, -1), size // 2 + 1) for v in pair)
-    mirrored = (size + 1) // 2 - 1  # the other results are the conjugates
-    more_re, more_im = (o.flip(o.slice_axis(v, -1, 1, mirrored), -1) for v in (re, im))
-    whole = (o.concatenate([re, more_re], -1), o.concatenate([im, -more_im], -1))
-    value = transform(whole, size, 1)[0]
-    return o.moveaxis(value if factor == 1 else value * factor, -1, axis)
+    moved = _fitted(o.moveaxis(x, axis, -2), size // 2 + 1, -2)
+    value = o.irdft(moved if factor == 1 else moved * factor, size)
+    return o.moveaxis(value, -1, axis)
+
+
+def real_along(x: Node, n: int | None, axis: int, norm: str | None) -> Complex:
+    """Return the parts of `real_to_pairs`."""
+    return taken_apart(real_to_pairs(x, n, axis, norm))
+
+
+def to_real_along(x: Complex, n: int | None, axis: int, norm: str | None) -> Node:
+    """Return the real array of length n whose `real_along` is x."""
+    return pairs_to_real(joined(x), n, axis, norm)
 
 
 # -- public functions ----------------------------------------------------------------------------
@@ -252,13 +242,13 @@ def ifft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = N
 @function
 def rfft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the first n // 2 + 1 results of the Fourier transform of a real array, as pairs."""
-    return _joined(real_along(as_float(x), n, axis, norm))
+    return real_to_pairs(as_float(x), n, axis, norm)
 
 
 @function
 def irfft_pair(x: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Node:
     """Return the real array of length n whose `rfft_pair` is x; n is 2 (m - 1) by default."""
-    return to_real_along(_taken_apart(x), n, axis, norm)
+    return pairs_to_real(_pairs(x), n, axis, norm)
 
 
 def _over(x: Any, s: Any, axes: Any, norm: Any, f: Any, default: int | None = None) -> Node:

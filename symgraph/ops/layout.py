@@ -200,6 +200,27 @@ def diagflat(x: Any, k: int = 0) -> Node:
 
 
 @function
+def block_diag(*arrays: Any) -> Node:
+    """Return the matrix with the given matrices along its diagonal, zeros elsewhere.
+
+    A vector is a row, a number one element; arrays promote to a common dtype. Raises `ShapeError`.
+    """
+    blocks = [atleast_2d(a) for a in as_nodes(arrays)] if arrays else []
+    for b in blocks:
+        if b.ndim > 2:
+            raise ShapeError(f"block_diag of matrices, `{describe(b)}` is {b.type}")
+    if not blocks:
+        return o.zeros((1, 0), floatx())
+    width: Any = sum(b.type.shape[1] for b in blocks)
+    rows, before = [], 0
+    for b in blocks:
+        height, n = b.type.shape
+        rows.append(o.place(b, (0, before), (1, 1), (height, width)))
+        before = before + n
+    return rows[0] if len(rows) == 1 else o.concatenate(rows, 0)
+
+
+@function
 def fill_diagonal(x: Any, value: Any) -> Node:
     """Return a matrix (or a stack of them) with `value` on the main diagonal."""
     node = as_node(x)

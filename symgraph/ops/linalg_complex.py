@@ -1,54 +1,125 @@
-"""Complex systems of equations as real ones of twice the size.
+"""Complex matrices in the library of linear algebra: one op stands for all of its routines.
 
-(A + iB)(x + iy) = c + id is [[A, -B], [B, A]] [x; y] = [c; d]. The block matrix is symmetric and
-positive definite where A + iB is Hermitian and positive definite.
+The ops that call LAPACK (`PAIRED`) have complex nodes as inputs and results like all others.
+Before the other rewrites each becomes `on_pairs` of the parts of its operands: a real node whose
+last axis, if its result is complex, holds (real, imaginary). That is how LAPACK's complex routines
+want their memory, so the lowering stores the parts side by side and calls.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from symgraph.core.node import Node, as_node
-from symgraph.core.op import function, no_complex, o
-from symgraph.ops.base import as_nodes
-from symgraph.ops.linalg import check_matrices
+import numpy as np
+
+from symgraph.core.errors import LinAlgError
+from symgraph.core.namespace import Namespace
+from symgraph.core.node import Node, make
+from symgraph.core.op import Op, o, ops
+from symgraph.core.types import TensorType
+from symgraph.core.walk import inherit
+from symgraph.ops.complex import COMPLEX
+from symgraph.ops.linalg import user_matrix
+
+PAIRED = (
+    "cholesky", "solve_triangular", "lu_factor", "symmetric_factor", "svd_factor", "qr_factor",
+    "qr_basis", "eig_factor",
+)  # fmt: skip
+OnPairsParams = namedtuple("OnPairsParams", "op values")  # noqa: PYI024
 
 
-def any_complex(values: Sequence[Any]) -> bool:
-    """Tell whether any operand of a function is complex."""
-    return any(as_node(v).dtype.is_complex for v in values)
+class OnPairs(Op):
+    """The op named `op` of complex operands that are given as parts: re, im, re, im ...
+
+    values: its parameters, as a plain tuple (in which sizes are replaced when they are known).
+    Made when complex numbers are replaced, so no derivative is ever taken.
+    """
+
+    name, doc = "on_pairs", "A routine of LAPACK for complex matrices, given as parts."
+    params = OnPairsParams._fields
+    Params = OnPairsParams
+    copied = (0, 1, 2, 3)  # the lowering brings the parts together: they are read where made
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        kind = ops[params.op].infer(_operands(inputs), _own_params(params))
+        if not kind.dtype.is_complex:
+            return kind
+        return TensorType(kind.dtype.part, (*kind.shape, 2))
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        inner = self.inner(node)
+        whole = [re + 1j * im for re, im in zip(arrays[::2], arrays[1::2], strict=True)]
+        value = np.asarray(inner.op.numpy(inner, *whole))
+        return np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
+        fronts = [
+            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+            for x, a in zip(inputs, axes, strict=True)
+        ]
+        return self(*fronts, **node.params._asdict()), 0
+
+    def statements(self, low: Any, node: Node, out: Any) -> None:
+        ops[node.params.op].statements(low, node, out)
+
+    @staticmethod
+    def inner(node: Node) -> Node:
+        """Return the node on complex numbers that a node stands for."""
+        made = make(ops[node.params.op], _operands(node.inputs), _own_params(node.params))
+        return inherit(made, node)
+
+    def failure(self, node: Node, item: int, info: int) -> LinAlgError:
+        """Return the error of the op that it stands for."""
+        inner = self.inner(node)
+        error: LinAlgError = inner.op.failure(  # type: ignore[attr-defined]
+            inner, item, info, _user_operand(node.inputs[0], inner.inputs[0])
+        )
+        return error
 
 
-def blocks(z: Node) -> Node:
-    """Return the real matrix (..., 2n, 2n) that acts on stacked parts as `z` does."""
-    re, im = o.real(z), o.imag(z)
-    above, below = o.concatenate([re, -im], -1), o.concatenate([im, re], -1)
-    return o.concatenate([above, below], -2)
+def _own_params(params: OnPairsParams) -> Any:
+    return ops[params.op].Params(*params.values) if params.values else ()
 
 
-def halves(x: Node, axis: int) -> Node:
-    """Return the complex array whose parts are stacked along an axis."""
-    n = x.type.shape[axis] // 2
-    return o.complex(o.slice_axis(x, axis, 0, n), o.slice_axis(x, axis, n, n))
+def _user_operand(part: Node, whole: Node) -> Node:
+    """Return the complex array that a real part was taken from, if it is an argument."""
+    before = None
+    while part is not before:
+        before, part = part, user_matrix(part)
+        if part.op.name == OnPairs.name:
+            part = part.inputs[0]
+    if not part.op.is_leaf or part.type.shape[-1] != 2:
+        return whole
+    result = o.view_as_complex(part)
+    result._name = part._name
+    return result
 
 
-@function
-def solve_complex(a: Any, b: Any, assume_a: str = "gen") -> Node:
-    """Return x with A x = b for complex A or b: `solve` with twice the rows."""
-    z, y = as_nodes((a, b))
-    check_matrices("solve", o.real(z))
-    if assume_a not in ("gen", "pos"):
-        raise no_complex(f"solve with assume_a={assume_a!r}", (z, y))
-    axis = -1 if y.ndim == 1 else -2
-    right = o.concatenate([o.real(y), o.imag(y)], axis)
-    return halves(o.solve(blocks(z), right, assume_a), axis)
+def _operands(inputs: Sequence[Node]) -> tuple[Node, ...]:
+    return tuple(_joined(re, im) for re, im in zip(inputs[::2], inputs[1::2], strict=True))
 
 
-@function
-def inv_complex(x: Any) -> Node:
-    """Return the inverse of complex matrices: the first columns of that of the real blocks."""
-    z = as_node(x)
-    check_matrices("inv", o.real(z))
-    n = z.type.shape[-1]
-    return halves(o.slice_axis(o.inv(blocks(z)), -1, 0, n), -2)
+def _joined(re: Node, im: Node) -> Node:
+    """Return the complex array of two parts: the one that they were taken from, if it is there."""
+    sources = [_source(x, k) for k, x in enumerate((re, im))]
+    if sources[0] is not None and sources[0] is sources[1]:
+        return sources[0]
+    return COMPLEX(re, im)
+
+
+def _source(part: Node, k: int) -> Node | None:
+    if part.op.name != "squeeze" or part.inputs[0].op.name != "slice":
+        return None
+    cut = part.inputs[0]
+    pairs = cut.inputs[0]
+    if pairs.type.shape[-1] != 2 or cut is not o.slice_axis(pairs, -1, k, 1):
+        return None
+    return o.view_as_complex(pairs)
+
+
+ON_PAIRS = OnPairs.instance = OnPairs()

@@ -1,4 +1,4 @@
-"""Eigenvalues and eigenvectors, and functions of symmetric matrices made of them.
+"""Eigenvalues and eigenvectors of symmetric matrices, and functions of matrices made of them.
 
 Where two eigenvalues are exactly equal the factor 1 / gap of a derivative is taken as 0, so nothing
 is NaN: functions of the eigenvalues (a trace, a determinant, a nuclear norm) have their derivative;
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import DType
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, register
@@ -22,16 +23,18 @@ from symgraph.ops.linalg import (
     SQUARE,
     Factor,
     MatrixOp,
+    adjoint,
     as_matrices,
     check_matrices,
     each,
     from_lower,
     front,
+    kept_oriented,
     orientation,
     positive_matrices,
-    random_matrices,
     rows,
     symmetric_part,
+    to_lower,
 )
 
 Size = Any
@@ -41,7 +44,10 @@ MEND = "look for the first NaN with mode='nan'"
 
 @register
 class SymmetricFactor(Factor):
-    """Rows 0 .. n - 1 are eigenvectors, row n the eigenvalues; without vectors only the values."""
+    """Rows 0 .. n - 1 are conjugates of eigenvectors, row n the eigenvalues.
+
+    Without vectors it is the values alone.
+    """
 
     name = "symmetric_factor"
     doc = "Eigenvectors and eigenvalues of the lower triangles of symmetric matrices, packed."
@@ -57,10 +63,13 @@ class SymmetricFactor(Factor):
     def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
         return (n + 1, n) if params.vectors else (n,)
 
+    def result_dtype(self, dtype: DType, params: Any) -> DType:
+        return dtype if params.vectors else dtype.part
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:
             w, v = eigh_one(self, node, k, x)
-            return np.vstack([v.T, w]) if node.params.vectors else w
+            return np.vstack([v.T.conj(), w]) if node.params.vectors else w
 
         return each(one, arrays[0])
 
@@ -100,6 +109,9 @@ class EighValues(SymmetricResult):
     def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
         return (n,)
 
+    def result_dtype(self, dtype: DType, params: Any) -> DType:
+        return dtype.part
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return each(lambda k, x: eigh_one(self, node, k, x)[0], arrays[0])
 
@@ -107,12 +119,12 @@ class EighValues(SymmetricResult):
     def expand(o: Namespace, node: Node) -> Node:
         x, n = node.inputs[0], node.type.shape[-1]
         f = SymmetricFactor.instance(x, vectors=node.params.vectors)
-        return o.squeeze(rows(f, n, n + 1), -2) if node.params.vectors else f
+        return o.real(o.squeeze(rows(f, n, n + 1), -2)) if node.params.vectors else f
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         v = EighVectors.instance(node.inputs[0])
-        return o.sum(v * o.matmul(from_lower(tangents[0]), v), -2)
+        return o.real(o.sum(o.conj(v) * o.matmul(from_lower(tangents[0]), v), -2))
 
 
 @register
@@ -126,13 +138,13 @@ class EighVectors(SymmetricResult):
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
         f = SymmetricFactor.instance(node.inputs[0], vectors=True)
-        return o.matrix_transpose(rows(f, 0, node.type.shape[-1]))
+        return adjoint(rows(f, 0, node.type.shape[-1]))
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         w = EighValues.instance(node.inputs[0], vectors=True)
-        turned = o.matmul(o.matrix_transpose(node), o.matmul(from_lower(tangents[0]), node))
-        return o.matmul(node, turned * inverse_gaps(w))
+        turned = o.matmul(adjoint(node), o.matmul(from_lower(tangents[0]), node))
+        return kept_oriented(node, o.matmul(node, turned * inverse_gaps(w)))[0]
 
 
 def inverse_gaps(w: Node) -> Node:
@@ -150,7 +162,7 @@ def safe_reciprocal(x: Node) -> Node:
 
 # -- functions of symmetric matrices -------------------------------------------------------------
 class SpectralFunction(SymmetricResult):
-    """Base of V f(w) V.T."""
+    """Base of V f(w) V^H."""
 
     @staticmethod
     def values(o: Namespace, w: Node) -> Node:
@@ -164,7 +176,7 @@ class SpectralFunction(SymmetricResult):
         def one(k: int, x: np.ndarray) -> np.ndarray:
             w, v = eigh_one(self, node, k, x)
             with np.errstate(all="ignore"):
-                return np.asarray((v * self.reference(w)) @ v.T, x.dtype)
+                return np.asarray((v * self.reference(w)) @ v.T.conj(), x.dtype)
 
         return each(one, arrays[0])
 
@@ -172,7 +184,7 @@ class SpectralFunction(SymmetricResult):
         x = node.inputs[0]
         v = EighVectors.instance(x)
         w = self.values(o, EighValues.instance(x, vectors=True))
-        return o.matmul(v * o.expand_dims(w, w.ndim - 1), o.matrix_transpose(v))
+        return o.matmul(v * o.expand_dims(w, w.ndim - 1), adjoint(v))
 
 
 @register
@@ -236,7 +248,8 @@ class SymmetricSylvester(MatrixOp):
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
         for x in positive_matrices(rng, dtype, SQUARE):
-            yield (x, rng.normal(size=x.shape).astype(x.dtype)), {}
+            c = rng.normal(size=x.shape)
+            yield (x, (c + 1j * c[::-1] if dtype.is_complex else c).astype(x.dtype)), {}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         lead, n, _ = check_matrices(self.name, inputs[0])
@@ -245,7 +258,7 @@ class SymmetricSylvester(MatrixOp):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         w, v = np.linalg.eigh(arrays[0])
-        t = np.swapaxes(v, -1, -2)
+        t = np.swapaxes(v, -1, -2).conj()
         with np.errstate(all="ignore"):
             inner = (t @ arrays[1] @ v) / (w[..., :, None] + w[..., None, :])
         return np.asarray(v @ inner @ t)
@@ -254,7 +267,7 @@ class SymmetricSylvester(MatrixOp):
     def expand(o: Namespace, node: Node) -> Node:
         x, c = node.inputs
         v, w = EighVectors.instance(x), EighValues.instance(x, vectors=True)
-        t = o.matrix_transpose(v)
+        t = adjoint(v)
         total = o.expand_dims(w, w.ndim - 1) + o.expand_dims(w, w.ndim)
         return o.matmul(o.matmul(v, o.matmul(o.matmul(t, c), v) / total), t)
 
@@ -267,9 +280,8 @@ class SymmetricSylvester(MatrixOp):
         return self(node.inputs[0], rest)
 
     def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
-        dc, t = self(node.inputs[0], g), o.matrix_transpose(node)
-        full = -(o.matmul(dc, t) + o.matmul(t, dc))
-        return o.tril(full) + o.tril(o.matrix_transpose(full), -1), dc
+        dc, t = o.conj(self(node.inputs[0], o.conj(g))), o.matrix_transpose(node)
+        return to_lower(-(o.matmul(dc, t) + o.matmul(t, dc))), dc
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -277,43 +289,15 @@ class SymmetricSylvester(MatrixOp):
         return self(*front(inputs, axes)), 0
 
 
-# -- eigenvalues of general matrices -------------------------------------------------------------
-@register
-class EigvalsFactor(Factor):
-    name = "eigvals_factor"
-    doc = "Real and imaginary parts of the eigenvalues of square matrices, (2, n)."
-    fault, mend = NO_CONVERGENCE, MEND
-    title = "eigvals"
-    not_differentiable = "eigenvectors of general matrices are complex; use eigh for symmetric ones"
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        for x in random_matrices(rng, dtype, SQUARE):
-            yield (x,), {}
-
-    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
-        return 2, n
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        def one(k: int, x: np.ndarray) -> np.ndarray:
-            try:
-                w = np.linalg.eigvals(x)
-            except np.linalg.LinAlgError:
-                raise self.failure(node, k, 1) from None
-            return np.stack([w.real, w.imag]).astype(x.dtype)
-
-        return each(one, arrays[0])
-
-
 # -- functions -----------------------------------------------------------------------------------
 @function
 def eigh(x: Any) -> tuple[Node, Node]:
-    """Return (w, V) with A = V @ diag(w) @ V.T for symmetric matrices (..., n, n).
+    """Return (w, V) with A = V @ diag(w) @ V^H for symmetric or Hermitian matrices (..., n, n).
 
-    w ascends; column k of V belongs to w[k], with the sign for which sum(v[i] / (i + 1.7)) >= 0.
-    The symmetric part of `x` is taken, so derivatives are symmetric. The basis for equal
-    eigenvalues is free; their 1 / gap counts as 0 in derivatives, right for functions of the
-    eigenvalues.
+    w is real and ascends; column k of V belongs to w[k], with the sign, or complex factor, that
+    makes sum(v[i] / (i + 1.7)) real and positive. The symmetric (Hermitian) part of `x` is taken,
+    so derivatives are symmetric. The basis for equal eigenvalues is free; their 1 / gap counts as 0
+    in derivatives, right for functions of the eigenvalues.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)
@@ -323,27 +307,15 @@ def eigh(x: Any) -> tuple[Node, Node]:
 
 @function
 def eigvalsh(x: Any) -> Node:
-    """Return the eigenvalues of symmetric matrices (..., n, n), ascending."""
+    """Return the eigenvalues of symmetric or Hermitian matrices (..., n, n), ascending."""
     node = as_matrices(x)
     check_matrices("eigvalsh", node)
     return EighValues.instance(symmetric_part(node), vectors=False)
 
 
 @function
-def eigvals(x: Any) -> tuple[Node, Node]:
-    """Return the real and the imaginary parts of the eigenvalues of matrices (..., n, n).
-
-    Conjugate pairs are neighbours, the positive imaginary part first. There is no derivative.
-    """
-    node = as_matrices(x)
-    check_matrices("eigvals", node)
-    f = EigvalsFactor.instance(node)
-    return o.squeeze(rows(f, 0, 1), -2), o.squeeze(rows(f, 1, 2), -2)
-
-
-@function
 def sqrtm(x: Any) -> Node:
-    """Return the symmetric square root of symmetric positive semidefinite matrices.
+    """Return the symmetric (Hermitian) square root of positive semidefinite matrices.
 
     NaN for matrices with negative eigenvalues. The derivative exists for definite ones, equal
     eigenvalues included.
@@ -355,7 +327,7 @@ def sqrtm(x: Any) -> Node:
 
 @function
 def invsqrtm(x: Any) -> Node:
-    """Return A^(-1/2) of symmetric positive definite matrices; NaN or infinite for others."""
+    """Return A^(-1/2) of symmetric or Hermitian positive definite matrices, NaN for others."""
     node = as_matrices(x)
     check_matrices("invsqrtm", node)
     return InvSqrtM.instance(symmetric_part(node))

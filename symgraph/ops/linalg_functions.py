@@ -74,9 +74,10 @@ class Expm(MatrixOp):
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
         x = node.inputs[0]
-        zero, one = o.zeros((), x.dtype), o.ones((), x.dtype)
+        part = x.dtype.part
+        zero, one = o.zeros((), part), o.ones((), part)
         norm = o.sum(o.abs(x), -2)  # the largest of these, and 0 for a matrix of no columns
-        norm = o.max(o.concatenate([norm, o.zeros((*x.type.shape[:-2], 1), x.dtype)], -1), -1)
+        norm = o.max(o.concatenate([norm, o.zeros((*x.type.shape[:-2], 1), part)], -1), -1)
         steps = o.ceil(o.log2(o.where(o.gt(norm, THETA), norm, one * THETA) * (1 / THETA)))
         steps = o.where(o.isfinite(steps), steps, zero)
         scale = o.exp2(-steps)

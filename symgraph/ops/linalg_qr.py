@@ -15,6 +15,7 @@ from symgraph.ops.linalg import (
     GENERAL,
     Factor,
     MatrixOp,
+    adjoint,
     as_matrices,
     check_matrices,
     each,
@@ -82,7 +83,7 @@ class QrBasis(Factor):
             for j in reversed(range(min(m, n))):
                 v = np.where(np.arange(m) > j, f[j], 0).astype(f.dtype)
                 v[j] = 1
-                q -= f[n, j] * np.outer(v, v @ q)
+                q -= f[n, j] * np.outer(v, v.conj() @ q)
             return q.T
 
         return each(one, arrays[0])
@@ -100,7 +101,10 @@ class QrResult(MatrixOp):
 
 
 def _inner(node: Node, tangent: Node) -> tuple[Node, Node, Node]:
-    """Return C = dA R^-1, M = Q.T C and the skew part W of M: dQ = Q W + C - Q M."""
+    """Return C = dA R^-1, M = Q^H C and the skew part W of M: dQ = Q W + C - Q M.
+
+    The diagonal of R is real, so what is imaginary on that of M belongs to Q.
+    """
     x = node.inputs[0]
     m, n = x.type.shape[-2:]
     if isinstance(m, int) and isinstance(n, int) and m < n:
@@ -109,9 +113,13 @@ def _inner(node: Node, tangent: Node) -> tuple[Node, Node, Node]:
         )
     q, r = QrQ.instance(x), QrR.instance(x)
     c = o.matrix_transpose(o.solve_triangular(r, o.matrix_transpose(tangent), trans=1))
-    inner = o.matmul(o.matrix_transpose(q), c)
+    inner = o.matmul(adjoint(q), c)
     low = o.tril(inner, -1)
-    return c, inner, low - o.matrix_transpose(low)
+    skew = low - adjoint(low)
+    if x.dtype.is_complex:
+        own = o.eye(n, dtype="bool")
+        skew = o.where(own, 1j * o.imag(inner), skew)
+    return c, inner, skew
 
 
 @register
@@ -159,15 +167,68 @@ class QrR(QrResult):
         return o.matmul(inner - skew, node)
 
 
+@register
+class QrComplete(QrResult):
+    name = "qr_complete"
+    doc = "Q of A = Q R as a square matrix: columns beyond those of A span the rest."
+    not_differentiable = (
+        "columns beyond those of A are any orthonormal basis; take the derivative of the reduced Q"
+    )
+
+    def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
+        return m, m
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return np.asarray(np.linalg.qr(arrays[0], mode="complete")[0])
+
+    @staticmethod
+    def expand(o: Namespace, node: Node) -> Node:
+        f = QrFactor.instance(node.inputs[0])
+        return o.matrix_transpose(QrBasis.instance(f, columns=node.type.shape[-1]))
+
+    @staticmethod
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
+        raise NotDifferentiableError(
+            f"the complete Q of a QR has no derivative: {QrComplete.not_differentiable}\n"
+            f"  node:   made at {node.source}\n"
+            "  mend:   sg.linalg.qr(x), or sg.stop_gradient(q)"
+        )
+
+
+def rest_of_basis(q: Node) -> Node | None:
+    """Return orthonormal columns that complete those of `q`, constants in derivatives.
+
+    None where `q` is known to be square.
+    """
+    m, k = q.type.shape[-2:]
+    if m is k or m == k:
+        return None
+    whole = o.stop_gradient(QrComplete.instance(o.stop_gradient(q)))
+    return o.slice_axis(whole, -1, k, m - k)
+
+
+def _completed(x: Node) -> tuple[Node, Node]:
+    """Return the square Q and an R with as many rows as A."""
+    m, n = x.type.shape[-2:]
+    r = QrR.instance(x)
+    if isinstance(m, int) and isinstance(n, int) and m <= n:
+        return QrQ.instance(x), r
+    whole = o.place(r, (0,) * r.ndim, (1,) * r.ndim, (*r.type.shape[:-2], m, n))
+    return QrComplete.instance(x), whole
+
+
 @function
 def qr(x: Any, mode: str = "reduced") -> Any:
     """Return (Q, R) with A = Q @ R for matrices (..., m, n), or R alone with mode "r".
 
-    Q is (m, k) with orthonormal columns, R is (k, n) upper triangular, k = min(m, n); signs are
-    those of LAPACK. The derivative needs m >= n and full rank.
+    Q is (m, k) with orthonormal columns, R is (k, n) upper triangular, k = min(m, n); the
+    diagonal of R is real, its signs are those of LAPACK. The derivative needs m >= n and full rank.
+    With mode "complete" Q is (m, m) and R (m, n), and for m > n only R has a derivative.
     """
     node = as_matrices(x)
     check_matrices("qr", node, square=False)
-    if mode not in ("reduced", "r"):
-        raise ValueError(f"qr has the modes 'reduced' and 'r', not {mode!r}")
+    if mode not in ("reduced", "complete", "r"):
+        raise ValueError(f"qr has the modes 'reduced', 'complete' and 'r', not {mode!r}")
+    if mode == "complete":
+        return _completed(node)
     return QrR.instance(node) if mode == "r" else (QrQ.instance(node), QrR.instance(node))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import INT64
+from symgraph.core.dtype import INT64, DType
 from symgraph.core.errors import NotDifferentiableError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
@@ -21,17 +21,18 @@ from symgraph.ops.linalg import (
     Factor,
     MatrixOp,
     as_matrices,
-    as_pair,
+    as_operands,
     check_matrices,
     each,
     from_lower,
     identity_like,
+    main_diagonal,
     positive_matrices,
     random_matrices,
     rows,
     symmetric_part,
+    to_lower,
 )
-from symgraph.ops.linalg_complex import any_complex
 from symgraph.ops.linalg_triangular import batch_solution, solution_type, solved
 
 Size = Any
@@ -65,7 +66,7 @@ def packed_lu(x: np.ndarray) -> np.ndarray:
     order, sign = np.arange(m), np.ones(m)
     with np.errstate(all="ignore"):
         for k in range(min(m, n)):
-            p = k + int(np.argmax(np.abs(a[k:, k])))
+            p = k + int(np.argmax(np.abs(a[k:, k].real) + np.abs(a[k:, k].imag)))
             if p != k:
                 a[[k, p]], order[[k, p]], sign[k] = a[[p, k]], order[[p, k]], -1
             if a[k, k] != 0:
@@ -80,6 +81,7 @@ def lu_parts(x: Node) -> tuple[Node, Node, Node, Node]:
     n = x.type.shape[-1]
     lu = o.matrix_transpose(rows(f, 0, n))
     order, inverse, sign = (o.squeeze(rows(f, n + k, n + k + 1), -2) for k in range(3))
+    order, inverse, sign = (o.real(row) for row in (order, inverse, sign))
     return lu, cast_to(order, INT64), cast_to(inverse, INT64), sign
 
 
@@ -177,7 +179,7 @@ class SolvePositive(MatrixOp):
         return solution_type("solve", inputs)
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        full = np.tril(arrays[0]) + np.swapaxes(np.tril(arrays[0], -1), -1, -2)
+        full = np.tril(arrays[0]) + np.swapaxes(np.tril(arrays[0], -1), -1, -2).conj()
         ops["cholesky"].numpy(node, full)  # raises its error
         return each(lambda k, a, b: np.linalg.solve(a, b), full, arrays[1])
 
@@ -186,7 +188,7 @@ class SolvePositive(MatrixOp):
         a, b = node.inputs
         factor = ops["cholesky"](a)
         y = o.solve_triangular(factor, b, lower=True, what="solve")
-        return o.solve_triangular(factor, y, lower=True, trans=1, what="solve")
+        return o.solve_triangular(factor, y, lower=True, trans="C", what="solve")
 
     def jvp(self, o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         da, rest = tangents
@@ -196,9 +198,8 @@ class SolvePositive(MatrixOp):
         return self(node.inputs[0], rest)
 
     def vjp(self, o: Namespace, node: Node, g: Node) -> tuple[Node, Node]:
-        db = self(node.inputs[0], g)
-        full = -o.matmul(db, o.matrix_transpose(node))
-        return o.tril(full) + o.tril(o.matrix_transpose(full), -1), db
+        db = o.conj(self(node.inputs[0], o.conj(g)))
+        return to_lower(-o.matmul(db, o.matrix_transpose(node))), db
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -248,6 +249,12 @@ class Determinant(SquareResult):
     def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
         return ()
 
+    @staticmethod
+    def rate(o: Namespace, node: Node, tangent: Node) -> Node:
+        """Return the derivative of the logarithm of the determinant: trace(A^-1 dA)."""
+        inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
+        return o.sum(inverse * tangent, (-2, -1))
+
 
 @register
 class Det(Determinant):
@@ -260,12 +267,11 @@ class Det(Determinant):
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
         lu, _, _, sign = lu_parts(node.inputs[0])
-        return o.prod(o.diagonal(lu) * sign, -1)
+        return o.prod(main_diagonal(lu) * sign, -1)
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
-        return node * o.sum(inverse * tangents[0], (-2, -1))
+        return node * Determinant.rate(o, node, tangents[0])
 
 
 @register
@@ -273,23 +279,25 @@ class LogAbsDet(Determinant):
     name = "log_abs_det"
     doc = "The logarithm of the absolute determinant, by LU; -inf for a singular matrix."
 
+    def result_dtype(self, dtype: DType, params: Any) -> DType:
+        return dtype.part
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.slogdet(arrays[0])[1], node.dtype.numpy)
 
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
-        return o.sum(o.log(o.abs(o.diagonal(lu_parts(node.inputs[0])[0]))), -1)
+        return o.sum(o.log(o.abs(main_diagonal(lu_parts(node.inputs[0])[0]))), -1)
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
-        return o.sum(inverse * tangents[0], (-2, -1))
+        return o.real(Determinant.rate(o, node, tangents[0]))
 
 
 @register
 class DetSign(Determinant):
     name = "det_sign"
-    doc = "The sign of the determinant: -1, 0 or 1; its derivative is zero."
+    doc = "The sign of the determinant: -1, 0 or 1, of derivative 0; complex: length 1 or 0."
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.slogdet(arrays[0])[0], node.dtype.numpy)
@@ -297,15 +305,21 @@ class DetSign(Determinant):
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
         lu, _, _, sign = lu_parts(node.inputs[0])
-        return o.prod(o.sign(o.diagonal(lu)) * sign, -1)
+        return o.prod(o.sign(main_diagonal(lu)) * sign, -1)
 
     @staticmethod
-    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> None:
-        return None
+    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node | None:
+        if not node.dtype.is_complex:
+            return None
+        return node * (1j * o.imag(Determinant.rate(o, node, tangents[0])))
 
     @staticmethod
-    def vjp(o: Namespace, node: Node, g: Node) -> tuple[None]:
-        return (None,)
+    def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node | None]:
+        if not node.dtype.is_complex:
+            return (None,)
+        part = o.imag(g * node)  # Re(g node i Im t) = -Im(g node) Im t
+        inverse = o.matrix_transpose(Inv.instance(node.inputs[0]))
+        return (inverse * o.expand_dims(1j * part, (part.ndim, part.ndim + 1)),)
 
 
 # -- L and U as results --------------------------------------------------------------------------
@@ -396,7 +410,7 @@ class LuOrder(LuResult):
         return TensorType(INT64, (*lead, m))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        return each(lambda k, x: packed_lu(x)[-3].astype(np.int64), arrays[0])
+        return each(lambda k, x: packed_lu(x)[-3].real.astype(np.int64), arrays[0])
 
     @staticmethod
     def expand(o: Namespace, node: Node) -> Node:
@@ -409,20 +423,24 @@ def solve(a: Any, b: Any, assume_a: str = "gen") -> Node:
     """Return x with A x = b.
 
     a: (..., n, n); b: (n,), or (..., n, k) with leading axes that broadcast. assume_a: "gen" (LU),
-    "pos" (symmetric positive definite: Cholesky, half the work), "lower triangular" or "upper
-    triangular" (substitution). A singular matrix raises LinAlgError with its number and the pivot.
+    "pos" (symmetric or Hermitian, positive definite: Cholesky, half the work), "sym" or "her" (LU
+    of the symmetric or the Hermitian part), "lower triangular" or "upper triangular"
+    (substitution). A singular matrix raises LinAlgError with its number and the pivot.
     """
-    if any_complex((a, b)):
-        return o.solve_complex(a, b, assume_a)
-    x, y = as_pair(a, b)
+    x, y = as_operands(a, b)
     check_matrices("solve", x)
     if assume_a in ("lower triangular", "upper triangular"):
         return o.solve_triangular(x, y, lower=assume_a.startswith("lower"), what="solve")
     if assume_a == "pos":
         return solved("solve", symmetric_part(x), y, SolvePositive.instance)
-    if assume_a != "gen":
+    if assume_a == "her":
+        x = symmetric_part(x)
+    elif assume_a == "sym":
+        x = (x + o.matrix_transpose(x)) * 0.5
+    elif assume_a != "gen":
         raise ValueError(
-            f"assume_a must be gen, pos, lower triangular or upper triangular, got {assume_a!r}"
+            "assume_a must be gen, pos, sym, her, lower triangular or upper triangular, got "
+            f"{assume_a!r}"
         )
     return solved("solve", x, y, lambda p, q: Solve.instance(p, q, trans=False))
 
@@ -430,7 +448,7 @@ def solve(a: Any, b: Any, assume_a: str = "gen") -> Node:
 @function
 def inv(x: Any) -> Node:
     """Return the inverse of square matrices (..., n, n); LinAlgError where there is none."""
-    return o.inv_complex(x) if any_complex((x,)) else Inv.instance(as_matrices(x))
+    return Inv.instance(as_matrices(x))
 
 
 @function
@@ -441,7 +459,10 @@ def det(x: Any) -> Node:
 
 @function
 def slogdet(x: Any) -> tuple[Node, Node]:
-    """Return (sign, log |det|) of square matrices: no overflow; (0, -inf) for singular ones."""
+    """Return (sign, log |det|) of square matrices: no overflow; (0, -inf) for singular ones.
+
+    The sign of a complex determinant is a number of length 1.
+    """
     node = as_matrices(x)
     return DetSign.instance(node), LogAbsDet.instance(node)
 
@@ -457,4 +478,4 @@ def lu(x: Any) -> tuple[Node, Node, Node]:
     m = node.type.shape[-2]
     places = o.expand_dims(order, -2)  # column i of P has its one in row order[i]
     hit = o.eq(o.iota((m, 1), 0), places)
-    return o.cast(hit, node.dtype), LuLower.instance(node), LuUpper.instance(node)
+    return o.cast(hit, node.dtype.part), LuLower.instance(node), LuUpper.instance(node)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import DType
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node
+from symgraph.core.node import Node, as_node
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum, must_equal
@@ -16,15 +17,18 @@ from symgraph.ops.linalg import (
     GENERAL,
     Factor,
     MatrixOp,
+    adjoint,
     as_matrices,
-    as_pair,
+    as_operands,
     check_matrices,
     each,
     front,
+    kept_oriented,
     orientation,
     random_matrices,
 )
 from symgraph.ops.linalg_eigen import safe_reciprocal
+from symgraph.ops.linalg_qr import rest_of_basis
 from symgraph.ops.linalg_triangular import solved
 
 Size = Any
@@ -52,6 +56,9 @@ class SvdFactor(Factor):
         k = minimum(m, n)
         return (m * k + k * n + k,) if params.vectors else (k,)
 
+    def result_dtype(self, dtype: DType, params: Any) -> DType:
+        return dtype if params.vectors else dtype.part
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:
             u, s, vh = svd_one(self, node, k, x)
@@ -69,7 +76,7 @@ def svd_one(
     except np.linalg.LinAlgError:
         raise op.failure(node, k, 1) from None
     sign = orientation(vh)
-    return u * sign, s, vh * sign[:, None]
+    return u * sign.conj(), s, vh * sign[:, None]
 
 
 class SvdResult(MatrixOp):
@@ -101,19 +108,19 @@ def _parts(x: Node) -> tuple[Node, Node, Node]:
 
 
 def _turned(x: Node, tangent: Node) -> tuple[Node, Node, Node]:
-    """Return dP = U.T dA V, s as a row, and F[i, j] = 1 / (s[j]^2 - s[i]^2), 0 where equal."""
+    """Return dP = U^H dA V, s as a row, and F[i, j] = 1 / (s[j]^2 - s[i]^2), 0 where equal."""
     u, s, vh = _parts(x)
-    dp = o.matmul(o.matmul(o.matrix_transpose(u), tangent), o.matrix_transpose(vh))
+    dp = o.matmul(o.matmul(adjoint(u), tangent), adjoint(vh))
     row, column = o.expand_dims(s, s.ndim - 1), o.expand_dims(s, s.ndim)
     return dp, row, safe_reciprocal((row - column) * (row + column))
 
 
 def _outside(basis: Node, image: Node, s: Node) -> Node | None:
-    """Return (I - B B.T) C S^-1 for a basis of fewer columns than rows, None for a square one."""
+    """Return (I - B B^H) C S^-1 for a basis of fewer columns than rows, None for a square one."""
     m, k = basis.type.shape[-2:]
     if m is k or m == k:
         return None
-    inside = o.matmul(basis, o.matmul(o.matrix_transpose(basis), image))
+    inside = o.matmul(basis, o.matmul(adjoint(basis), image))
     return (image - inside) * safe_reciprocal(s)
 
 
@@ -131,6 +138,9 @@ class SvdValues(SvdResult):
     def result_shape(self, m: Size, n: Size, params: Any) -> tuple[Size, ...]:
         return (minimum(m, n),)
 
+    def result_dtype(self, dtype: DType, params: Any) -> DType:
+        return dtype.part
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return each(lambda k, x: svd_one(self, node, k, x)[1], arrays[0])
 
@@ -139,12 +149,12 @@ class SvdValues(SvdResult):
         if not node.params.vectors:
             return SvdFactor.instance(x, vectors=False)
         (m, n), k = x.type.shape[-2:], node.type.shape[-1]
-        return self.piece(node, m * k + k * n)
+        return o.real(self.piece(node, m * k + k * n))
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         u, _, vh = _parts(node.inputs[0])
-        return o.sum(u * o.matmul(tangents[0], o.matrix_transpose(vh)), -2)
+        return o.real(o.sum(o.conj(u) * o.matmul(tangents[0], adjoint(vh)), -2))
 
 
 @register
@@ -165,11 +175,15 @@ class SvdU(SvdResult):
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         x = node.inputs[0]
         dp, s, f = _turned(x, tangents[0])
-        dpt = o.matrix_transpose(dp)
-        moved = o.matmul(node, f * (dp * s + dpt * o.matrix_transpose(s)))
-        image = o.matmul(tangents[0], o.matrix_transpose(SvdVh.instance(x)))
+        inner = f * (dp * s + adjoint(dp) * o.matrix_transpose(s))
+        image = o.matmul(tangents[0], adjoint(SvdVh.instance(x)))
         rest = _outside(node, image, s)
-        return moved if rest is None else moved + rest
+        if node.dtype.is_complex:  # all of the free turn of a pair of vectors is given to U
+            inner = inner + _diagonal(1j * o.imag(dp)) * safe_reciprocal(s)
+        moved = o.matmul(node, inner)
+        moved = moved if rest is None else moved + rest
+        turn = _right_tangent(x, tangents[0])[1]  # U turns against the rows of Vh
+        return moved if turn is None else moved - node * turn
 
 
 @register
@@ -189,23 +203,35 @@ class SvdVh(SvdResult):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        x, v = node.inputs[0], o.matrix_transpose(node)
-        dp, s, f = _turned(x, tangents[0])
-        dpt = o.matrix_transpose(dp)
-        moved = o.matmul(v, f * (dp * o.matrix_transpose(s) + dpt * s))
-        image = o.matmul(o.matrix_transpose(tangents[0]), SvdU.instance(x))
-        rest = _outside(v, image, s)
-        return o.matrix_transpose(moved if rest is None else moved + rest)
+        return o.matrix_transpose(_right_tangent(node.inputs[0], tangents[0])[0])
+
+
+def _diagonal(x: Node) -> Node:
+    """Return square matrices with zeros beside the diagonal."""
+    return o.where(o.eye(x.type.shape[-1], dtype="bool"), x, o.zeros((), x.dtype))
+
+
+def _right_tangent(x: Node, tangent: Node) -> tuple[Node, Node | None]:
+    """Return the derivative of Vh transposed, and the turn that keeps its rows oriented."""
+    vt = o.matrix_transpose(SvdVh.instance(x))
+    v = o.conj(vt)
+    dp, s, f = _turned(x, tangent)
+    moved = o.matmul(v, f * (dp * o.matrix_transpose(s) + adjoint(dp) * s))
+    rest = _outside(v, o.matmul(adjoint(tangent), SvdU.instance(x)), s)
+    return kept_oriented(vt, o.conj(moved if rest is None else moved + rest))
+
+
+def _relative(s: Node, x: Node, rcond: float | None) -> Node:
+    """Return rcond, or for None max(m, n) eps, of matrices with singular values `s`."""
+    if rcond is not None:
+        return o.full((), rcond, s.dtype)
+    m, n = x.type.shape[-2:]
+    return o.cast(o.dim_value(maximum(m, n)), s.dtype) * float(np.finfo(s.dtype.numpy).eps)
 
 
 def _inverse_values(s: Node, x: Node, rcond: float | None) -> Node:
     """Return 1 / s, 0 for values below rcond times the largest (None: max(m, n) eps)."""
-    if rcond is None:
-        eps = float(np.finfo(s.dtype.numpy).eps)
-        m, n = x.type.shape[-2:]
-        relative = o.cast(o.dim_value(maximum(m, n)), s.dtype) * eps
-    else:
-        relative = o.full((), rcond, s.dtype)
+    relative = _relative(s, x, rcond)
     first = o.slice_axis(s, s.ndim - 1, 0, minimum(1, s.type.shape[-1]))
     keep = o.gt(s, o.sum(first, -1, keepdims=True) * relative)
     one, zero = o.ones((), s.dtype), o.zeros((), s.dtype)
@@ -242,13 +268,13 @@ class Pinv(SvdResult):
         x = node.inputs[0]
         u, s, vh = _parts(x)
         inverse = _inverse_values(s, x, node.params.rcond)
-        v = o.matrix_transpose(vh) * o.expand_dims(inverse, s.ndim - 1)
-        return o.matmul(v, o.matrix_transpose(u))
+        v = adjoint(vh) * o.expand_dims(inverse, s.ndim - 1)
+        return o.matmul(v, adjoint(u))
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """Golub and Pereyra 1973, for constant rank."""
-        x, t = node.inputs[0], o.matrix_transpose
+        x, t = node.inputs[0], adjoint
         da = tangents[0]
         pt, dat = t(node), t(da)
         left = o.matmul(o.matmul(node, pt), dat)
@@ -293,13 +319,13 @@ class Lstsq(MatrixOp):
         a, b = node.inputs
         u, s, vh = _parts(a)
         inverse = _inverse_values(s, a, node.params.rcond)
-        inner = o.matmul(o.matrix_transpose(u), b) * o.expand_dims(inverse, s.ndim)
-        return o.matmul(o.matrix_transpose(vh), inner)
+        inner = o.matmul(adjoint(u), b) * o.expand_dims(inverse, s.ndim)
+        return o.matmul(adjoint(vh), inner)
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
         """The derivative of P B for the pseudoinverse P, for constant rank."""
-        (a, b), (da, db), t = node.inputs, tangents, o.matrix_transpose
+        (a, b), (da, db), t = node.inputs, tangents, adjoint
         p = Pinv.instance(a, rcond=node.params.rcond)
         terms = [] if db is None else [o.matmul(p, db)]
         if da is not None:
@@ -324,18 +350,22 @@ class Lstsq(MatrixOp):
 def svd(x: Any, full_matrices: bool = False, compute_uv: bool = True) -> Any:
     """Return (U, s, Vh) with A = (U * s) @ Vh for matrices (..., m, n), or s alone.
 
-    s descends and has length k = min(m, n); U is (m, k), Vh is (k, n): only the reduced form is
-    there (`full_matrices=True` raises ValueError). Each row v of Vh has the sign for which
-    sum(v[i] / (i + 1.7)) >= 0. For equal singular values 1 / gap counts as 0 in
-    derivatives, right for functions of the values.
+    s descends and has length k = min(m, n); U is (m, k), Vh is (k, n). Each of these rows v of Vh
+    has the sign, or complex factor, that makes sum(v[i] / (i + 1.7)) real and positive. For equal
+    singular values 1 / gap counts as 0 in derivatives, right for functions of the values. With
+    `full_matrices` U is (m, m) and Vh (n, n): the further columns and rows are some orthonormal
+    basis of the rest, and constants in derivatives.
     """
     node = as_matrices(x)
     check_matrices("svd", node, square=False)
     if not compute_uv:
         return SvdValues.instance(node, vectors=False)
+    u, s, vh = _parts(node)
     if full_matrices:
-        raise ValueError("svd has the reduced form only: pass full_matrices=False")
-    return _parts(node)
+        left, right = rest_of_basis(u), rest_of_basis(adjoint(vh))
+        u = u if left is None else o.concatenate([u, left], -1)
+        vh = vh if right is None else o.concatenate([vh, adjoint(right)], -2)
+    return u, s, vh
 
 
 @function
@@ -356,11 +386,30 @@ def pinv(x: Any, rcond: float | None = None) -> Node:
 
 
 @function
+def matrix_rank(
+    x: Any, tol: Any = None, hermitian: bool = False, *, rtol: float | None = None
+) -> Node:
+    """Return the number of singular values above a limit, int64, of matrices (..., m, n).
+
+    tol: the limit, which broadcasts with the leading axes; else it is rtol (default max(m, n) eps)
+    times the largest. hermitian: by eigenvalues, which is quicker.
+    """
+    node = as_matrices(x)
+    check_matrices("matrix_rank", node, square=hermitian)
+    s = o.abs(o.eigvalsh(node)) if hermitian else o.svdvals(node)
+    if tol is None:
+        limit = _relative(s, node, rtol) * o.max(s, -1, keepdims=True)
+    else:
+        limit = o.expand_dims(tol, -1) if as_node(tol).ndim else as_node(tol)
+    return o.count_nonzero(o.gt(s, limit), -1)
+
+
+@function
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> Node:
     """Return the shortest x that minimises |A x - b|: the solution alone.
 
     a: (..., m, n); b: (m,), or (..., m, k) with leading axes that broadcast. `rcond` as in `pinv`.
     """
-    x, y = as_pair(a, b)
+    x, y = as_operands(a, b)
     check_matrices("lstsq", x, square=False)
     return solved("lstsq", x, y, lambda p, q: Lstsq.instance(p, q, rcond=rcond))

@@ -16,8 +16,9 @@ from symgraph.dims.dim import must_equal
 from symgraph.ops.linalg import (
     SQUARE,
     MatrixOp,
+    adjoint,
     as_matrices,
-    as_pair,
+    as_operands,
     check_matrices,
     each,
     from_lower,
@@ -33,7 +34,7 @@ from symgraph.ops.shape import product
 @register
 class Cholesky(MatrixOp):
     name = "cholesky"
-    doc = "The lower triangular L with L @ L.T = A; only the lower triangle of A is read."
+    doc = "The lower triangular L with L @ L^H = A; only the lower triangle of A is read."
     copied = (0,)
     fault = "is not positive definite (leading minor {info})"
     mend = "add a small multiple of the identity: a + 1e-6 * sg.eye(n)"
@@ -57,11 +58,12 @@ class Cholesky(MatrixOp):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        """dL = L Phi(L^-1 dA L^-T), Phi: lower triangle with half of the diagonal (Murray 2016)."""
+        """dL = L Phi(L^-1 dA L^-H), Phi: lower triangle with half of the diagonal (Murray 2016)."""
         half = o.solve_triangular(node, from_lower(tangents[0]), lower=True)
-        inner = o.solve_triangular(node, o.matrix_transpose(half), lower=True)
+        inner = o.solve_triangular(node, adjoint(half), lower=True)
         n = node.type.shape[-1]
-        phi = (o.tri(n, dtype=node.dtype) + o.tri(n, k=-1, dtype=node.dtype)) * 0.5
+        part = node.dtype.part
+        phi = (o.tri(n, dtype=part) + o.tri(n, k=-1, dtype=part)) * 0.5
         return o.matmul(node, inner * phi)
 
 
@@ -172,11 +174,18 @@ def batch_solution(
 
 
 def solved(op: str, a: Node, b: Node, solve: Callable[[Node, Node], Node]) -> Node:
-    """Apply a solver of stacks to a vector, to columns, or to stacks that broadcast."""
+    """Apply a solver of stacks to a vector, to columns, or to stacks that broadcast.
+
+    Complex right sides of real matrices are twice as many real ones.
+    """
     if b.ndim == 1:
         return o.squeeze(solved(op, a, o.expand_dims(b, 1), solve), -1)
     if b.ndim == 0:
         raise ShapeError(f"{op}: the right side `{describe(b)}` is a scalar")
+    if b.dtype.is_complex and not a.dtype.is_complex:
+        n = b.type.shape[-1]
+        x = solved(op, a, o.concatenate([o.real(b), o.imag(b)], -1), solve)
+        return o.complex(o.slice_axis(x, -1, 0, n), o.slice_axis(x, -1, n, n))
     if a.ndim == 2 and b.ndim > 2:  # one matrix: the stack becomes more columns
         front_ = o.moveaxis(b, b.ndim - 2, 0)
         flat = o.reshape(front_, (b.type.shape[-2], product(front_.type.shape[1:])))
@@ -188,11 +197,11 @@ def solved(op: str, a: Node, b: Node, solve: Callable[[Node, Node], Node]) -> No
 
 @function
 def cholesky(x: Any) -> Node:
-    """Return the lower triangular L with L @ L.T = A for symmetric positive definite matrices.
+    """Return the lower triangular L with L @ L^H = A for positive definite matrices (..., n, n).
 
-    x: (..., n, n), float32 or float64; its symmetric part is factored, so the derivative is
-    symmetric. A matrix that is not positive definite raises LinAlgError with its number and the
-    order of the leading minor.
+    A is symmetric or, where it is complex, Hermitian; that part of `x` is factored, so the
+    derivative is symmetric or Hermitian too. A matrix that is not positive definite raises
+    LinAlgError with its number and the order of the leading minor.
     """
     node = as_matrices(x)
     check_matrices("cholesky", node)
@@ -208,14 +217,18 @@ def solve_triangular(
     unit_diagonal: bool = False,
     what: str = "solve_triangular",
 ) -> Node:
-    """Return x with A x = b for triangular matrices; `trans` (1 or "T") solves with A.T.
+    """Return x with A x = b for triangular matrices.
+
+    trans: 1 or "T" solves with A.T, 2 or "C" with its conjugate.
 
     a: (..., n, n), of which only one triangle is read; b: (n,), or (..., n, k) with leading axes
     that broadcast. A zero on the diagonal raises LinAlgError.
     """
-    if trans not in (0, 1, "N", "T", "C"):
-        raise ValueError(f"trans must be 0, 1, 'N' or 'T', got {trans!r}")
-    x, y = as_pair(a, b)
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"trans must be 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
+    if trans in (2, "C"):
+        return o.conj(o.solve_triangular(a, o.conj(b), 1, lower, unit_diagonal, what))
+    x, y = as_operands(a, b)
     check_matrices(what, x)
     flags = {"lower": lower, "trans": trans not in (0, "N"), "unit": unit_diagonal, "what": what}
     return solved(what, x, y, lambda p, q: SolveTriangular.instance(p, q, **flags))

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from symgraph.core.dtype import INT64
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import FOR, Parts, make_loop, results_of, split_inputs
+from symgraph.ops.loop import FOR, RESULT, Parts, make_loop, results_of, split_inputs
 
 DEAR = frozenset(  # elementwise ops whose values are stored for the way back
     {
@@ -27,7 +26,7 @@ DEAR = frozenset(  # elementwise ops whose values are stored for the way back
 Fill = Mapping[Node, Node]
 
 
-def _opened(node: Node) -> tuple[Parts, list[Node]]:
+def opened(node: Node) -> tuple[Parts, list[Node]]:
     """Return the parts of a loop with its body over fresh variables, and these variables."""
     parts = Parts.of(node)
     variables, outputs = node.params.body.open()
@@ -41,7 +40,7 @@ def loop_push_forward(
     node: Node, tangents: Sequence[Node | None], push: Callable[..., Any]
 ) -> list[Node | None]:
     """Return the tangent of each result of a loop from tangents of its inputs."""
-    p, _ = _opened(node)
+    p, _ = opened(node)
     _, d_sequences, d_initial, d_constants = split_inputs(tangents, node.params)
     moving = [t is not None for t in d_initial]
     while True:  # a carry moves if it starts to, or depends on something that does
@@ -61,10 +60,10 @@ def loop_push_forward(
         p,
         elements=list(elements.values()),
         carries=list(carries.values()),
-        next_=[_or_zeros(d_next[k], p.next[k]) for k in places],
+        next_=[or_zeros(d_next[k], p.next[k]) for k in places],
         rows=[t for t in d_rows if t is not None],
         sequences=[t for t in d_sequences if t is not None],
-        initial=[_or_zeros(d_initial[k], p.initial[k]) for k in places],
+        initial=[or_zeros(d_initial[k], p.initial[k]) for k in places],
         keep_rows=False,
     )
     found = iter(results_of(loop)[len(moving) :])
@@ -81,7 +80,7 @@ def _fresh(variables: Sequence[Node], wanted: Sequence[bool]) -> dict[Node, Node
     }
 
 
-def _or_zeros(t: Node | None, like: Node) -> Node:
+def or_zeros(t: Node | None, like: Node) -> Node:
     return o.zeros_like(like) if t is None else t
 
 
@@ -123,16 +122,17 @@ def loop_pull_back(
     node: Node, gradients: Mapping[int, Node], accumulate: Callable[..., Any]
 ) -> list[Node | None]:
     """Return the derivative by each input of a loop from derivatives by some of its results."""
-    back = _Backward(node, gradients, accumulate)
-    return back.run() if node.params.length is not None else back.run_unlimited()
+    if node.params.length is None:
+        return o.unlimited_pull_back(node, gradients, accumulate)
+    return Backward(node, gradients, accumulate).run()
 
 
-class _Backward:
+class Backward:
     """The transposed loop under construction."""
 
     def __init__(self, node: Node, gradients: Mapping[int, Node], accumulate: Any) -> None:
         self.node, self.accumulate = node, accumulate
-        self.p, self.variables = _opened(node)
+        self.p, self.variables = opened(node)
         n = node.params.n_carries
         self.final = [gradients.get(k) for k in range(n)]
         self.traces = [gradients.get(n + k) for k in range(len(self.p.rows))]
@@ -146,14 +146,14 @@ class _Backward:
 
     def run(self) -> list[Node | None]:
         """Build both loops and return the derivative by each input."""
-        parts = self._step()
+        parts = self.step()
         p = self.p
         n_x, n_c = len(p.elements), len(p.carries)
-        d_x, d_c = _live(parts[:n_x]), parts[n_x : n_x + n_c]
-        d_w = _live(parts[n_x + n_c :])
+        d_x, d_c = live(parts[:n_x]), parts[n_x : n_x + n_c]
+        d_w = live(parts[n_x + n_c :])
         places = list(self.lam)
         sums = [new_input(p.fixed[k].dtype, p.fixed[k].type.shape, "sum") for k in d_w]
-        wanted = [_or_zeros(d_c[k], p.carries[k]) for k in places]
+        wanted = [or_zeros(d_c[k], p.carries[k]) for k in places]
         wanted += [total + t for total, t in zip(sums, d_w.values(), strict=True)]
         wanted += d_x.values()
         steps, read = self._forward_values(wanted, sums)
@@ -167,7 +167,7 @@ class _Backward:
             outputs[count:],
             [*read.traces, *traces],
             [
-                *(_or_zeros(self.final[k], p.next[k]) for k in places),
+                *(or_zeros(self.final[k], p.next[k]) for k in places),
                 *(o.zeros_like(total) for total in sums),
             ],
             self.node.params.length,
@@ -179,61 +179,12 @@ class _Backward:
         header = [] if p.header is None else [None]
         return [
             *header,
-            *_spread(d_x, found[count:-1], n_x),
-            *_spread(places, found, n_c),
-            *_spread(d_w, found[len(places) : count], len(p.fixed)),
+            *spread(d_x, found[count:-1], n_x),
+            *spread(places, found, n_c),
+            *spread(d_w, found[len(places) : count], len(p.fixed)),
         ]
 
-    def run_unlimited(self) -> list[Node | None]:
-        """Go back through a loop whose number of steps is known only when it has run.
-
-        No trace can hold its states, so each is computed again from the first: the time grows with
-        the square of the number of steps, the memory not at all.
-        """
-        p = self.p
-        parts = self._step()
-        n_c = len(p.carries)
-        d_c, d_w = parts[:n_c], _live(parts[n_c:])
-        places = list(self.lam)
-        sums = [new_input(p.fixed[k].dtype, p.fixed[k].type.shape, "sum") for k in d_w]
-        wanted = [_or_zeros(d_c[k], p.carries[k]) for k in places]
-        wanted += [total + t for total, t in zip(sums, d_w.values(), strict=True)]
-        steps = results_of(self.node)[-1]
-        turn = new_input(INT64, (), "step")
-        before = steps - 1 - turn
-        states = results_of(self._replay(before))[:n_c]
-        fill = dict(zip(p.fixed, p.constants, strict=True))
-        fill |= dict(zip(p.carries, states, strict=True)) | {p.step: before}
-        loop = make_loop(
-            [turn, *self.lam.values(), *sums],
-            substitute(wanted, fill),
-            [],
-            [],
-            [
-                *(_or_zeros(self.final[k], p.next[k]) for k in places),
-                *(o.zeros_like(total) for total in sums),
-            ],
-            None,
-            steps,
-        )
-        found = results_of(loop)
-        return [
-            None,
-            *_spread(places, found, n_c),
-            *_spread(d_w, found[len(places) :], len(p.fixed)),
-        ]
-
-    def _replay(self, count: Node) -> Node:
-        """Return the loop that does `count` steps of the forward loop."""
-        p = self.p
-        step, *carries = [new_input(x.dtype, x.type.shape, x.name) for x in (p.step, *p.carries)]
-        fill = dict(zip((p.step, *p.carries), (step, *carries), strict=True))
-        fill |= dict(zip(p.fixed, p.constants, strict=True))
-        return make_loop(
-            [step, *carries], substitute(p.next, fill), [], [], p.initial, None, count
-        )
-
-    def _step(self) -> list[Node | None]:
+    def step(self) -> list[Node | None]:
         """Pull the derivatives back through one step; find which carries have any."""
         p = self.p
         wrt = [*p.elements, *p.carries, *p.fixed]
@@ -273,12 +224,12 @@ class _Backward:
         return results_of(loop)[-1], read
 
 
-def _live(parts: Sequence[Node | None]) -> dict[int, Node]:
+def live(parts: Sequence[Node | None]) -> dict[int, Node]:
     """Return the derivatives that are there, by place."""
     return {k: t for k, t in enumerate(parts) if t is not None}
 
 
-def _spread(places: Iterable[int], values: Sequence[Node], count: int) -> list[Node | None]:
+def spread(places: Iterable[int], values: Sequence[Node], count: int) -> list[Node | None]:
     """Return values at their places among `count`."""
     found: list[Node | None] = [None] * count
     for k, value in zip(places, values, strict=False):
@@ -319,7 +270,7 @@ class _Reads:
             if v in elements:
                 self.variables.append(v)
                 self.traces.append(elements[v])
-            elif v in carries or (v in forward and not recompute and not _cheap(v)):
+            elif v in carries or (_known(v, forward) and not recompute and not _cheap(v)):
                 fresh = new_input(v.dtype, v.type.shape, v.name or v.op.name)
                 self.substitution[v] = fresh
                 late.append(fresh)
@@ -327,6 +278,11 @@ class _Reads:
             else:
                 stack.extend(reversed(v.inputs))
         self.variables += late
+
+
+def _known(v: Node, forward: set[Node]) -> bool:
+    """Tell whether the forward step computes a value, if only as one more result of a loop."""
+    return v in forward or (v.op is RESULT and v.inputs[0] in forward)
 
 
 def _dependent(outputs: Sequence[Node], variables: set[Node]) -> set[Node]:

@@ -1,4 +1,4 @@
-"""Reductions over axes, index of the extremum, and running (cumulative) reductions."""
+"""Reductions over axes, and the index of the extremum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import BOOL, FLOAT32, INT64, UINT64, DType, as_dtype
-from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.errors import ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
@@ -258,73 +258,6 @@ class Argmin(ArgExtremum):
     name, kind, doc = "argmin", "min", "Index of the first smallest element along an axis."
 
 
-class Cumulative(Op):
-    """Running combination along one axis, in order (as NumPy: one rounding per step)."""
-
-    params = ("axis", "dtype")
-    kind = ""
-    takes_complex = True
-    numpy_function: Any
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        for shape, axis in (((5,), 0), ((3, 4), 0), ((3, 4), 1), ((2, 3, 4), 1)):
-            yield (shape,), {"axis": axis, "dtype": dtype}
-
-    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return inputs[0].type.with_dtype(params.dtype)
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        f = type(self).numpy_function
-        wide = FLOAT32.numpy if node.dtype == "float16" else node.dtype.numpy
-        value = f(arrays[0].astype(wide), axis=node.params.axis)
-        return np.asarray(value, node.dtype.numpy)
-
-    def statements(self, low: Any, node: Node, out: Any) -> None:
-        low.running(node, out, self.kind, node.params.axis)
-
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
-        return self(x, axis=node.params.axis + 1, dtype=node.params.dtype), 0
-
-
-@register
-class Cumsum(Cumulative):
-    name, kind, doc = "cumsum", "sum", "Running sum along an axis."
-    numpy_function = staticmethod(np.cumsum)
-    linear = (0,)
-
-    @staticmethod
-    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
-        axis = node.params.axis
-        back = Cumsum.instance(o.flip(g, axis), axis=axis, dtype=g.dtype)
-        return cast_to(o.flip(back, axis), node.inputs[0].dtype)
-
-
-@register
-class Cumprod(Cumulative):
-    name, kind, doc = "cumprod", "prod", "Running product along an axis."
-    numpy_function = staticmethod(np.cumprod)
-
-    @staticmethod
-    def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        """d y_k = sum_{i<=k} dx_i prod_{j<=k, j!=i} x_j, exact with zeros (quadratic in length).
-
-        Row i of the pairwise table has a one in place of factor i.
-        """
-        x, axis = node.inputs[0], node.params.axis
-        last = o.moveaxis(x, axis, -1)
-        n = x.type.shape[axis]
-        eye = cast_to(o.eye(n), BOOL)
-        table = o.where(eye, o.ones_like(last)[..., None, :], last[..., None, :])
-        running = o.cumprod(table, -1)
-        kept = o.where(cast_to(o.triu(o.ones((n, n))), BOOL), running, 0)
-        d = o.moveaxis(tangents[0], axis, -1)
-        return o.moveaxis(o.sum(d[..., :, None] * kept, -2), -1, axis)
-
-
 def _reduce(op: Op, x: Any, axis: Axes, keepdims: bool, dtype: Any = None) -> Node:
     node = as_node(x)
     axes = normal_axes(axis, node.ndim)
@@ -388,7 +321,7 @@ def mean(x: Any, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -
     """Return the arithmetic mean over `axis`; integers become floatX."""
     node = as_node(x)
     target = as_dtype(dtype) if dtype else (node.dtype if node.dtype.is_inexact else floatx())
-    wide = FLOAT32 if target == "float16" else target
+    wide = FLOAT32 if target.is_half else target
     axes = normal_axes(axis, node.ndim)
     total = o.sum(cast_to(node, wide), axes, wide, keepdims)
     return cast_to(total / _count(node, axes, wide), target)
@@ -436,29 +369,5 @@ def _arg(op: Op, x: Any, axis: int | None, keepdims: bool) -> Node:
     return o.expand_dims(result, axis) if keepdims else result
 
 
-@function
-def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Node:
-    """Return running sums along `axis` (of the flattened array when None)."""
-    return _running(Cumsum.instance, x, axis, dtype)
-
-
-@function
-def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Node:
-    """Return running products along `axis` (of the flattened array when None)."""
-    return _running(Cumprod.instance, x, axis, dtype)
-
-
-def _running(op: Op, x: Any, axis: int | None, dtype: Any) -> Node:
-    node = as_node(x)
-    if axis is None:
-        node, axis = o.reshape(node, (-1,)), 0
-    if node.ndim == 0:
-        raise DTypeError("a running reduction needs at least one axis; got a scalar")
-    target = as_dtype(dtype) if dtype else accumulator(node.dtype)
-    return op(node, axis=normal_axis(axis, node.ndim), dtype=target)
-
-
-alias(cumsum, "cumulative_sum")
-alias(cumprod, "cumulative_prod")
 alias(max_, "amax")
 alias(min_, "amin")

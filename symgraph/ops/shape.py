@@ -253,6 +253,13 @@ class PermuteDims(View):
     def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.permute_dims(g, inverse(node.params.axes))
 
+    def specialise(self, o: Namespace, node: Node) -> Node:
+        """Return one exchange for two: an expansion may have ended with another one."""
+        x = node.inputs[0]
+        if x.op is not self:
+            return node
+        return o.permute_dims(x.inputs[0], [x.params.axes[a] for a in node.params.axes])
+
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:

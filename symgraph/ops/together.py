@@ -16,27 +16,39 @@ from symgraph.core.node import Node
 from symgraph.core.op import Op
 from symgraph.core.types import TensorType
 
-StackedParams = namedtuple("StackedParams", "axes counts")  # noqa: PYI024
+StackedParams = namedtuple("StackedParams", "axes counts shape", defaults=[None])  # noqa: PYI024
 
 
 class Stacked(Op):
     """Arrays of one shape on new axes of lengths `counts`, at places `axes` of the result.
 
-    The last of the new axes counts fastest through the inputs.
+    The last of the new axes counts fastest through the inputs. shape: what the result is reshaped
+    to, if it is: the same memory.
     """
 
     name, doc = "stacked", "Arrays of one shape on new axes, written by one loop."
     params = StackedParams._fields
     Params = StackedParams
 
+    @staticmethod
+    def placed(old: Sequence[Any], axes: Sequence[int], new: Sequence[Any]) -> tuple[Any, ...]:
+        """Return a shape or an index with `new` entries at the places `axes` of the result."""
+        rest, fresh = iter(old), dict(zip(axes, new, strict=True))
+        return tuple(
+            fresh[k] if k in fresh else next(rest) for k in range(len(old) + len(axes))
+        )
+
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         x = inputs[0].type
-        return x.with_shape(placed(x.shape, params.axes, params.counts))
+        if params.shape is not None:
+            return x.with_shape(params.shape)
+        return x.with_shape(self.placed(x.shape, params.axes, params.counts))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        axes, counts = node.params
+        axes, counts, shape = node.params
         rows = np.stack(arrays).reshape((*counts, *arrays[0].shape))
-        return np.moveaxis(rows, range(len(axes)), axes)
+        whole = np.moveaxis(rows, range(len(axes)), axes)
+        return whole if shape is None else whole.reshape(shape)
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -49,18 +61,11 @@ class Stacked(Op):
             for x, a in zip(inputs, axes, strict=True)
         ]
         places = tuple(a + 1 for a in node.params.axes)
-        return self(*fronts, axes=places, counts=node.params.counts), 0
+        shape = None if node.params.shape is None else (size, *node.params.shape)
+        return self(*fronts, axes=places, counts=node.params.counts, shape=shape), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.stacked(node, out)
-
-
-def placed(old: Sequence[Any], axes: Sequence[int], new: Sequence[Any]) -> tuple[Any, ...]:
-    """Return a shape or an index with `new` entries at the places `axes` of the result."""
-    rest, fresh = iter(old), dict(zip(axes, new, strict=True))
-    return tuple(
-        fresh[k] if k in fresh else next(rest) for k in range(len(old) + len(axes))
-    )
 
 
 STACKED = Stacked.instance = Stacked()

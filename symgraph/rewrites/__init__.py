@@ -20,6 +20,7 @@ from symgraph.rewrites import (  # noqa: F401 - imported for their rules
     broadcasts,
     constants,
     contract,
+    diagonal,
     indexing,
     late,
     linalg,

@@ -24,7 +24,7 @@ EXACT = frozenset(
     {
         *("where", "neg", "abs", "maximum", "minimum", "max", "min", "sign", "relu", "copysign"),
         *("floor", "ceil", "trunc", "rint", "concatenate", "gather", "place", "set_slice"),
-        *("result", "max_pool2d", "grad_clip", "stop_gradient"),
+        *("result", "max_pool2d", "grad_clip", "stop_gradient", "cummax", "cummin"),
     }
 )
 

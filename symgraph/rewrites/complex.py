@@ -21,6 +21,7 @@ from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
 from symgraph.ops.base import Elementwise
 from symgraph.ops.complex import AS_PAIRS, FROM_PAIRS
+from symgraph.ops.linalg_complex import ON_PAIRS, PAIRED
 from symgraph.ops.together import interleaved
 from symgraph.rewrites import complex_functions as functions
 from symgraph.rewrites.complex_functions import BINARY, UNARY, Pair, filled
@@ -282,6 +283,13 @@ def _rows_first(x: Node, axes: tuple[int, ...]) -> Node:
     return o.reshape(o.permute_dims(x, [*axes, *kept]), (length, *(x.type.shape[k] for k in kept)))
 
 
+def _library(node: Node, values: Sequence[Value]) -> Value:
+    """Return what LAPACK computes of complex operands: their parts go there side by side."""
+    parts = [p for v in values for p in filled(v)]
+    found = ON_PAIRS(*parts, op=node.op.name, values=tuple(node.params))
+    return _parts(found) if node.dtype.is_complex else found
+
+
 def _power(node: Node, values: Sequence[Value]) -> Pair:
     y = node.inputs[1]
     known = y.data.item() if y.op is CONSTANT and y.data.size == 1 else None
@@ -306,4 +314,5 @@ RULES: dict[str, Rule] = {
     "prod": _prod,
     "cumprod": _running,
     "power": _power,
+    **dict.fromkeys(PAIRED, _library),
 }

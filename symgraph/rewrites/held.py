@@ -34,5 +34,7 @@ def in_memory(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
         n: make(n.op, (), ("held", n.params), type=held_type(n.type), uid=n.uid, data=n.data)
         for n in leaves
     }
+    for n, v in views.items():
+        v._name = n._name
     views_of = {(AS_PAIRS if n.dtype.is_complex else AS_BITS)(n): v for n, v in views.items()}
     return substitute(work, views_of), views

@@ -9,34 +9,54 @@ same steps are merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from symgraph.core.node import CONSTANT, Node, new_input
+from symgraph.core.node import Node, new_input
 from symgraph.core.op import o
 from symgraph.core.source import made_from
-from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
-from symgraph.dims.dim import provably_le
 from symgraph.ops.branch import BRANCH, make_branch
-from symgraph.ops.loop import FOR, LOOP, RESULT, WHILE, Parts, loops, make_loop, results_of
+from symgraph.ops.loop import FOR, LOOP, RESULT, Parts, results_of
+from symgraph.rewrites.last_rows import last_rows, started
+from symgraph.rewrites.merge_loops import merged
+from symgraph.rewrites.opened import Opened, Results, for_all_steps, steps_index
+from symgraph.rewrites.recurrences import without_loop
 
 Optimise = Callable[[Sequence[Node]], list[Node]]
 
 
-def improve_loops(outputs: Sequence[Node], optimise: Optimise) -> list[Node]:
-    """Return outputs of the same values whose loops do less per step; `optimise` is for bodies."""
-    outputs = branches(list(outputs), optimise)
-    for change in (last_rows, lambda x: improved_bodies(x, optimise), merged, last_rows):
-        outputs = optimise(change(outputs))
-    return improved_bodies(outputs, optimise)
+class Rules:
+    """What is done to bodies, and which loops have been improved.
+
+    Bodies are closed, so the loops in a body are the same whenever it is opened again: each is
+    improved once, however deep it lies.
+    """
+
+    def __init__(self, optimise: Optimise, strict: bool) -> None:
+        self.optimise, self.strict = optimise, strict
+        self.improved: set[Any] = set()  # the parameters of loops that are at their best
 
 
-Results = Callable[[Any], Node]
+def improve_loops(
+    outputs: Sequence[Node], optimise: Optimise, strict: bool = False
+) -> list[Node]:
+    """Return outputs of the same values whose loops do less per step.
+
+    `optimise` is for bodies; `strict`: only rewrites that give the same bits.
+    """
+    return _improve(outputs, Rules(optimise, strict))
 
 
-def branches(outputs: list[Node], optimise: Optimise) -> list[Node]:
+def _improve(outputs: Sequence[Node], rules: Rules) -> list[Node]:
+    outputs = branches(list(outputs), rules)
+    for change in (last_rows, lambda x: improved_bodies(x, rules), merged, last_rows):
+        outputs = rules.optimise(change(outputs))
+    return improved_bodies(outputs, rules)
+
+
+def branches(outputs: list[Node], rules: Rules) -> list[Node]:
     """Optimise the sides of branches; what is computed outside in any case is taken from there."""
     done: set[Node] = set()
     while True:
@@ -47,140 +67,58 @@ def branches(outputs: list[Node], optimise: Optimise) -> list[Node]:
         inside = [body.apply(node.inputs[1:]) for body in node.params]
         count = len(inside[0])
         roots = [*inside[0], *inside[1]]
-        roots = improve_loops(roots, optimise) if has_compounds(roots) else optimise(roots)
+        roots = _optimised(roots, rules)
         new = make_branch(node.inputs[0], roots[:count], roots[count:], order)
         outputs = substitute(outputs, dict(zip(results_of(node), new, strict=True)))
         done |= {node, new[0].inputs[0]}
 
 
-def has_compounds(outputs: Sequence[Node]) -> bool:
-    """Tell whether there are loops or branches to improve."""
-    return any(n.op.compound for n in toposort(outputs))
-
-
-class Opened:
-    """A loop with its body over variables of its own, to be changed and built again.
-
-    Carries and rows have keys: those that were there the numbers of their results.
-    """
-
-    def __init__(self, node: Node) -> None:
-        self.node, self.params = node, node.params
-        p = Parts.of(node)
-        variables, outputs = node.params.body.open()
-        p.set_body(node.params, variables, outputs)
-        fill = dict(zip(p.fixed, p.constants, strict=True))
-        roots = substitute([*p.next, *p.rows, *([] if p.go_on is None else [p.go_on])], fill)
-        n = len(p.carries)
-        self.step, self.header = p.step, p.header
-        self.go_on = None if p.go_on is None else roots.pop()
-        self.sequences = dict(zip(p.elements, p.sequences, strict=True))
-        # key -> (variable, initial value, next value)
-        self.carries: dict[Any, tuple[Node, Node, Node]] = {
-            k: c for k, c in enumerate(zip(p.carries, p.initial, roots[:n], strict=True))
-        }
-        self.rows: dict[Any, Node] = dict(enumerate(roots[n:], n))
-        # results that are computed from others (or from none), given a function key -> result
-        self.instead: dict[int, Callable[[Results], Node]] = {}
-        self.updates: list[tuple[Node, Any]] = list(node.params.updates)
-
-    def roots(self) -> list[Node]:
-        """Return all that a step computes."""
-        found = [*(new for _, _, new in self.carries.values()), *self.rows.values()]
-        return found if self.go_on is None else [*found, self.go_on]
-
-    def set_roots(self, roots: Sequence[Node]) -> None:
-        """Replace what a step computes by equal values."""
-        left = iter(roots)
-        self.carries = {k: (x, start, next(left)) for k, (x, start, _) in self.carries.items()}
-        self.rows = {k: next(left) for k in self.rows}
-        if self.go_on is not None:
-            self.go_on = next(left)
-
-    def row(self, value: Node) -> Any:
-        """Return the key of a trace of `value`; a new one where there is none."""
-        for k, row in self.rows.items():
-            if row is value:
-                return k
-        key = f"row{len(self.rows)}"
-        self.rows[key] = value
-        return key
-
-    def moving(self) -> set[Node]:
-        """Return the nodes that depend on carries."""
-        found = {x for x, _, _ in self.carries.values()}
-        for n in toposort(self.roots()):
-            if any(i in found for i in n.inputs):
-                found.add(n)
-        return found
-
-    def build(self) -> dict[Node, Node]:
-        """Return the loop's old results and what they are now."""
-        return self.build_with({})[0]
-
-    def build_with(self, keys: Mapping[Any, Any]) -> tuple[dict[Node, Node], dict[Any, Node]]:
-        """Return the same, and the result of each key among the values of `keys`."""
-        places: dict[Any, Node] = {}
-        if self.carries or self.rows or self.go_on is not None:
-            loop = self._loop()
-            order = (*self.carries, *self.rows, "steps")
-            places = {k: RESULT(loop, index=place) for place, k in enumerate(order)}
-        else:
-            places["steps"] = self._steps()
-        count = _steps_index(self.node)
-        found = {k: places[k] for k in places if isinstance(k, int)} | {count: places["steps"]}
-        for k, value in self.instead.items():
-            found[k] = value(lambda key: places[key] if key in places else found[key])
-        old = {RESULT(self.node, index=k): new for k, new in found.items()}
-        return old, {name: places[key] for name, key in keys.items()}
-
-    def _steps(self) -> Node:
-        """Return how many steps a loop does that need not be run to know it."""
-        length = self.params.length
-        if self.header is None:
-            return o.dim_value(length)
-        least = o.maximum(self.header, 0)
-        return least if length is None else o.minimum(least, o.dim_value(length))
-
-    def _loop(self) -> Node:
-        used = set(toposort(self.roots()))
-        sequences = {x: array for x, array in self.sequences.items() if x in used}
-        updates = [
-            (target, list(self.carries).index(k))
-            for target, k in self.updates
-            if k in self.carries
-        ]
-        return make_loop(
-            [self.step, *sequences, *(x for x, _, _ in self.carries.values())],
-            [new for _, _, new in self.carries.values()],
-            list(self.rows.values()),
-            list(sequences.values()),
-            [start for _, start, _ in self.carries.values()],
-            self.params.length,
-            self.header,
-            self.go_on,
-            self.params.reverse,
-            updates,
-            self.params.recompute,
-        )
+def _optimised(roots: Sequence[Node], rules: Rules) -> list[Node]:
+    """Return the outputs of a body at their best, its own loops and branches included."""
+    if any(n.op.compound for n in toposort(roots)):
+        return _improve(roots, rules)
+    return rules.optimise(roots)
 
 
 # -- one loop ------------------------------------------------------------------------------------
-def improved_bodies(outputs: Sequence[Node], optimise: Optimise) -> list[Node]:
+def improved_bodies(outputs: Sequence[Node], rules: Rules) -> list[Node]:
     """Optimise every body, and drop, move out and simplify what its results allow."""
     outputs = list(outputs)
-    done: set[Node] = set()
+    seen: set[Node] = set()
     while True:
         order = toposort(outputs)
-        loop = next((n for n in reversed(order) if n.op is LOOP and n not in done), None)
-        if loop is None:
+        found = [n for n in order if n.op is LOOP and n not in seen]
+        if not found:
             return outputs
+        loop = found[-1]
+        seen.add(loop)
         used = {n.params.index for n in order if n.op is RESULT and n.inputs[0] is loop}
+        if loop.params in rules.improved and _all_used(loop, used):
+            continue
         with made_from(loop.source):
-            single = loop.params.kind == FOR and loop.params.length == 1
-            new = _single_step(loop) if single else _improved(loop, used, optimise)
+            if loop.params.length == 0:
+                new = _no_steps(loop)
+            elif loop.params.kind == FOR and loop.params.length == 1:
+                new = _single_step(loop)
+            else:
+                new = _improved(loop, used, rules)
         outputs = substitute(outputs, new)
-        done |= {loop, *(n.inputs[0] for n in new.values() if n.op is RESULT)}
+        made = {n.inputs[0] for n in new.values() if n.op is RESULT}
+        seen |= made
+        rules.improved |= {n.params for n in made if n.op is LOOP}
+
+
+def _all_used(loop: Node, used: set[int]) -> bool:
+    """Tell whether all traces of a loop are read."""
+    return used.issuperset(range(loop.params.n_carries, steps_index(loop)))
+
+
+def _no_steps(loop: Node) -> dict[Node, Node]:
+    """A loop of no steps ends as it starts."""
+    kinds = loop.op.result_types(loop)  # type: ignore[attr-defined]
+    traces = [o.zeros(t.shape, t.dtype) for t in kinds[loop.params.n_carries : -1]]
+    results = [*Parts.of(loop).initial, *traces, o.dim_value(0)]
+    return {RESULT(loop, index=k): new for k, new in enumerate(results)}
 
 
 def _single_step(loop: Node) -> dict[Node, Node]:
@@ -194,15 +132,17 @@ def _single_step(loop: Node) -> dict[Node, Node]:
     return {RESULT(loop, index=k): new for k, new in enumerate(results)}
 
 
-def _improved(loop: Node, used: set[int], optimise: Optimise) -> dict[Node, Node]:
+def _improved(loop: Node, used: set[int], rules: Rules) -> dict[Node, Node]:
     opened = Opened(loop)
     _drop_unused(opened, used)
-    roots = opened.roots()
-    opened.set_roots(improve_loops(roots, optimise) if has_compounds(roots) else optimise(roots))
+    opened.set_roots(_optimised(opened.roots(), rules))
     _drop_unused(opened, used)
     _constant_carries(opened)
-    if loop.params.kind == FOR:
-        _products_of_sums(opened)
+    if loop.params.kind == FOR and not rules.strict:
+        started(opened)
+    if loop.params.kind == FOR and not without_loop(opened, rules.strict):
+        if not rules.strict:  # another order of the sum
+            _products_of_sums(opened)
         _rows_after(opened)
         _rows_before(opened)
     _equal_rows(opened)
@@ -354,7 +294,7 @@ def _rows_after(opened: Opened) -> None:
 
 
 def _over_traces(opened: Opened, row: Node, keys: dict[Node, Any], result: Results) -> Node:
-    return _for_all_steps(opened, row, {n: (result(key), 0) for n, key in keys.items()})
+    return for_all_steps(opened, row, {n: (result(key), 0) for n, key in keys.items()})
 
 
 def _rows_before(opened: Opened) -> None:
@@ -381,177 +321,7 @@ def _rows_before(opened: Opened) -> None:
         if any(m.op.compound or m.op.opaque for m in toposort([n]) if m in varying):
             continue
         fresh = new_input(n.dtype, n.type.shape, n.name)
-        opened.sequences[fresh] = _for_all_steps(opened, n, {})
+        opened.sequences[fresh] = for_all_steps(opened, n, {})
         mapping[n] = fresh
     if mapping:
         opened.set_roots(substitute(opened.roots(), mapping))
-
-
-def _for_all_steps(opened: Opened, value: Node, traces: Mapping[Node, Batched]) -> Node:
-    """Return a value of the body for every step, along a new first axis."""
-    steps = o.arange(opened.params.length)
-    batches: dict[Node, Batched] = {opened.step: (steps, 0)}
-    batches |= {x: (array, 0) for x, array in opened.sequences.items()}
-    ((node, axis),) = vectorise([value], {**batches, **traces})
-    if axis is None:
-        return o.broadcast_to(node, (opened.params.length, *node.type.shape))
-    return node if axis == 0 else o.moveaxis(node, axis, 0)
-
-
-# -- final states instead of traces --------------------------------------------------------------
-def last_rows(outputs: Sequence[Node]) -> list[Node]:
-    """Where of a trace only the last row is read, carry it instead of storing all."""
-    outputs = list(outputs)
-    order = toposort(outputs)
-    users: dict[Node, list[Node]] = {}
-    for n in order:
-        for i in n.inputs:
-            users.setdefault(i, []).append(n)
-    plain = set(outputs)
-    wanted: dict[Node, list[Node]] = {}
-    for n in order:
-        if n.op is RESULT and n.inputs[0].op is LOOP and n not in plain:
-            loop = n.inputs[0]
-            if n.params.index >= loop.params.n_carries and all(
-                _reads_last(u, loop.params) for u in users.get(n, [])
-            ):
-                wanted.setdefault(loop, []).append(n)
-    for loop, traces in wanted.items():
-        if loop.params.kind != FOR or not _some_steps(loop.params.length):
-            continue
-        opened = Opened(loop)
-        keys = {}
-        for trace in traces:
-            if trace.params.index in opened.rows:
-                keys[trace] = _final(opened, trace.params.index)
-        if not keys:
-            continue
-        found = opened.build_with(keys)
-        mapping = dict(found[0])
-        for trace, final in found[1].items():
-            for u in users[trace]:
-                mapping[u] = o.expand_dims(final, 0)
-        return last_rows(substitute(outputs, mapping))
-    return outputs
-
-
-def _some_steps(length: Any) -> bool:
-    return bool(provably_le(1, length))
-
-
-def _reads_last(user: Node, params: Any) -> bool:
-    if user.op.name != "slice":
-        return False
-    lengths, starts = user.params.lengths, user.params.starts
-    whole = user.inputs[0].type.shape[1:]
-    if lengths[0] != 1 or tuple(lengths[1:]) != tuple(whole) or any(s != 0 for s in starts[1:]):
-        return False
-    return bool(starts[0] == (0 if params.reverse else params.length - 1))
-
-
-def _final(opened: Opened, k: int) -> Any:
-    """Return the key of a carry that ends as the last row of trace k."""
-    row = opened.rows[k]
-    for key, (_, _, new) in opened.carries.items():
-        if new is row:
-            return key
-    variable = new_input(row.dtype, row.type.shape, row.name)
-    key = ("last", k)
-    opened.carries[key] = (variable, o.zeros(row.type.shape, row.dtype), row)
-    return key
-
-
-# -- several loops as one ------------------------------------------------------------------------
-def merged(outputs: Sequence[Node]) -> list[Node]:
-    """Run loops over the same steps as one, where neither needs the other's results."""
-    outputs = list(outputs)
-    while True:
-        found = loops(outputs)
-        below = {n: set(toposort([n])) for n in found}
-        pair = next(
-            (
-                (a, b)
-                for j, b in enumerate(found)
-                for a in found[:j]
-                if _mergeable(a, b) and a not in below[b] and b not in below[a]
-            ),
-            None,
-        )
-        if pair is None:
-            return outputs
-        outputs = substitute(outputs, _merge(*pair))
-
-
-def _mergeable(a: Node, b: Node) -> bool:
-    """Tell whether two loops do the same number of steps, in one order, on some common input."""
-    p, q = a.params, b.params
-    if (p.kind, p.length, p.reverse, p.recompute) != (q.kind, q.length, q.reverse, q.recompute):
-        return False
-    x, y = Parts.of(a), Parts.of(b)
-    if x.header is not y.header:
-        return False
-    if p.kind == WHILE:
-        return _same_condition(a, b)
-    mine = {n for n in (*x.sequences, *x.initial) if n.op is not CONSTANT}
-    return any(n in mine for n in (*y.sequences, *y.initial))
-
-
-def _same_condition(a: Node, b: Node) -> bool:
-    first, second = Opened(a), Opened(b)
-    mapping = _shared_variables(first, second)
-    assert first.go_on is not None and second.go_on is not None
-    return substitute([second.go_on], mapping)[0] is first.go_on
-
-
-def _shared_variables(a: Opened, b: Opened) -> dict[Node, Node]:
-    """Return the variables of b that are those of a: same sequence, or a carry that stays equal."""
-    mapping: dict[Node, Node] = {b.step: a.step}
-    arrays = {array: x for x, array in reversed(a.sequences.items())}
-    mapping |= {x: arrays[array] for x, array in b.sequences.items() if array in arrays}
-    pairs = {
-        kb: ka
-        for kb, (_, start, _) in b.carries.items()
-        for ka, (_, other, _) in a.carries.items()
-        if start is other
-    }
-    while True:  # assume that the pairs stay equal, until no step parts them
-        trial = mapping | {b.carries[kb][0]: a.carries[ka][0] for kb, ka in pairs.items()}
-        nexts = substitute([b.carries[kb][2] for kb in pairs], trial)
-        parted = [
-            kb
-            for (kb, ka), new in zip(pairs.items(), nexts, strict=True)
-            if new is not a.carries[ka][2]
-        ]
-        if not parted:
-            return trial
-        for kb in parted:
-            del pairs[kb]
-
-
-def _merge(a: Node, b: Node) -> dict[Node, Node]:
-    with made_from(a.source):
-        first, second = Opened(a), Opened(b)
-        mapping = _shared_variables(first, second)
-        mine = {x: k for k, (x, _, _) in first.carries.items()}
-        where: dict[int, Any] = {}
-        new = substitute([n for _, _, n in second.carries.values()], mapping)
-        for (k, (x, start, _)), value in zip(second.carries.items(), new, strict=True):
-            if x in mapping:
-                where[k] = mine[mapping[x]]
-            else:
-                where[k] = ("other", k)
-                first.carries[where[k]] = (x, start, value)
-        rows = substitute(list(second.rows.values()), mapping)
-        for k, row in zip(second.rows, rows, strict=True):
-            where[k] = ("other", k)
-            first.rows[where[k]] = row
-        first.sequences |= {x: s for x, s in second.sequences.items() if x not in mapping}
-        first.updates += [(t, where[k]) for t, k in second.updates]
-        own, others = first.build_with(where)
-        found = {RESULT(b, index=k): n for k, n in others.items()}
-        found[RESULT(b, index=_steps_index(b))] = own[RESULT(a, index=_steps_index(a))]
-        return own | found
-
-
-def _steps_index(loop: Node) -> int:
-    return len(loop.params.body.outputs) - int(loop.params.kind == WHILE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.node import CONSTANT, Node
+from symgraph.core.op import o, ops
 from symgraph.core.pattern import const_value
 from symgraph.rewrites.facts import DEPTH, non_negative
 from symgraph.rewrites.linalg import swapped
@@ -95,12 +96,58 @@ def _counter(x: Node) -> tuple[int, int] | None:
     return x.params.axis, shift
 
 
+def diagonal_of(x: Node, depth: int = DEPTH) -> Node | None:
+    """Return v where a matrix is proved to be diag(v), zero elsewhere, else None.
+
+    Known: where(row == column, ..., 0), as `diag` and `eye` make it, its transposes, negatives,
+    multiples by finite numbers, and sums and products of such matrices.
+    """
+    if x.ndim < 2 or not square(x) or not x.dtype.is_float:
+        return None
+    if _identity(x):
+        return o.ones(x.type.shape[-1:], x.dtype)
+    if x.op.name == "where" and _on_diagonal(x.inputs[0]) and const_value(x.inputs[2]) == 0:
+        return _along(x.inputs[1], x)
+    if depth == 0:
+        return None
+    y = swapped(x)
+    if y is not None or x.op.name == "neg":
+        v = diagonal_of(x.inputs[0], depth - 1)
+        return v if v is None or y is not None else o.neg(v)
+    if x.op.name in ("add", "sub", "matmul"):
+        left, right = (diagonal_of(i, depth - 1) for i in x.inputs)
+        if left is None or right is None:
+            return None
+        return ops["mul" if x.op.name == "matmul" else x.op.name](left, right)
+    if x.op.name in ("mul", "div"):
+        for a, s in (x.inputs, x.inputs[::-1])[: 2 if x.op.name == "mul" else 1]:
+            v = diagonal_of(a, depth - 1) if s.ndim == 0 and _finite(s) else None
+            if v is not None:
+                return x.op(v, s)
+    return None
+
+
+def _along(a: Node, x: Node) -> Node:
+    """Return the diagonal of `a` broadcast to the matrices `x`."""
+    lead, n = x.type.shape[:-2], x.type.shape[-1]
+    one = [isinstance(m, int) and m == 1 for m in ((1, 1, *a.type.shape))[-2:]]
+    if a.ndim < 2:
+        v = a
+    elif one[0]:
+        v = o.squeeze(a, -2)
+    elif one[1]:
+        v = o.squeeze(a, -1)
+    else:
+        v = o.diagonal(a)
+    return o.broadcast_to(v, (*lead, n))
+
+
 def symmetric(x: Node, depth: int = DEPTH) -> bool:
     """Tell whether a matrix equals its transpose, up to the rounding of a product."""
     if x.ndim < 2 or not square(x):
         return False
     name = x.op.name
-    if name in _SYMMETRIC or _identity(x):
+    if name in _SYMMETRIC or _identity(x) or diagonal_of(x, 1) is not None:
         return True
     if x.op is CONSTANT:
         return bool((x.data == x.data.swapaxes(-1, -2)).all())

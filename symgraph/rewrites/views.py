@@ -80,6 +80,51 @@ def squeeze_of_expand(node: Node) -> Node | None:
     return o.expand_dims(o.squeeze(inner, dropped) if dropped else inner, inserted)
 
 
+def _squeezed_broadcast_example() -> list[Node]:
+    return [
+        o.squeeze(o.broadcast_to(_x(4), (1, 3, 4)), 0),
+        o.squeeze(o.broadcast_to(_x(1, 4), (1, 3, 1, 4)), (0, 2)),
+    ]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("squeeze",), children=("broadcast_to",),
+    example=_squeezed_broadcast_example,
+)  # fmt: skip
+def squeeze_of_broadcast(node: Node) -> Node | None:
+    """squeeze(broadcast(x)) -> broadcast(squeeze(x)): an axis that is not there is not inserted."""
+    x, axes = node.inputs[0], node.params.axes
+    inner = x.inputs[0]
+    lead = x.ndim - inner.ndim
+    own = tuple(a - lead for a in axes if a >= lead)
+    return o.broadcast_to(o.squeeze(inner, own) if own else inner, node.type.shape)
+
+
+def _merged_row_example() -> list[Node]:
+    x = _x(3, 4, 5)
+    return [o.slice_axis(o.reshape(x, (12, 5)), 0, k, 1) for k in (0, 7, 11)]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("slice",), children=("reshape",),
+    example=_merged_row_example,
+)  # fmt: skip
+def row_of_merged_axes(node: Node) -> Node | None:
+    """One row of two axes made one -> the row where it lies: a loop in chunks keeps its last."""
+    x, q = node.inputs[0].inputs[0], node.params
+    shape = x.type.shape
+    if shape[2:] != q.lengths[1:] or len(shape) != node.ndim + 1 or q.lengths[0] != 1:
+        return None
+    if any(s != 0 for s in q.starts[1:]) or any(s != 1 for s in q.steps[1:]):
+        return None
+    if not (isinstance(q.starts[0], int) and isinstance(shape[1], int)) or shape[1] == 0:
+        return None
+    if node.inputs[0].type.shape[1:] != shape[2:]:
+        return None
+    row = o.slice_axis(x, 0, q.starts[0] // shape[1], 1)
+    return o.squeeze(o.slice_axis(row, 1, q.starts[0] % shape[1], 1), 0)
+
+
 def _expand_example() -> list[Node]:
     x = _x(3, 1)
     return [

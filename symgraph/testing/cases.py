@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from symgraph.core.dtype import ALL as ALL_DTYPES
 from symgraph.core.dtype import (
+    BFLOAT16,
     BOOL,
     COMPLEX128,
     COMPLEXES,
@@ -27,12 +29,14 @@ from symgraph.core.dtype import (
     as_dtype,
 )
 from symgraph.core.errors import DTypeError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import Op, o, ops
 from symgraph.core.record import dataclass
 from symgraph.dims.dim import symbol
 from symgraph.ops.base import Elementwise
 
+ml_dtypes: Any = lazy("ml_dtypes")
 SHAPES = ((), (5,), (2, 3), (2, 3, 4), (0,), (3, 0))
 PAIRS = (
     ((3, 1), (4,)),
@@ -51,7 +55,9 @@ MIXED = (
     ("int64", "float16"),
     ("float64", "float32"),
 )
-STRUCTURED = (FLOAT64, FLOAT32, FLOAT16, INT64, UINT32, BOOL)
+# bfloat16 arrays need a package beside NumPy; a half is a storage type wherever it occurs
+HALVES = (FLOAT16, BFLOAT16) if find_spec("ml_dtypes") else (FLOAT16,)
+STRUCTURED = (FLOAT64, FLOAT32, *HALVES, INT64, UINT32, BOOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def accepted(op: Op) -> list[DType]:
     """Return the real dtypes that an op takes, by what it states and by its dtype rule."""
     words = getattr(op, "dtypes", "bool int float").split()
     kinds = "".join({"bool": "b", "int": "iu", "float": "f", "complex": ""}[w] for w in words)
-    result = [d for d in ALL_DTYPES if d.kind in kinds]
+    result = [d for d in (*ALL_DTYPES, *HALVES[1:]) if d.kind in kinds]
     rule = getattr(op, "types", None)
     return result if rule is None else [d for d in result if _allowed(rule, d, op.name)]
 
@@ -146,7 +152,7 @@ def specials(dtype: DType) -> np.ndarray:
         low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
         whole = [low, low + 1, -1, 0, 1, 2, 7, high - 1, high]
         return np.array([v for v in whole if low <= v], dtype.numpy)
-    info: Any = np.finfo(dtype.numpy)
+    info: Any = (ml_dtypes if dtype is BFLOAT16 else np).finfo(dtype.numpy)
     values = [0.0, 1.0, 0.5, 1.5, 2.5, 3.0, info.tiny, info.smallest_subnormal, info.max, np.inf]
     return np.array([s * v for v in values for s in (1, -1)] + [np.nan], dtype.numpy)
 
@@ -166,12 +172,12 @@ def _parameters(op: Op) -> list[tuple[tuple[str, Any], ...]]:
     """Return parameter sets of the one elementwise op that has any (cast)."""
     if not op.params:
         return [()]
-    return [(("dtype", d),) for d in ALL_DTYPES]
+    return [(("dtype", d),) for d in (*ALL_DTYPES, *HALVES[1:])]
 
 
 def _elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
     dtypes = accepted(op)
-    best = FLOAT64 if FLOAT64 in dtypes else dtypes[-1]
+    best = FLOAT64 if FLOAT64 in dtypes else [d for d in dtypes if d is not BFLOAT16][-1]
     for params in _parameters(op):
         for d in dtypes:
             arrays = _drawn(op, rng, ((7,),) * op.arity, _types_of(op, d))

@@ -71,7 +71,8 @@ def _compare(group: Sequence[Case], gradients: bool, generic: bool) -> list[str]
     expected = eager.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
     found = []
     for (case, what, limit), a, e in zip(labels, actual, expected, strict=True):
-        relative = None if limit is not None else 10 * tol.RELATIVE.get(str(e.dtype), 0)
+        slack = 2 if e.dtype.itemsize == 2 else 10
+        relative = None if limit is not None else slack * tol.RELATIVE.get(str(e.dtype), 0)
         wrong = tol.mismatch(a, e, ulp=limit, relative=relative)
         if wrong is not None:
             found.append(f"{case} {what}: {wrong}")

@@ -70,8 +70,8 @@ def check_lowering(case: Case, evaluate: Evaluator = numpy_evaluator) -> None:
     if case.op.lower is None or any(a.dtype.kind == "c" for a in case.arrays):
         return  # complex nodes are replaced by real ones before anything is lowered
     node = case.apply(case.inputs())
-    if node.op is not case.op:
-        return
+    if node.op is not case.op or "bfloat16" in (node.dtype, *(i.dtype for i in node.inputs)):
+        return  # bfloat16 nodes are replaced by float32 ones
     arrays = [a.astype(i.dtype.numpy) for a, i in zip(case.arrays, node.inputs, strict=True)]
     with np.errstate(all="ignore"):
         expected = np.asarray(case.op.numpy(node, *arrays))

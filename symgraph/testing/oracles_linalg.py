@@ -19,6 +19,9 @@ Matrix = Any
 def _stacked(f: Callable[..., Any]) -> Callable[..., Any]:
     """Apply `f(p, matrices...)`, on mpmath matrices, to each matrix of stacks."""
 
+    def number(v: Any) -> Any:
+        return mp.mpc(complex(v)) if np.iscomplexobj(v) else mp.mpf(float(v))
+
     def value(p: dict[str, Any], *arrays: np.ndarray) -> np.ndarray | None:
         lead = arrays[0].shape[:-2]
         if 0 in lead or 0 in arrays[0].shape[-2:]:
@@ -26,26 +29,27 @@ def _stacked(f: Callable[..., Any]) -> Callable[..., Any]:
         found = np.empty(lead, object)
         with mp.workdps(DIGITS):
             for at in np.ndindex(*lead):
-                matrices = [mp.matrix([[mp.mpf(float(v)) for v in r] for r in a[at]])
-                            for a in arrays]
+                matrices = [mp.matrix([[number(v) for v in r] for r in a[at]]) for a in arrays]
                 result = f(p, *matrices)
                 if result is None:
                     return None
                 found[at] = _array(result)
-        return np.array(found.tolist() if lead else found.item(), float)
+        whole = np.array(found.tolist() if lead else found.item(), complex)
+        return whole if any(map(np.iscomplexobj, arrays)) else whole.real
 
     return value
 
 
 def _array(x: Any) -> Any:
     if isinstance(x, mp.matrix):
-        return [[float(x[i, j]) for j in range(x.cols)] for i in range(x.rows)]
-    return [float(v) for v in x] if isinstance(x, list) else float(x)
+        return [[complex(x[i, j]) for j in range(x.cols)] for i in range(x.rows)]
+    return [complex(v) for v in x] if isinstance(x, list) else complex(x)
 
 
 def _lower(x: Matrix) -> Matrix:
-    """Return the symmetric matrix of a lower triangle."""
-    return mp.matrix([[x[max(i, j), min(i, j)] for j in range(x.cols)] for i in range(x.rows)])
+    """Return the symmetric (Hermitian) matrix of a lower triangle."""
+    return mp.matrix([[x[i, j] if j < i else (mp.conj(x[j, i]) if j > i else mp.re(x[i, i]))
+                       for j in range(x.cols)] for i in range(x.rows)])
 
 
 def _triangular(p: dict[str, Any], a: Matrix, b: Matrix) -> Matrix:
@@ -68,7 +72,8 @@ def _eliminated(x: Matrix) -> tuple[list[int], Matrix, list[int]]:
     """Return (row order, L and U in one matrix, -1 for each step that exchanged rows)."""
     a, order, sign = x.copy(), list(range(x.rows)), [1] * x.rows
     for k in range(min(a.rows, a.cols)):
-        best = max(range(k, a.rows), key=lambda i: abs(a[i, k]))
+        sizes = {i: abs(mp.re(a[i, k])) + abs(mp.im(a[i, k])) for i in range(k, a.rows)}
+        best = max(sizes, key=lambda i: sizes[i])
         if best != k:
             sign[k] = -1
             order[k], order[best] = order[best], order[k]
@@ -100,13 +105,17 @@ def _lu_part(lower: bool) -> Any:
     return value
 
 
-def _oriented(vector: list[Any]) -> int:
-    return -1 if sum(v / (i + mp.mpf("1.7")) for i, v in enumerate(vector)) < 0 else 1
+def _oriented(vector: list[Any]) -> Any:
+    """Return the factor of length 1 that makes a weighted sum positive."""
+    total = sum(v / (i + mp.mpf("1.7")) for i, v in enumerate(vector))
+    return mp.conj(total) / abs(total) if total else 1
 
 
 def _spectrum(x: Matrix) -> tuple[list[Any], list[list[Any]]]:
     """Return ascending eigenvalues of a lower triangle, and the eigenvectors."""
-    w, q = mp.eigsy(_lower(x))
+    full = _lower(x)
+    is_complex = any(isinstance(v, mp.mpc) for v in full)
+    w, q = mp.eighe(full) if is_complex else mp.eigsy(full)
     order = sorted(range(len(w)), key=lambda k: w[k])
     vectors = [[q[i, k] for i in range(q.rows)] for k in order]
     return [w[k] for k in order], [[_oriented(v) * e for e in v] for v in vectors]
@@ -114,15 +123,15 @@ def _spectrum(x: Matrix) -> tuple[list[Any], list[list[Any]]]:
 
 def _symmetric_factor(p: dict[str, Any], x: Matrix) -> Any:
     w, v = _spectrum(x)
-    return mp.matrix([*v, w]) if p["vectors"] else w
+    return mp.matrix([*([mp.conj(e) for e in row] for row in v), w]) if p["vectors"] else w
 
 
 def _spectral(f: Callable[[Any], Any]) -> Any:
     def value(p: dict[str, Any], x: Matrix) -> Matrix:
         w, v = _spectrum(x)
         n = len(w)
-        return mp.matrix([[sum(f(w[k]) * v[k][i] * v[k][j] for k in range(n)) for j in range(n)]
-                          for i in range(n)])
+        return mp.matrix([[sum(f(w[k]) * v[k][i] * mp.conj(v[k][j]) for k in range(n))
+                           for j in range(n)] for i in range(n)])
 
     return value
 
@@ -141,17 +150,18 @@ def _sylvester(p: dict[str, Any], s: Matrix, c: Matrix) -> Matrix:
 
 
 def _svd(x: Matrix) -> tuple[Matrix, list[Any], Matrix]:
-    """Return U, descending values, Vh from the eigenvectors of A.T A or A A.T."""
+    """Return U, descending values, Vh from the eigenvectors of A^H A, of A.T where A is wide."""
     if x.rows < x.cols:
         v, s, uh = _svd(x.T)
         signs = [_oriented([v[i, k] for i in range(v.rows)]) for k in range(v.cols)]
-        u = mp.matrix([[uh[k, i] * signs[k] for k in range(uh.rows)] for i in range(uh.cols)])
+        back = [mp.conj(sign) for sign in signs]
+        u = mp.matrix([[uh[k, i] * back[k] for k in range(uh.rows)] for i in range(uh.cols)])
         vh = mp.matrix([[v[i, k] * signs[k] for i in range(v.rows)] for k in range(v.cols)])
         return u, s, vh
-    w, vectors = _spectrum(x.T * x)
+    w, vectors = _spectrum(x.H * x)
     s = [mp.sqrt(value) for value in reversed(w)]
-    vh = mp.matrix(vectors[::-1])
-    u = x * vh.T
+    vh = mp.matrix([[mp.conj(e) for e in row] for row in vectors[::-1]])
+    u = x * vh.H
     for i in range(u.rows):
         for k in range(u.cols):
             u[i, k] /= s[k]
@@ -165,23 +175,23 @@ def _svd_factor(p: dict[str, Any], x: Matrix) -> list[Any]:
 
 def _pinv(p: dict[str, Any], x: Matrix) -> Matrix:
     if x.rows >= x.cols:
-        return mp.inverse(x.T * x) * x.T
-    return x.T * mp.inverse(x * x.T)
+        return mp.inverse(x.H * x) * x.H
+    return x.H * mp.inverse(x * x.H)
 
 
 def _reflected(x: Matrix) -> Matrix:
     """Return Householder's factors and scales, packed by columns."""
     a, scales = x.copy(), [mp.mpf(0)] * x.rows
     for j in range(min(a.rows, a.cols)):
-        below = mp.sqrt(sum(a[i, j] ** 2 for i in range(j + 1, a.rows)))
-        if below == 0:
-            continue
+        below = mp.sqrt(sum(abs(a[i, j]) ** 2 for i in range(j + 1, a.rows)))
         alpha = a[j, j]
-        beta = -mp.sign(alpha) * mp.hypot(alpha, below)
+        if below == 0 and mp.im(alpha) == 0:
+            continue
+        beta = -mp.sign(mp.re(alpha)) * mp.hypot(abs(alpha), below)
         scales[j] = (beta - alpha) / beta
         v = {i: a[i, j] / (alpha - beta) for i in range(j + 1, a.rows)} | {j: mp.mpf(1)}
         for c in range(j + 1, a.cols):
-            dot = scales[j] * sum(e * a[i, c] for i, e in v.items())
+            dot = mp.conj(scales[j]) * sum(mp.conj(e) * a[i, c] for i, e in v.items())
             for i, e in v.items():
                 a[i, c] -= dot * e
         for i, e in v.items():
@@ -199,7 +209,7 @@ def _basis(p: dict[str, Any], f: Matrix) -> Any:
     for j in reversed(range(min(m, n))):
         v = {i: f[j, i] if i > j else mp.mpf(1) for i in range(j, m)}
         for c in range(q.cols):
-            dot = f[n, j] * sum(e * q[i, c] for i, e in v.items())
+            dot = f[n, j] * sum(mp.conj(e) * q[i, c] for i, e in v.items())
             for i, e in v.items():
                 q[i, c] -= dot * e
     return q.T
@@ -210,9 +220,16 @@ def _qr_r(p: dict[str, Any], x: Matrix) -> Matrix:
     return mp.matrix([[f[j, i] if j >= i else 0 for j in range(x.cols)] for i in range(k)])
 
 
-def _eigenvalue(p: dict[str, Any], x: Matrix) -> Matrix | None:
+def _eig_factor(p: dict[str, Any], x: Matrix) -> Matrix | None:
     """Only of numbers: the order of several eigenvalues follows from no textbook."""
-    return mp.matrix([[x[0, 0]], [0]]) if x.rows == 1 else None
+    if x.rows > 1:
+        return None
+    more = [] if isinstance(x[0, 0], mp.mpc) else [[0]]
+    return mp.matrix([*([[1]] if p["vectors"] else []), [x[0, 0]], *more])
+
+
+def _eigenvalue(p: dict[str, Any], x: Matrix) -> list[Any] | None:
+    return [x[0, 0]] if x.rows == 1 else None
 
 
 LINALG: dict[str, Callable[..., Any]] = {
@@ -236,7 +253,9 @@ LINALG: dict[str, Callable[..., Any]] = {
         "sqrtm": _spectral(mp.sqrt),
         "invsqrtm": _spectral(lambda w: 1 / mp.sqrt(w)),
         "symmetric_sylvester": _sylvester,
-        "eigvals_factor": _eigenvalue,
+        "eig_factor": _eig_factor,
+        "eig_values": _eigenvalue,
+        "eig_vectors": lambda p, x: mp.matrix([[1]]) if x.rows == 1 else None,
         "svd_factor": _svd_factor,
         "svd_values": lambda p, x: _svd(x)[1],
         "svd_u": lambda p, x: _svd(x)[0],
@@ -247,6 +266,7 @@ LINALG: dict[str, Callable[..., Any]] = {
         "qr_basis": _basis,
         "qr_q": lambda p, x: _basis({"columns": min(x.rows, x.cols)}, _reflected(x)).T,
         "qr_r": _qr_r,
+        "qr_complete": lambda p, x: _basis({"columns": x.rows}, _reflected(x)).T,
         "expm": lambda p, x: mp.expm(x),
     }.items()
 }

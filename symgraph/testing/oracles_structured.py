@@ -96,6 +96,22 @@ def _dft(params: dict[str, Any], x: np.ndarray) -> np.ndarray:
     return np.stack([y.real, y.imag], -1)
 
 
+def _rdft(params: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    whole = _dft({"sign": -1}, np.stack([x, np.zeros_like(x)], -1))
+    return whole[..., : x.shape[-1] // 2 + 1, :]
+
+
+def _irdft(params: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """The transform of a spectrum whose other half are conjugates."""
+    n = params["n"]
+    whole = np.zeros((*x.shape[:-2], n, 2), x.dtype)
+    for k in range(n):
+        whole[..., k, :] = x[..., min(k, n - k), :] * (1, 1 if k <= n - k else -1)
+        if k == 0 or 2 * k == n:
+            whole[..., k, 1] = 0
+    return _dft({"sign": 1}, whole)[..., 0]
+
+
 def _running(f: Callable[[Any, Any], Any]) -> Any:
     def value(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
         out = x.astype(object)
@@ -122,6 +138,24 @@ def _bool_running(f: Any, p: dict[str, Any], x: np.ndarray) -> np.ndarray:
             value = f(value, int(e))
         out[at] = bool(value)
     return out
+
+
+def _prefixes(f: Callable[..., Any]) -> Any:
+    """f of the lists of elements so far along the axis, one list per input."""
+
+    def value(p: dict[str, Any], *arrays: np.ndarray) -> np.ndarray:
+        axis, out = p["axis"], np.empty(arrays[0].shape, object)
+        for at in np.ndindex(*out.shape):
+            places = [(*at[:axis], j, *at[axis + 1 :]) for j in range(at[axis] + 1)]
+            out[at] = f(*([a[i].item() for i in places] for a in arrays))
+        return out
+
+    return value
+
+
+def _recurrence(a: list[float], b: list[float]) -> float:
+    """Each b times all factors after it."""
+    return math.fsum(b[j] * math.prod(a[j + 1 :]) for j in range(len(b)))
 
 
 def _from_index(shape: Any, dtype: Any, f: Callable[[tuple[int, ...]], Any]) -> np.ndarray:
@@ -389,7 +423,13 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "argmin": _arg(lambda a, b: a < b),
     "cumsum": _running(lambda a, b: a + b),
     "dft": _dft,
+    "rdft": _rdft,
+    "irdft": _irdft,
     "cumprod": _running(lambda a, b: a * b),
+    "cummax": _prefixes(max),
+    "cummin": _prefixes(min),
+    "linear_recurrence": _prefixes(_recurrence),
+    "logcumsumexp": _prefixes(lambda e: _logsumexp(e, None)),
     "logsumexp": _reduced(_logsumexp),
     "softmax": _row(log=False),
     "log_softmax": _row(log=True),
@@ -410,6 +450,7 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "matmul": _matmul,
     "stop_gradient": _identity,
     "grad_clip": _identity,
+    "pivots": _identity,
     "iota": _iota,
     "dim_value": lambda p: p["dim"],
     "cross_entropy_rows": _cross_entropy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ from symgraph.testing.torch_map.report import described, report
 from symgraph.testing.torch_map.samples import database
 from symgraph.testing.torch_map.table import merged
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 ROWS = merged()
 MAPPED = [name for name, row in ROWS.items() if isinstance(row, Entry)]
-FEW, MANY = 2, 20
+FEW, SEVERAL, MANY = 2, 5, 20
+PARTS, SOME = 4, 12
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,20 @@ def test_agrees(name: str, operators: dict[str, Any], full: bool) -> None:
     result = compare(operators[name], ROWS[name], MANY if full else FEW)
     assert not result.problems
     assert result.samples or result.unsupported
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_agrees_in(dtype: str, part: int, operators: dict[str, Any], full: bool) -> None:
+    """A quick run takes a seeded choice of the operators that have the dtype, one sample each."""
+    names = [n for n in MAPPED if getattr(torch, dtype) in operators[n].dtypes][part::PARTS]
+    if not full:
+        names = random.Random(part).sample(names, SOME)
+    wrong = []
+    for name in names:
+        result = compare(operators[name], ROWS[name], SEVERAL if full else 1, dtype)
+        wrong += [f"{name}: {p}" for p in result.problems]
+    assert not wrong
 
 
 # -- that the comparison can fail -----------------------------------------------------------------

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.compile import pipeline
+from symgraph.ops.loop import loops
 
 STEPS = 5
 
@@ -188,6 +190,8 @@ def test_no_steps() -> None:
     empty = np.zeros(0)
     assert f(empty)[0].shape == (0,) and f(empty)[1] == 3.0
     assert sg.grad(last, x).eval({x: empty}).shape == (0,)
+    fixed = sg.scan(lambda v, s: sg.tanh(s + v), sg.zeros((0,), "float64"), np.float64(3))
+    assert not loops(pipeline.prepare([fixed], "default")) and fixed.eval().shape == (0,)
 
 
 def test_the_number_of_steps_may_be_an_argument() -> None:
@@ -314,21 +318,33 @@ def test_a_sequence_that_is_too_short_at_run_time() -> None:
 
 
 # -- what reverse mode keeps -----------------------------------------------------------------------
-@pytest.mark.parametrize("memory", ["sqrt", 2, 3, STEPS, 9, "1KB"])
-def test_recomputing_changes_no_derivative(memory: Any) -> None:
+CHUNKS: list[tuple[Any, int | None]] = [
+    *((m, None) for m in ("sqrt", 2, STEPS, 9, "1KB", (4, 2))), (2, 0), ((4, 2), 3), ("log", 2)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("memory", "last"), CHUNKS)
+def test_recomputing_changes_no_derivative(memory: Any, last: int | None) -> None:
+    """Kept in chunks of all kinds; with `until`, a loop that ends after step `last`."""
     values = inputs()
     X, h, W = values
 
-    def step(x: Any, s: Any) -> Any:
-        return sg.tanh(x + s @ W)
+    def step(k: Any, x: Any, s: Any) -> Any:
+        new = sg.tanh(x + s @ W)
+        return new if last is None else (new, sg.until(k >= last))
 
-    ours, theirs = sg.scan(step, X, h, memory=memory), sg.scan(step, X, h)
+    k = sg.arange(X.shape[0])
+    ours, theirs = sg.scan(step, [k, X], h, memory=memory), sg.scan(step, [k, X], h)
+    if last is not None:
+        steps = sg.scan(step, [k, X], h, memory=memory, return_steps=True)[1]
+        assert sg.function([X, h, W], steps, on_unused_input="ignore")(*values.values()) == last + 1
     agree([ours], [theirs], values)
     variables = list(values)
     first = [sg.grad((y**2).sum() + y[-1].sum(), variables) for y in (ours, theirs)]
     agree(*first, values)
-    directions = [sg.as_tensor(np.ones(v.shape)) for v in values.values()]
-    agree(*[sg.hvp((y**2).sum(), variables, directions) for y in (ours, theirs)], values)
+    if memory in (2, (4, 2)) and last is None:
+        directions = [sg.as_tensor(np.ones(v.shape)) for v in values.values()]
+        agree(*[sg.hvp((y**2).sum(), variables, directions) for y in (ours, theirs)], values)
 
 
 def test_memory_of_a_long_recurrence_stays_in_its_limit() -> None:
@@ -400,3 +416,19 @@ def test_derivative_of_a_loop_without_a_limit() -> None:
     close(native[1], 0.5 / r)
     assert abs(native[2]) < 1e-6  # the start is forgotten
     np.testing.assert_allclose(native[3], -0.25 / r**3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_derivative_by_a_last_row_is_no_array(backwards: bool, strict: bool) -> None:
+    """The length is not known when the derivative is taken; the way back starts with the row."""
+    values = inputs()
+    X, h, W = values
+    y = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h, go_backwards=backwards)
+    gradient = sg.grad((y[-1] ** 2).sum(), list(values))
+    with sg.config.override(numerics="strict" if strict else "default"):
+        f = sg.function(list(values), gradient, shapes="exact")
+    for a, b in zip(f(*values.values()), gradient, strict=True):
+        close(a, b.eval(values))
+    graph = f.compiled.version_list[0].graph
+    assert strict == any(p.op.name == "place" for n in loops(graph) for p in n.inputs)

@@ -119,3 +119,11 @@ def test_oracle_is_used(name: str) -> None:
 
 def test_every_op_has_an_oracle() -> None:
     assert set(ops) == {n for n in STRUCTURED | SCALAR if n in ops}
+
+
+def test_halves_are_met_alike() -> None:
+    """bfloat16 has cases wherever float16 has any, so that no op goes without them."""
+    pytest.importorskip("ml_dtypes")
+    for op in ops.values():
+        met = {str(a.dtype) for c in cases(op) for a in c.arrays}
+        assert ("float16" in met) == ("bfloat16" in met), op.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,25 @@ CASES: dict[str, Case] = {
     "pixel_shuffle": pool("pixel_shuffle", IMAGES, 2),
     "pixel_unshuffle": pool("pixel_unshuffle", normal(2, 3, 6, 4), 2),
 }  # fmt: skip
+for MODE, PADDING, ALIGN in itertools.product(
+    ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)
+):
+    OPTIONS = {"mode": MODE, "padding_mode": PADDING, "align_corners": ALIGN}
+    for X, SIZES in ((IMAGES, (3, 5)), (VOLUMES, (2, 3, 2))):
+        NAME = f"grid_sample {len(SIZES)} {MODE} {PADDING} {ALIGN}"
+        GRID = RNG.uniform(-1.7, 1.7, (2, *SIZES, len(SIZES)))
+        if MODE == "nearest":  # no derivative by the grid
+            CASES[NAME] = (
+                lambda x, g=GRID, options=OPTIONS: sg.grid_sample(x, g, **options),
+                lambda x, g=GRID, options=OPTIONS: F.grid_sample(x, torch.tensor(g), **options),
+                (X,))
+        elif MODE == "bilinear" or X is IMAGES:
+            CASES[NAME] = same("grid_sample", "grid_sample", X, GRID, **OPTIONS)
+for ALIGN in (False, True):
+    CASES[f"affine_grid {ALIGN}"] = same(
+        "affine_grid", "affine_grid", normal(2, 2, 3), size=(2, 3, 5, 4), align_corners=ALIGN)
+    CASES[f"affine_grid volumes {ALIGN}"] = same(
+        "affine_grid", "affine_grid", normal(2, 3, 4), size=(2, 3, 2, 1, 4), align_corners=ALIGN)
 CASES["unfold"] = (
     lambda v: sg.unfold(v, (2, 3), (2, 1), 1, (2, 1)),
     lambda v: F.unfold(v, (2, 3), stride=(2, 1), padding=1, dilation=(2, 1)), (IMAGES,))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 import symgraph as sg
 from symgraph.autodiff.grad import Rop, grad
@@ -38,6 +39,12 @@ def same(name: str, *arrays: Any, **options: Any) -> Pair:
 
 
 PAIRS: dict[str, Pair] = {
+    "block_diag": (sg.block_diag, linalg.block_diag, (M, V, np.array(2.0), M[:, :0], M[:2])),
+    "block_diag of one": (sg.block_diag, linalg.block_diag, (M,)),
+    "block_diag of nothing": (sg.block_diag, linalg.block_diag, ()),
+    "block_diag of ints": (sg.block_diag, linalg.block_diag, (I[None], J)),
+    "linspace of ints": (
+        lambda: sg.linspace(-2, 5, 6, dtype="int64"), lambda: np.linspace(-2, 5, 6, dtype=int), ()),
     # sorting
     "sort": same("sort", T, axis=1), "sort of all": same("sort", M, axis=None),
     "sort rows": same("sort", M), "sort ints": same("sort", I),
@@ -247,7 +254,8 @@ def test_value(name: str) -> None:
 
 
 FLAT = (
-    *("of ints", "least", "lexsort", "unique", "search", "digitize", "histogram", "NaN", "nan"),
+    *("of nothing", "of ints", "least", "lexsort", "unique", "search", "digitize", "histogram"),
+    *("NaN", "nan"),
     *("bincount", "bools", "frexp", "modf", "signbit", "ldexp", "spacing", "heaviside", "fm", "is"),
     *("allclose", "array_equal", "gcd", "lcm", "bit_count", "index", "choose", "sort ints", "fabs"),
     *("interp at the points", "convolve ints", "float_power", "logaddexp2"),

@@ -89,7 +89,8 @@ ACTIVATIONS: dict[str, Row] = {
     F + "hardswish": lambda x: x * sg.clip(x + 3, 0, 6) / 6,
     F + "hardsigmoid": Entry(
         lambda x: sg.clip(x + 3, 0, 6) / 6, loose=1e4, why="torch's derivative is float32(1/6)"),
-    F + "hardtanh": lambda x, min_val=-1.0, max_val=1.0: sg.clip(x, min_val, max_val),
+    F + "hardtanh": lambda x, min_val=-1.0, max_val=1.0: sg.clip(
+        x, *(np.array(v).astype(x.dtype.numpy) for v in (min_val, max_val))),
     F + "logsigmoid": o.log_sigmoid,
     F + "softsign": lambda x: x / (1 + sg.abs(x)),
     F + "softplus": softplus,

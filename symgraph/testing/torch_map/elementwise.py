@@ -35,7 +35,8 @@ ARITHMETIC: dict[str, Row] = {
     "rsub": lambda x, y, alpha=1: y - alpha * x,
     "mul": sg.mul,
     "div:no_rounding_mode": sg.true_divide,
-    "div:trunc_rounding": lambda x, y, rounding_mode: rounded(x / y, rounding_mode),
+    "div:trunc_rounding": lambda x, y, rounding_mode: sg.cast(
+        rounded(x / y, rounding_mode), x.dtype),
     "div:floor_rounding": lambda x, y, rounding_mode: x // y,
     "true_divide": sg.true_divide,
     "floor_divide": sg.floor_divide,
@@ -72,7 +73,7 @@ ARITHMETIC: dict[str, Row] = {
     "fmin": sg.fmin,
     "copysign": sg.copysign,
     "nextafter": sg.nextafter,
-    "heaviside": sg.heaviside,
+    "heaviside": lambda x, y: sg.cast(sg.heaviside(x, y), x.dtype),
     "sign": sg.sign,
     "sgn": sg.sgn,
     "signbit": sg.signbit,

@@ -24,7 +24,7 @@ TAIL = "torch's ndtr in float32 is 0 in the lower tail, here it is exact to roun
 
 
 def _far(x: Any) -> bool:
-    return bool(x.dtype == "float32" and x.size and (x < -5).all())
+    return bool(x.dtype != "float64" and x.size and (x < -5).all())
 
 
 INEXACT = "torch's own error is 2e-7 (by mpmath)"

@@ -96,7 +96,7 @@ def max_pool(rank: int) -> Callable[..., Any]:
         need(set(per_axis(dilation, rank)) == {1}, "pooling with dilation")
         need(not return_indices, "the positions of maxima")
         g = geometry_of(x, rank, kernel_size, stride, padding, ceil_mode)
-        full = around(x, g, -np.inf)
+        full = around(x, g, -np.inf if x.dtype.is_float else np.iinfo(x.dtype.numpy).min)
         y = f(full, tuple(k for k, *_ in g), tuple(step for _, step, *_ in g))
         return y[(slice(None), slice(None), *(slice(0, count) for *_, count in g))]
 

@@ -15,6 +15,15 @@ MODES = {"sum": "add", "add": "add", "mean": "add", "prod": "prod", "multiply": 
          "amax": "max", "amin": "min"}  # fmt: skip
 
 
+def beginning(reduce: str, x: Any) -> Any:
+    """Return the value that a reduction starts from, in the dtype of x."""
+    start = START[reduce]
+    if np.isfinite(start) or x.dtype.is_float:
+        return start
+    limits = np.iinfo(x.dtype.numpy)
+    return limits.min if start < 0 else limits.max
+
+
 def vectors(f: Callable[..., Any]) -> Callable[..., Any]:
     """Return an adapter for x of any rank: torch indexes a scalar as if it were a vector."""
 
@@ -59,7 +68,7 @@ def scatter(
         src = src[tuple(slice(0, n) for n in index.type.shape)]
     start = part
     if not include_self:
-        start = sg.put_along_axis(part, index, START[reduce], dim)
+        start = sg.put_along_axis(part, index, beginning(reduce, x), dim)
     found = sg.put_along_axis(start, index, src, dim, MODES.get(reduce, "set"))
     if reduce == "mean":
         ones = (sg.ones_like if include_self else sg.zeros_like)(part)
@@ -71,7 +80,7 @@ def scatter(
 def index_reduce(
     x: Any, dim: int, index: Any, source: Any, reduce: str, include_self: bool = True
 ) -> Any:
-    start = x if include_self else sg.index_put(x, index, START[reduce], dim)
+    start = x if include_self else sg.index_put(x, index, beginning(reduce, x), dim)
     found = sg.index_put(start, index, source, dim, MODES[reduce])
     if reduce == "mean":
         ones = sg.full((x.type.shape[dim],), int(include_self), x.dtype)

@@ -34,7 +34,11 @@ def reduction(f: Callable[..., Any], start: float) -> Callable[..., Any]:
     def adapter(
         x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, mask: Any = None
     ) -> Any:
-        y = f(kept(x, mask, start), axes(x, dim), keepdims=keepdim)
+        other = start
+        if np.isinf(start) and not x.dtype.is_float:
+            limits = np.iinfo(x.dtype.numpy)
+            other = limits.min if start < 0 else limits.max
+        y = f(kept(x, mask, other), axes(x, dim), keepdims=keepdim)
         return where_any(y, x, mask, dim, keepdim) if np.isinf(start) else y
 
     return adapter

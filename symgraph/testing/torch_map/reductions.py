@@ -42,34 +42,10 @@ def running(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, dim, dtype=None: typed(f(x, dim) if x.ndim else f(x, None).reshape(()), dtype)
 
 
-def repeated(step: Callable[..., Any], *start: Any) -> Callable[..., Any]:
-    """Return the adapter of a loop along one axis: step(element, number, states) gives states."""
-
-    def adapter(x: Any, dim: int) -> Any:
-        if x.ndim == 0:
-            states = [x, *start]
-        else:
-            rows = sg.moveaxis(x, dim, 0)
-            first = [rows[0], *(sg.full_like(rows[0], s, "int64") for s in start)]
-            found = sg.scan(step, [rows[1:], sg.arange(1, rows.type.shape[0])], first)
-            later = found if isinstance(found, list) else [found]
-            states = [
-                sg.moveaxis(sg.concatenate([a[None], b], 0), 0, dim)
-                for a, b in zip(first, later, strict=True)
-            ]
-        return states if start else states[0]
-
-    return adapter
-
-
-def better(compare: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the step of a running extremum: its value and where it was last reached."""
-
-    def step(v: Any, k: Any, best: Any, at: Any) -> Any:
-        new = compare(v, best)
-        return [sg.where(new, v, best), sg.where(new, k, at)]
-
-    return step
+def running_extremum(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the adapter of a running extremum and where it was last reached."""
+    return lambda x, dim: (
+        f(x, dim, return_indices=True) if x.ndim else (x, sg.zeros((), "int64")))  # fmt: skip
 
 
 def segments(x: Any, lengths: Any = None, offsets: Any = None) -> tuple[np.ndarray, int]:
@@ -248,9 +224,9 @@ REDUCTIONS: dict[str, Row] = {
     "cumulative_trapezoid": cumulative_trapezoid,
     "cov": cov,
     "corrcoef": sg.corrcoef,
-    "cummax": repeated(better(sg.ge), 0),
-    "cummin": repeated(better(sg.le), 0),
-    "logcumsumexp": repeated(lambda v, k, total: sg.logaddexp(total, v)),
+    "cummax": running_extremum(sg.cummax),
+    "cummin": running_extremum(sg.cummin),
+    "logcumsumexp": lambda x, dim: sg.logcumsumexp(x, dim) if x.ndim else x,
     "_segment_reduce:lengths": Entry(segment_reduce, arrays="i"),
     "_segment_reduce:offsets": Entry(segment_reduce, arrays="i"),
     "hash_tensor": INTERNAL,

@@ -36,6 +36,7 @@ Compared are values, the gradient of a fixed random projection of all results by
 the gradient of a random projection of that gradient. The table counts the samples in which each
 agrees, within {limits} times the largest entry (of the array, the arrays
 it was derived from, and the inputs). Nothing under "second" means that torch has none there.
+The tests compare samples in float32 and int64 as well.
 
 | | |
 |---|---:|

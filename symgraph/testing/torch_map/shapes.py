@@ -71,17 +71,6 @@ def diagonal_scatter(x: Any, values: Any, offset: int = 0, dim1: int = 0, dim2: 
     return sg.moveaxis(_with_diagonal(table, values, offset), (-2, -1), (dim1, dim2))
 
 
-def block_diag(*arrays: Any) -> Any:
-    blocks = [sg.atleast_2d(a) for a in arrays]
-    width = sum(b.type.shape[1] for b in blocks)
-    rows, before = [], 0
-    for b in blocks:
-        n = b.type.shape[1]
-        rows.append(sg.pad(b, ((0, 0), (before, width - before - n))))
-        before += n
-    return sg.concatenate(rows, 0)
-
-
 def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     return x[np.array(list(choose(range(x.type.shape[0]), r)), "int64").reshape(-1, r)]
@@ -235,7 +224,7 @@ JOINS: dict[str, Row] = {
     "vstack": sg.vstack,
     "dstack": sg.dstack,
     "column_stack": sg.column_stack,
-    "block_diag": block_diag,
+    "block_diag": sg.block_diag,
     "meshgrid:variadic_tensors": lambda *x, indexing: sg.meshgrid(*x, indexing=indexing),
     "meshgrid:list_of_tensors": lambda x, indexing: sg.meshgrid(*x, indexing=indexing),
     "combinations": combinations,

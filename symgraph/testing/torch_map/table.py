@@ -9,6 +9,7 @@ from symgraph.testing.torch_map.entry import Entry, Reason, Row, as_entry
 from symgraph.testing.torch_map.functions import SPECIAL
 from symgraph.testing.torch_map.images import IMAGES
 from symgraph.testing.torch_map.indexing import INDEXING
+from symgraph.testing.torch_map.integers import INTEGERS
 from symgraph.testing.torch_map.linear_algebra import LINEAR_ALGEBRA
 from symgraph.testing.torch_map.losses import LOSSES
 from symgraph.testing.torch_map.masks import MASKED
@@ -31,5 +32,14 @@ def merged() -> dict[str, Entry | Reason]:
         twice = rows.keys() & table.keys()
         if twice:
             raise ValueError(f"mapped twice: {sorted(twice)}")
-        rows |= {name: as_entry(row) for name, row in table.items()}
+        rows |= {name: _with_integers(name, as_entry(row)) for name, row in table.items()}
     return rows
+
+
+def _with_integers(name: str, row: Entry | Reason) -> Entry | Reason:
+    """Return a row with what is stated about samples of integers."""
+    stated = INTEGERS.get(name)
+    if stated is None or not isinstance(row, Entry):
+        return row
+    conventions = (*row.conventions, stated)
+    return Entry(row.call, row.theirs, row.arrays, row.loose, row.why, conventions, row.order)

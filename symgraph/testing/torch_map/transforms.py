@@ -72,21 +72,9 @@ def stft(
     align_to_window: bool | None = None,
 ) -> Any:  # fmt: skip
     """Return the transforms of overlapping frames as pairs, (..., frequencies, frames, 2)."""
-    hop, width = hop_length or n_fft // 4, win_length or n_fft
-    if center:
-        around = (n_fft // 2, n_fft // 2)
-        x = sg.pad(x, [(0, 0)] * (x.ndim - 1) + [around], mode=pad_mode)
-    starts = np.arange(0, x.type.shape[-1] - n_fft + 1, hop)
-    frames = sg.take(x, starts[:, None] + np.arange(n_fft), x.ndim - 1)
-    shape = sg.ones((width,), x.dtype) if window is None else window
-    before = (n_fft - width) // 2
-    frames = frames * sg.pad(shape, (before, n_fft - width - before))
-    norm = "ortho" if normalized else None
-    if onesided is False:
-        found = sg.fft_pair(pair(frames), None, frames.ndim - 1, norm)
-    else:
-        found = sg.rfft_pair(frames, None, frames.ndim - 1, norm)
-    return sg.swapaxes(found, -2, -3)
+    return sg.view_as_real(sg.stft(
+        x, n_fft, hop_length, win_length, window, center, pad_mode, normalized, onesided
+    ))  # fmt: skip
 
 
 def as_pair(result: Any) -> Any:
