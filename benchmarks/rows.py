@@ -26,9 +26,10 @@ class Row:
     """One line of the table.
 
     shapes: of the float32 inputs (expressions). indices: how many integers follow them, and the
-    number below which they are. window: stride, padding and groups of a convolution. net, batch, image: the network, the rows of a
-    batch and the shape of one example (kinds "train" and "hvp"). start: "cold" or "warm" for rows
-    that time the start in a fresh process. after: a row whose function is compiled first.
+    number below which they are. window: stride, padding and groups of a convolution. net, batch,
+    image: the network, the rows of a batch and the shape of one example (kinds "train" and "hvp").
+    start: "cold" or "warm" for rows that time the start in a fresh process. after: a row whose
+    function is compiled first.
     """
 
     name: str
@@ -133,7 +134,7 @@ def _nets() -> list[Row]:
 
 
 def _net(name: str, text: str, net: tuple[Layer, ...], batch: int, *image: int) -> Row:
-    return Row(name, name.split(".")[0], text, net=net, batch=batch, image=image)
+    return Row(name, name.split(".", maxsplit=1)[0], text, net=net, batch=batch, image=image)
 
 
 def _convolutions() -> list[Row]:

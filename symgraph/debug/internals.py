@@ -271,7 +271,7 @@ def threads() -> str:
             for part in (shares.grain, shares.step)
         ]
         lines.append(f"| {n} x {n} x {n} | {parts[0]} | {parts[1]} |")
-    head = "| product (m, n, k) | threads that share it, at most | looks at signals, at least |"
+    head = "| product (m, n, k) | threads that share it, at most | steps, looks at signals between them |"
     table = "\n".join([head, "|---|---|---|", *lines])
     program = format_program(_program(lowered([o.sum(_input("x", 100_000))])[0]))
     return f"{table}\n\n```text\n{program}\n```"

@@ -11,6 +11,7 @@ SCRIPT = """
 import os, signal, threading, time
 import numpy as np, symgraph as sg
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 {work}
 
 def run(*args):
