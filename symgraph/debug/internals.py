@@ -101,7 +101,7 @@ def lowering() -> str:
     """Show loop programs, and which nodes were stored."""
     x, w = _input("x", 6, 33), _input("w", 33, 5)
     cases = (
-        (o.softmax(x), "softmax(x): whoever reads the maximum is at its row, so it is part of the nest"),
+        (o.softmax(x), "softmax(x): all read the maximum at its row: it is part of the nest"),
         (o.matmul(o.tanh(x), w), "tanh(x) @ w: each tanh would be computed 5 times: stored"),
         (x + o.sum(x), "x + sum(x): a reduction without the loop's axes runs before it"),
     )
