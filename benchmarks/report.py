@@ -14,15 +14,16 @@ from benchmarks.results import Change, Results
 TITLES = {
     "call": "Call overhead",
     "chain": "Fused elementwise chains",
-    "rows": "Softmax, layer norm, log-sum-exp of rows",
-    "reduce": "Reductions",
+    "rows": "Softmax, norms, log-sum-exp of rows",
+    "reduce": "Reductions and running sums",
     "move": "Data movement",
     "matmul": "Matrix products",
+    "conv": "Convolutions",
     "fft": "Fourier transforms",
     "train": "Training steps",
     "hvp": "Hessian-vector products",
     "scan": "Recurrences",
-    "higher": "Hessians and gradients per example",
+    "higher": "Jacobians, Hessians, gradients per example",
     "compile": "From definition to the first result, fresh process",
 }
 # Okabe and Ito's colours, which colour-blind readers can tell apart.

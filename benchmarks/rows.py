@@ -26,16 +26,19 @@ RATE = 0.01  # step size of SGD
 class Row:
     """One line of the table.
 
-    shapes: of the inputs (expressions). net, batch, image: the network, the rows of a
-    batch and the shape of one example (kinds "train" and "hvp"). start: "cold" or "warm" for rows
-    that time the start in a fresh process. after: a row whose function is compiled first. dtype: of
-    the inputs of expressions.
+    shapes: of the inputs (expressions), all of type `dtype`. indices: how many integers follow
+    them, and the number below which they are. window: stride, padding and groups of a convolution.
+    net, batch, image: the network, the rows of a batch and the shape of one example (kinds "train"
+    and "hvp"). start: "cold" or "warm" for rows that time the start in a fresh process. after: a
+    row whose function is compiled first.
     """
 
     name: str
     kind: str
     text: str
     shapes: tuple[tuple[int, ...], ...] = ()
+    indices: tuple[int, int] = (0, 0)
+    window: tuple[int, int, int] = (1, 0, 1)
     net: tuple[Layer, ...] = ()
     batch: int = 0
     image: tuple[int, ...] = ()
@@ -122,13 +125,77 @@ def _nets() -> list[Row]:
     small, large = dense(64, 64, 10), dense(500, 500, 10)
     step, hvp = "SGD step, cross-entropy, ", "Hessian-vector product, tanh, cross-entropy, "
     return [
-        Row("train.mlp_small_b1", "train", step + "32-64-64-10, batch 1", (), small, 1, (32,)),
-        Row("train.mlp_small_b32", "train", step + "32-64-64-10, batch 32", (), small, 32, (32,)),
-        Row("train.mlp_b128", "train", step + "784-500-500-10, batch 128", (), large, 128, (784,)),
-        Row("train.lenet_b32", "train", step + "LeNet, batch 32", (), LENET, 32, (1, 28, 28)),
-        Row("train.digits_b32", "train", step + "2 conv, 8x8, batch 32", (), DIGITS, 32, (1, 8, 8)),
-        Row("hvp.mlp_small_b32", "hvp", hvp + "32-64-64-10, batch 32", (), small, 32, (32,)),
-        Row("hvp.mlp_b128", "hvp", hvp + "784-500-500-10, batch 128", (), large, 128, (784,)),
+        _net("train.mlp_small_b1", step + "32-64-64-10, batch 1", small, 1, 32),
+        _net("train.mlp_small_b32", step + "32-64-64-10, batch 32", small, 32, 32),
+        _net("train.mlp_b128", step + "784-500-500-10, batch 128", large, 128, 784),
+        _net("train.lenet_b32", step + "LeNet, batch 32", LENET, 32, 1, 28, 28),
+        _net("train.digits_b32", step + "2 conv, 8x8, batch 32", DIGITS, 32, 1, 8, 8),
+        _net("hvp.mlp_small_b32", hvp + "32-64-64-10, batch 32", small, 32, 32),
+        _net("hvp.mlp_b128", hvp + "784-500-500-10, batch 128", large, 128, 784),
+    ]
+
+
+def _net(name: str, text: str, net: tuple[Layer, ...], batch: int, *image: int) -> Row:
+    return Row(name, name.split(".", maxsplit=1)[0], text, net=net, batch=batch, image=image)
+
+
+def _convolutions() -> list[Row]:
+    """Layers of known networks: one example of their images, forward and both gradients."""
+    layers = {  # channels, size, filters, kernel, stride, padding, groups, batch
+        "vgg1": (3, 224, 64, 3, 1, 1, 1, 1),
+        "vgg5": (256, 56, 256, 3, 1, 1, 1, 1),
+        "alexnet2": (64, 27, 192, 5, 1, 2, 1, 1),
+        "stem7x7": (3, 224, 64, 7, 2, 3, 1, 1),
+        "resnet18_b16": (64, 32, 64, 3, 1, 1, 1, 16),
+        "pointwise_b16": (192, 28, 64, 1, 1, 0, 1, 16),
+        "depthwise_b16": (128, 28, 128, 3, 1, 1, 128, 16),
+        "policy_b32": (4, 84, 32, 8, 4, 0, 1, 32),
+    }
+    found = []
+    for name, (c, n, f, k, stride, pad, groups, batch) in layers.items():
+        out = (n + 2 * pad - k) // stride + 1
+        x, w, y = (batch, c, n, n), (f, c // groups, k, k), (batch, f, out, out)
+        text = f"{batch}x{c}x{n}x{n} by {f} filters {k}x{k}, stride {stride}, groups {groups}"
+        for kind, what, shapes in (
+            ("conv", "", (x, w)),
+            ("conv_dx", "gradient of the images, ", (x, w, y)),
+            ("conv_dw", "gradient of the filters, ", (x, w, y)),
+        ):
+            row = f"conv.{name}{kind.removeprefix('conv')}"
+            found.append(Row(row, kind, what + text, shapes, window=(stride, pad, groups)))
+    return found
+
+
+def _memory() -> list[Row]:
+    """Rows that are bound by memory or by elementary functions."""
+    line, wide, long = (1024,), (1024, 1024), (10**7,)
+    table = (8192, 512)
+    batch = (64, 64, 28, 28)
+    return [
+        Row("chain.gelu_1e6", "gelu", "x * (1 + erf(x / sqrt(2))) / 2", ((10**6,),)),
+        Row("rows.log_softmax_1024", "log_softmax", "log-softmax of rows", (wide,)),
+        Row("rows.rmsnorm_4096", "rmsnorm", "x / sqrt(mean(x^2) + 1e-5) * g of rows", (TALL, line)),
+        Row("rows.softmax_grad_1024", "softmax_grad", "gradient through softmax", (wide, wide)),
+        Row(
+            "rows.layernorm_grad_4096",
+            "layernorm_grad",
+            "gradients through layer norm",
+            (TALL, line, line, TALL),
+        ),
+        Row("rows.batchnorm_b64", "batchnorm", "batch norm, 64x64x28x28", (batch, (64,), (64,))),
+        Row("reduce.sqdiff_1e7", "sqdiff", "sum((x - y)^2), 10^7", (long, long)),
+        Row("reduce.sum_strided", "sum_strided", "sum of x[::2, ::2] of 4096x4096", (SQUARE,)),
+        Row("reduce.cumsum_ax1", "cumsum", "cumulative sum along axis 1 of 4096x1024", (TALL,)),
+        Row("move.transpose_add", "transpose_add", "x + x.T of 2048x2048", ((2048, 2048),)),
+        Row("move.concatenate", "concatenate", "three 1024x1024 on axis 1", (wide, wide, wide)),
+        Row("move.gather", "gather", "8192 rows of 8192x512", (table,), indices=(8192, 8192)),
+        Row(
+            "move.scatter_add",
+            "scatter_add",
+            "8192 rows of 512 added to rows of 8192x512",
+            (table, table),
+            indices=(8192, 8192),
+        ),
     ]
 
 
@@ -155,6 +222,8 @@ def _loops() -> list[Row]:
         found.append(Row(f"scan.linear_{name}_grad", "linear_grad", grad, (shape, shape)))
     p = ((parameter_count(),), (32, SIZES[0]), (32, SIZES[-1]))
     what = f"tanh network of {parameter_count()} parameters, 32 examples"
+    jacobian = ((1000,), (1000, 100))
+    found.append(Row("higher.jacobian", "jacobian", "of tanh(x @ w), 100 by 1000", jacobian))
     found.append(Row("higher.hessian", "hessian", f"full Hessian, {what}", p))
     found.append(Row("higher.per_example", "per_example", f"gradient per example, {what}", p))
     return found
@@ -162,7 +231,7 @@ def _loops() -> list[Row]:
 
 def _all() -> list[Row]:
     wide = (1024, 1024)
-    return [
+    rows = [
         Row("call.add1_n10", "add1", "x + 1 on 10 numbers: the price of a call", ((10,),)),
         *_same(
             "chain",
@@ -212,10 +281,14 @@ def _all() -> list[Row]:
             ((128, 784), (784, 500), (500,)),
         ),
         *(Row(n, k, t, (shape,), dtype=d) for n, k, t, shape, d in specifications()),
+        *_memory(),
+        *_convolutions(),
         *_nets(),
         *_loops(),
         *_starts(),
     ]
+    order = list(dict.fromkeys(row.group for row in rows))
+    return sorted(rows, key=lambda row: order.index(row.group))
 
 
 ROWS: dict[str, Row] = {row.name: row for row in _all()}
@@ -249,7 +322,10 @@ def make(row: Row) -> Data:
         inputs = [(z if row.dtype.startswith("c") else z.real).astype(row.dtype) for z in whole]
         return Data(inputs, np.zeros(0, np.int64), [], [])
     if not row.net:
-        return Data([normal(s) for s in row.shapes], np.zeros(0, np.int64), [], [])
+        count, limit = row.indices
+        indices = [rng.integers(0, limit, count)] if count else []
+        inputs = [normal(s) for s in row.shapes]
+        return Data([*inputs, *indices], np.zeros(0, np.int64), [], [])
     shapes = parameter_shapes(row)
     params = [
         normal(s) / np.float32(math.sqrt(fan)) if fan else np.zeros(s, np.float32)

@@ -85,6 +85,11 @@ def scaled_erfc(t: mp.mpf) -> mp.mpf:
     return (1 + 2 * a) * mp.exp(a * a) * mp.erfc(a)
 
 
+def scaled_erfc_narrow(t: mp.mpf) -> mp.mpf:
+    a = 2 * (1 + t) / (1 - t)
+    return (1 + a / 2) * mp.exp(a * a) * mp.erfc(a)
+
+
 LN2 = mp.log(2)
 S2 = mp.sqrt(2)
 QUARTER = mp.mpf("0.80") ** 2
@@ -141,11 +146,12 @@ FITS = [
         1, 4, {"float32": 6}),
     Fit("ERF_TAIL64", lambda a: -mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a),
         1, 6, {"float64": 17}),
-    # (1 + 2 a) exp(a**2) erfc(a) in t = (a - 3) / (a + 3); float32 works in float64 lanes.
+    # (1 + 2 a) exp(a**2) erfc(a) in t = (a - 3) / (a + 3)
     Fit("ERFCX", scaled_erfc, lambda t: 1 / scaled_erfc(t), mp.mpf(-2.5) / 3.5,
         mp.mpf("24.3") / mp.mpf("30.3"), {"float64": 20}),
-    Fit("ERFCX_NARROW", scaled_erfc, lambda t: 1 / scaled_erfc(t), mp.mpf(-2.5) / 3.5,
-        mp.mpf("7.1") / mp.mpf("13.1"), {"float64": 9}),
+    # (1 + a / 2) exp(a**2) erfc(a) in t = (a - 2) / (a + 2)
+    Fit("ERFCX_NARROW", scaled_erfc_narrow, lambda t: 1 / scaled_erfc_narrow(t), -1,
+        mp.mpf("8.1") / mp.mpf("12.1"), {"float32": 9}),
     # 2**r = 1 + r * u(r), for pow, and with the accuracy of float32 in float64 lanes
     Fit("EXP2_HALF", lambda r: mp.expm1(r * LN2) / r, lambda r: r / mp.exp(r * LN2),
         -0.5001, 0.5001, {"float64": 10}),

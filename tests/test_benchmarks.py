@@ -61,7 +61,7 @@ def test_list_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_select() -> None:
     assert [r.name for r in rows.select(["call"])] == ["call.add1_n10"]
-    assert len(rows.select(["chain", "chain.1e3", "chain.*"])) == 3
+    assert len(rows.select(["chain.1e?", "chain.1e3", "chain.1e5"])) == 3
     assert len(rows.select([])) == len(rows.ROWS)
     with pytest.raises(KeyError):
         rows.select(["no-such-row"])
@@ -69,7 +69,7 @@ def test_select() -> None:
 
 def test_every_row_has_a_builder_here() -> None:
     for row in rows.ROWS.values():
-        assert row.kind in with_symgraph.EXPRESSIONS or row.net
+        assert row.kind in with_symgraph.EXPRESSIONS or row.net or row.group == "conv"
     assert set(with_numpy.EXPRESSIONS) <= set(with_symgraph.EXPRESSIONS)
 
 

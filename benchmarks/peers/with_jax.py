@@ -60,6 +60,49 @@ EXPRESSIONS = {
 }
 
 
+def batchnorm(x: Any, g: Any, b: Any) -> Any:
+    mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    return (x - mean) / jnp.sqrt(var + 1e-5) * g[:, None, None] + b[:, None, None]
+
+
+def _pulled(f: Any, count: int) -> Any:
+    """Return the gradients of the first `count` arguments; the last one is that of the result."""
+    return lambda *a: jax.vjp(f, *a[:count])[1](a[-1])
+
+
+EXPRESSIONS |= {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "log_softmax": lambda x: jax.nn.log_softmax(x, -1),
+    "rmsnorm": lambda x, g: x / jnp.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * g,
+    "softmax_grad": _pulled(lambda x: jax.nn.softmax(x, -1), 1),
+    "layernorm_grad": _pulled(layernorm, 3),
+    "batchnorm": batchnorm,
+    "sqdiff": lambda x, y: ((x - y) ** 2).sum(),
+    "sum_strided": lambda x: x[::2, ::2].sum(),
+    "cumsum": lambda x: jnp.cumsum(x, 1),
+    "transpose_add": lambda x: x + x.T,
+    "concatenate": lambda *a: jnp.concatenate(a, 1),
+    "gather": lambda x, i: x[i],
+    "scatter_add": lambda x, y, i: x.at[i].add(y),
+    "jacobian": jax.jacrev(lambda x, w: jnp.tanh(x @ w)),
+}
+
+
+def convolution(row: Row) -> Any:
+    """Return the function of a convolution row."""
+    stride, padding, groups = row.window
+
+    def conv(x: Any, w: Any) -> Any:
+        pads, strides = [(padding, padding)] * 2, (stride, stride)
+        return jax.lax.conv_general_dilated(x, w, strides, pads, feature_group_count=groups)
+
+    if row.kind == "conv":
+        return conv
+    if row.kind == "conv_dx":
+        return lambda x, w, y: jax.vjp(lambda v: conv(v, w), x)[1](y)[0]
+    return lambda x, w, y: jax.vjp(lambda v: conv(x, v), w)[1](y)[0]
+
+
 class _Names:
     tanh, sigmoid = staticmethod(jnp.tanh), staticmethod(jax.nn.sigmoid)
 
@@ -184,6 +227,7 @@ def build(row: Row, data: Data) -> Program | None:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     if row.dtype in ("float64", "complex128"):  # jax would round the inputs to half the width
         return None
-    f, values = jax.jit(EXPRESSIONS[row.kind]), [jnp.array(a) for a in data.inputs]
+    function = convolution(row) if row.group == "conv" else EXPRESSIONS[row.kind]
+    f, values = jax.jit(function), [jnp.array(a) for a in data.inputs]
     names = {"f": f, "a": values, "wait": jax.block_until_ready}
     return Program("wait(f(*a))", names, lambda: jax.tree_util.tree_leaves(f(*values)))

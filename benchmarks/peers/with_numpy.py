@@ -42,6 +42,12 @@ def logsumexp(x: Any) -> Any:
     return np.log(np.exp(x - top).sum(-1)) + top[:, 0]
 
 
+def scatter_add(x: Any, y: Any, i: Any) -> Any:
+    result = x.copy()
+    np.add.at(result, i, y)
+    return result
+
+
 EXPRESSIONS = {
     "add1": lambda x: x + 1.0,
     "chain": chain,
@@ -57,6 +63,13 @@ EXPRESSIONS = {
     "outer_add": lambda x, y: x[:, None] + y,
     "transpose": lambda x: np.ascontiguousarray(x.T),
     "matmul": lambda x, y: x @ y,
+    "sqdiff": lambda x, y: ((x - y) ** 2).sum(),
+    "sum_strided": lambda x: x[::2, ::2].sum(),
+    "cumsum": lambda x: x.cumsum(1),
+    "transpose_add": lambda x: x + x.T,
+    "concatenate": lambda *a: np.concatenate(a, 1),
+    "gather": lambda x, i: x[i],
+    "scatter_add": scatter_add,
     "bias_relu": lambda x, w, b: np.maximum(x @ w + b, 0),
     **expressions(np.fft),
 }

@@ -63,6 +63,47 @@ EXPRESSIONS = {
 }
 
 
+def batchnorm(x: Any, g: Any, b: Any) -> Any:
+    mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    return (x - mean) / sg.sqrt(var + 1e-5) * g[:, None, None] + b[:, None, None]
+
+
+def _pulled(f: Any, count: int) -> Any:
+    """Return the gradients of the first `count` arguments; the last one is that of the result."""
+    return lambda *a: sg.grad((f(*a[:-1]) * a[-1]).sum(), list(a[:count]))
+
+
+EXPRESSIONS |= {
+    "gelu": lambda x: x * (1 + sg.erf(x * 0.5**0.5)) * 0.5,
+    "log_softmax": lambda x: sg.log_softmax(x, -1),
+    "rmsnorm": lambda x, g: x / sg.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * g,
+    "softmax_grad": _pulled(lambda x: sg.softmax(x, -1), 1),
+    "layernorm_grad": _pulled(layernorm, 3),
+    "batchnorm": batchnorm,
+    "sqdiff": lambda x, y: ((x - y) ** 2).sum(),
+    "sum_strided": lambda x: x[::2, ::2].sum(),
+    "cumsum": lambda x: sg.cumsum(x, 1),
+    "transpose_add": lambda x: x + x.T,
+    "concatenate": lambda *a: sg.concatenate(a, 1),
+    "gather": lambda x, i: x[i],
+    "scatter_add": lambda x, y, i: sg.inc_subtensor(x[i], y),
+    "jacobian": lambda x, w: sg.jacobian(sg.tanh(x @ w), x),
+}
+
+
+def convolution(row: Row) -> Any:
+    """Return the function of a convolution row."""
+    stride, padding, groups = row.window
+
+    def conv(x: Any, w: Any) -> Any:
+        return sg.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+
+    wanted = {"conv_dx": 0, "conv_dw": 1}.get(row.kind)
+    if wanted is None:
+        return conv
+    return lambda x, w, y: sg.grad((conv(x, w) * y).sum(), (x, w)[wanted])
+
+
 def kalman(z: Any) -> list[Any]:
     return sg.scan(kalman_step, z, [np.float32(0), np.float32(1)])
 
@@ -148,8 +189,9 @@ def build(row: Row, data: Data) -> Program | None:
     if row.group in ("higher", "fft"):  # these need to know their sizes
         inputs = [sg.tensor(f"x{i}", a.shape, row.dtype) for i, a in enumerate(data.inputs)]
     else:
-        inputs = [MAKERS[a.ndim](f"x{i}") for i, a in enumerate(data.inputs)]
-    f = sg.function(inputs, EXPRESSIONS[row.kind](*inputs))
+        inputs = [sg.tensor(f"x{i}", (None,) * a.ndim, a.dtype) for i, a in enumerate(data.inputs)]
+    expression = convolution(row) if row.group == "conv" else EXPRESSIONS[row.kind]
+    f = sg.function(inputs, expression(*inputs), on_unused_input="ignore")
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}
     return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: _listed(f(*data.inputs)))
 

@@ -50,6 +50,53 @@ EXPRESSIONS = {
 }
 
 
+def _pulled(f: Any, count: int) -> Any:
+    """Return the gradients of the first `count` arguments; the last one is that of the result."""
+
+    def gradients(*a: Any) -> Any:
+        inputs = [v.detach().requires_grad_() for v in a[:count]]
+        return torch.autograd.grad(f(*inputs, *a[count:-1]), inputs, a[-1])
+
+    return gradients
+
+
+EXPRESSIONS |= {
+    "gelu": nnf.gelu,
+    "log_softmax": lambda x: torch.log_softmax(x, -1),
+    "rmsnorm": lambda x, g: nnf.rms_norm(x, (x.shape[-1],), g, 1e-5),
+    "softmax_grad": _pulled(lambda x: torch.softmax(x, -1), 1),
+    "layernorm_grad": _pulled(
+        lambda x, g, b: nnf.layer_norm(x, (x.shape[-1],), g, b, 1e-5), 3
+    ),
+    "batchnorm": lambda x, g, b: nnf.batch_norm(x, None, None, g, b, True, 0.0, 1e-5),
+    "sqdiff": lambda x, y: ((x - y) ** 2).sum(),
+    "sum_strided": lambda x: x[::2, ::2].sum(),
+    "cumsum": lambda x: torch.cumsum(x, 1),
+    "transpose_add": lambda x: x + x.T,
+    "concatenate": lambda *a: torch.cat(a, 1),
+    "gather": lambda x, i: x[i],
+    "scatter_add": lambda x, y, i: torch.index_add(x, 0, i, y),
+    "jacobian": lambda x, w: torch.func.jacrev(lambda v: torch.tanh(v @ w))(x),
+}
+
+
+def convolution(row: Row) -> Any:
+    """Return the function of a convolution row."""
+    stride, padding, groups = row.window
+    if row.kind == "conv":
+        return lambda x, w: nnf.conv2d(x, w, None, stride, padding, 1, groups)
+    mask = (row.kind == "conv_dx", row.kind == "conv_dw", False)
+    pads, strides = (padding, padding), (stride, stride)
+
+    def gradient(x: Any, w: Any, y: Any) -> Any:
+        found = torch.ops.aten.convolution_backward(
+            y, x, w, None, strides, pads, (1, 1), False, (0, 0), groups, mask
+        )
+        return found[0] if mask[0] else found[1]
+
+    return gradient
+
+
 def _scanned(step: Any, x: Any, h: Any) -> Any:
     states = []
     for row in x:
@@ -160,7 +207,8 @@ def build(row: Row, data: Data) -> Program | None:
         return None
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
-    function, values = EXPRESSIONS[row.kind], tensors(data.inputs)
+    function = convolution(row) if row.group == "conv" else EXPRESSIONS[row.kind]
+    values = tensors(data.inputs)
     return Program("f(*a)", {"f": function, "a": values}, lambda: listed(function(*values)))
 
 

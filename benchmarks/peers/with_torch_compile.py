@@ -53,7 +53,8 @@ def hvp(row: Row, data: Data) -> Program:
 
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None where there is nothing to compile."""
-    if row.kind in SAME_AS_EAGER or row.group in ("scan", "fft"):  # it would unroll the steps
+    single = row.kind in SAME_AS_EAGER or row.group in ("fft", "conv")  # one call of a library
+    if single or row.group == "scan":  # it would unroll the steps
         return None
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)

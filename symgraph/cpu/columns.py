@@ -1,8 +1,8 @@
 """Column reductions that walk memory in order: some rows at a time into a row of accumulators.
 
 A loop down one block of columns touches another page at every row. Here the accumulators of many
-columns lie on the stack, and each turn adds ROWS whole rows to them, so that as many streams are
-read in order. Every column is still combined from the first row to the last: the same bits.
+columns lie on the stack, and each turn adds some whole rows to them, so that STREAMS arrays or rows
+are read in order. Every column is still combined from the first row to the last: the same bits.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from symgraph.cpu.reductions import Reductions
 from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import identity, memory_type, register_type, splat, vector_type
-from symgraph.loops.grammar import Axis, Expr
+from symgraph.loops.grammar import Axis, Expr, walk
 
-ROWS = 8  # rows added in one pass over the accumulators: streams that a core follows at once
+STREAMS = 8  # rows, times arrays, read in one pass over the accumulators: a core follows as many
 
 
 class Columns(Reductions):
@@ -85,13 +85,16 @@ class Columns(Reductions):
         group: Sequence[Expr],
         names: Sequence[str],
     ) -> None:
-        """Add the rows to the accumulators, ROWS at a time, then one by one."""
+        """Add the rows to the accumulators, some at a time, then one by one."""
         row: Axis = group[0].data[1][0]
+        loads = [e for e in walk([r.args[0] for r in group]) if e.op == "load"]
+        arrays = len({e.data for e in loads if e.free & axis.bit and e.free & row.bit})
+        together = STREAMS >> (max(1, arrays) - 1).bit_length()
         count = self._size(row.extent)
         if count.isdigit():
-            whole = str(int(count) - int(count) % ROWS)
+            whole = str(int(count) - int(count) % together)
         else:
-            whole = self._new(scope, f"and i64 {count}, {-ROWS}")
+            whole = self._new(scope, f"and i64 {count}, {-together}")
         s = self.builder
 
         def rows(number: int) -> Body:
@@ -111,7 +114,7 @@ class Columns(Reductions):
 
             return turn
 
-        self._loop(scope, row, ("0", whole), rows(ROWS), (), ROWS)
+        self._loop(scope, row, ("0", whole), rows(together), (), together)
         self._loop(scope, row, (whole, count), rows(1))
 
     # -- accumulators ------------------------------------------------------------------------------

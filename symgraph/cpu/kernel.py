@@ -124,7 +124,7 @@ class KernelEmitter(Columns, Rows):
         if axis is self.schedule.unroll:
             self._tiled_loop(scope, rest, parts, bounds)
         elif self.nest.scan and axis is self.nest.axes[-1]:
-            self._running(scope, axis, parts[0][1])
+            self._running(scope, axis, parts[0][1], bounds)
         elif axis is self.schedule.vector and self.schedule.block:
             self._columns(scope, axis, bounds, self._plain(rest, parts))
         elif axis is self.schedule.vector:

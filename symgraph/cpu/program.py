@@ -32,7 +32,7 @@ from symgraph.loops.grammar import (
     Store,
 )
 from symgraph.loops.likeness import Likeness, likeness
-from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule, work
+from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
@@ -248,7 +248,8 @@ class ProgramEmitter:
         text = emitter.emit(nest, schedule, "@KERNEL")
         self.declared |= emitter.declared
         units = _units(schedule)[0] if schedule.parallel else 1
-        step = _serial_step(nest, schedule, units) if nest.serial else None
+        alone = schedule.grain is NEVER_SHARED
+        step = _serial_step(nest, schedule, units) if alone else None
         places = {buffer: k for k, buffer in enumerate(like.buffers)}
         buffers = [places[b] for b in emitter.buffers]
         return Kernel(text, buffers, emitter.sizes, like.axes, schedule, work(nest), step)

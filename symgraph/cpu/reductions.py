@@ -14,6 +14,8 @@ from symgraph.loops.grammar import Axis, Expr, Store, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
 
 LONG_BODY = 12  # cost of a reduction's body from which two accumulators are enough
+LEAST_ROW, LARGEST_ROW = 1 << 10, 1 << 15  # bytes of rows of which the next one is fetched ahead
+CACHE_LINE = 64
 NO_REDUCTION = 1 << 30  # the depth of what is stored: deeper than any reduction
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
@@ -208,13 +210,53 @@ class Reductions(Searches, Stores):
 
             return self._loop(scope, outer[0], None, around, carried)
 
+        ahead = self._following_rows(axis, group, lanes)
+
         def body(inner: Scope, values: list[str]) -> list[str]:
+            for load, distance in ahead:
+                self._fetch(inner, load, distance, lanes)
             return [self._step(inner, r, v, lanes) for r, v in zip(group, values, strict=True)]
 
         return self._vector_loop(scope, axis, lanes, None, body, carried)
 
-    def _running(self, scope: Scope, axis: Axis, stores: Sequence[Store]) -> None:
-        """Loop in order, storing the running combination at each point."""
+    def _following_rows(self, axis: Axis, group: list[Expr], lanes: int) -> list[tuple[Expr, int]]:
+        """Return the loads of a row that is gone through more than once, and the bytes to the next.
+
+        While the other loops work on a row, nothing asks for the one after it, and a core does not
+        look ahead beyond a page.
+        """
+        several = len(self._reductions) > len(group) or len(self.schedule.order) > 1
+        rows = self.schedule.order[0] if self.schedule.order else None
+        if not several or rows is None or min(self._depths[r] for r in group) > 1:
+            return []
+        found: dict[Expr, int] = {}
+        for e in walk([r.args[0] for r in group]):
+            if e.op != "load" or stride(e.args[0], axis) != 1:
+                continue
+            step, size = stride(e.args[0], rows), e.data.dtype.itemsize
+            if isinstance(step, int) and LEAST_ROW <= step * size <= LARGEST_ROW:
+                found[e] = step * size
+        return list(found.items()) if lanes > 1 else []
+
+    def _fetch(self, scope: Scope, load: Expr, distance: int, lanes: int) -> None:
+        """Ask for the elements of a load some bytes further on, for the first-level cache."""
+        at = self.pointer(load.data, load.args[0], scope)
+        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for line in range(0, lanes * load.data.dtype.itemsize, CACHE_LINE):
+            there = self._new(scope, f"getelementptr i8, ptr {at}, i64 {distance + line}")
+            scope.lines.append(f"  call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
+
+    def _running(
+        self,
+        scope: Scope,
+        axis: Axis,
+        stores: Sequence[Store],
+        bounds: tuple[str, str] | None = None,
+    ) -> None:
+        """Loop in order, storing the running combination at each point.
+
+        With `bounds` a part of the points is done; it goes on from what the part before stored.
+        """
         kind = self.nest.scan or "sum"
         vector = scope.vector
         lanes = vector.lanes if vector is not None else 1
@@ -222,6 +264,11 @@ class Reductions(Searches, Stores):
         types = [vector_type(register_type(d), lanes) for d in dtypes]
         first = "sum" if kind == "linear" else kind
         starts = [splat(register_type(d), identity(first, d), lanes) for d in dtypes]
+        if bounds is not None:
+            starts = [
+                self._stored_before(scope, axis, t, bounds[0], start)
+                for t, start in zip(stores, starts, strict=True)
+            ]
 
         def body(inner: Scope, values: list[str]) -> list[str]:
             result = []
@@ -240,7 +287,19 @@ class Reductions(Searches, Stores):
                 result.append(new)
             return result
 
-        self._loop(scope, axis, None, body, list(zip(types, starts, strict=True)))
+        self._loop(scope, axis, bounds, body, list(zip(types, starts, strict=True)))
+
+    def _stored_before(self, scope: Scope, axis: Axis, t: Store, begin: str, start: str) -> str:
+        """Return what was stored before the point `begin`, and `start` at the first point."""
+        before = self._new(scope, f"sub nsw i64 {begin}, 1")
+        first = self._new(scope, f"icmp slt i64 {before}, 0")
+        inner = Scope(scope, scope.label, scope.bits | axis.bit, None)
+        inner.entry = inner.label = self._label("before")
+        inner.positions[axis] = self._new(scope, f"select i1 {first}, i64 0, i64 {before}")
+        value = self._load_at(inner, t.buffer, t.address, None)
+        (stored,) = self._append(scope, inner, [value])
+        kind = register_type(t.buffer.dtype)
+        return self._new(scope, f"select i1 {first}, {kind} {start}, {kind} {stored}")
 
 
 def _in_order(group: Sequence[Expr]) -> bool:

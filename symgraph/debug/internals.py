@@ -101,7 +101,7 @@ def lowering() -> str:
     """Show loop programs, and which nodes were stored."""
     x, w = _input("x", 6, 33), _input("w", 33, 5)
     cases = (
-        (o.softmax(x), "softmax(x): the maximum has two readers, so it is stored; exp is not"),
+        (o.softmax(x), "softmax(x): all read the maximum at its row: it is part of the nest"),
         (o.matmul(o.tanh(x), w), "tanh(x) @ w: each tanh would be computed 5 times: stored"),
         (x + o.sum(x), "x + sum(x): a reduction without the loop's axes runs before it"),
     )
@@ -271,7 +271,8 @@ def threads() -> str:
             for part in (shares.grain, shares.step)
         ]
         lines.append(f"| {n} x {n} x {n} | {parts[0]} | {parts[1]} |")
-    head = "| product (m, n, k) | threads that share it, at most | looks at signals, at least |"
+    columns = ("product (m, n, k)", "threads, at most", "steps, with looks at signals between")
+    head = f"| {' | '.join(columns)} |"
     table = "\n".join([head, "|---|---|---|", *lines])
     program = format_program(_program(lowered([o.sum(_input("x", 100_000))])[0]))
     return f"{table}\n\n```text\n{program}\n```"

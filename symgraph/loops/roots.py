@@ -8,17 +8,22 @@ and a nest of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.record import dataclass
+from symgraph.dims.bounds import interval
 from symgraph.dims.dim import provably_le
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.grammar import Axis, Buffer, Expr, Size
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
+RECOMPUTE_FAR = 20  # for two nests, of an array that no cache holds
+FAR_BYTES = 1 << 22
+LONGEST_ROW = 4096  # elements of a row that the emitter keeps in the first-level cache
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
 MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
@@ -88,6 +93,35 @@ class Roots:
             elif node.op.name == "random_bits":
                 own = 60
             self.cost[node] = own + sum(min(self.cost[i], 100) for i in node.inputs)
+
+    def _is_far(self, node: Node) -> bool:
+        """Tell whether a value is large, and made of no more than one other large array.
+
+        To store it and to read it again then takes longer than to compute it a second time.
+        """
+        points = 1
+        for n in node.type.shape:
+            if not isinstance(n, int):
+                return False
+            points *= n
+        if points * node.dtype.itemsize < FAR_BYTES:
+            return False
+        return len(self._arrays_of(node)) <= 1
+
+    def _arrays_of(self, node: Node) -> set[Node]:
+        """Return the stored arrays of as many elements from which a value would be computed."""
+        found: set[Node] = set()
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            for x in n.inputs:
+                if math.prod(x.type.shape) < math.prod(node.type.shape):
+                    continue
+                if x.op.is_leaf or x in self.roots or self.is_loop(x):
+                    found.add(x)
+                else:
+                    stack.append(x)
+        return found
 
     def is_loop(self, node: Node) -> bool:
         """Tell whether the value is a reduction loop per element."""
@@ -211,9 +245,10 @@ class Roots:
             return "it is read at positions that data give, or by a division"
         prefix = all(_prefix(c) for c in contexts)
         if self.is_loop(node):
-            if len(contexts) > 1:
-                return f"its sum would run for each of {len(contexts)} readings"
-            if not prefix or _repeats(contexts[0], node):
+            places = {(c.nest, c.index, c.guard) for c in contexts}
+            if len(places) > 1:
+                return f"its sum would run for each of {len(places)} readings"
+            if not prefix or any(_repeats(c, node) for c in contexts):
                 return "its sum would run again in a loop of its reader"
             return None
         if node.op.name == "place" and any(_repeats(c, node) for c in contexts):
@@ -233,9 +268,9 @@ class Roots:
             return f"its {cost} operations would be done again in a loop of its reader"
         nests = len({c.nest for c in contexts})
         if nests > 1:
-            dear = cost > RECOMPUTE_OTHER_NEST
+            dear = cost > (RECOMPUTE_FAR if self._is_far(node) else RECOMPUTE_OTHER_NEST)
             return f"{nests} kernels read it, and it is {cost} operations" if dear else None
-        if (len(contexts) - 1) * cost > RECOMPUTE_SAME_NEST:
+        if (len(contexts) - 1) * cost > RECOMPUTE_SAME_NEST and not _in_one_row(contexts):
             return f"one kernel reads it at {len(contexts)} places, and it is {cost} operations"
         return None
 
@@ -271,6 +306,23 @@ def _prefix(context: Context) -> bool:
         elif inside:
             return False
     return True
+
+
+def _in_one_row(contexts: Sequence[Context]) -> bool:
+    """Tell whether all readings go along one row, at the same place in the others.
+
+    The emitter then keeps what is dear in a buffer as long as a row: see cpu/rows.
+    """
+    first, *rest = (c.index for c in contexts)
+    if not first or any(index[:-1] != first[:-1] for index in rest):
+        return False
+    along = {c.index[-1] for c in contexts}
+    if any(not isinstance(i, Expr) or len(i.args) != 1 or i.args[0].op != "axis" for i in along):
+        return False
+    extents = {i.args[0].data.extent for i in along}
+    (extent,) = extents if len(extents) == 1 else (None,)
+    most = None if extent is None else interval(extent)[1]
+    return most is not None and most <= LONGEST_ROW
 
 
 def _repeats(context: Context, node: Node) -> bool:

@@ -26,6 +26,8 @@ SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
 CHUNK_AXIS = "c"  # the name of the loop over such chunks
+STREAMS = 3  # arrays that a column reduction may read
+STREAM_COST = 40  # operations per element of such a reduction: more would spill
 SIGNAL_WORK = 50_000_000  # operations of a serial nest (some 50 ms) between two looks at signals
 NEVER_SHARED = 1 << 62  # iterations: more than any loop has
 GRAIN_WORK = 250_000  # operations that one chunk should have at least
@@ -191,14 +193,14 @@ def _safe_in_serial(nest: Nest, axis: Axis) -> bool:
 
 
 def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
-    """Tell whether this is a plain column reduction: one contiguous load per step."""
+    """Tell whether this is a column reduction of few operations on contiguous loads."""
     if not 1 <= len(reductions) <= 2:
         return False
     for r in reductions:
         loads = [e for e in walk([r.args[0]]) if e.op == "load" and e.free & vector.bit]
-        if not r.free & vector.bit or len(loads) != 1 or stride(loads[0].args[0], vector) != 1:
+        if not r.free & vector.bit or not 1 <= len(loads) <= STREAMS:
             return False
-        if r.args[0].cost > 20:
+        if any(stride(load.args[0], vector) != 1 for load in loads) or r.args[0].cost > STREAM_COST:
             return False
     return True
 
@@ -290,10 +292,11 @@ def _parallel(
 
     Chunks of the vector axis are multiples of `least`.
     """
-    if not order or (nest.scan and order[0] is nest.axes[-1]):
+    running = bool(nest.scan and order and order[0] is nest.axes[-1])
+    if not order or (running and any(t.buffer.dtype is not t.value.dtype for t in nest.stores)):
         return False, 1
     total = nest_amount(nest)
-    if nest.serial:  # one thread does it, but looks at signals between parts of a long one
+    if nest.serial or running:  # one thread does it, but looks at signals between parts
         most = interval(total)[1]
         return (most is None or most >= SIGNAL_WORK), NEVER_SHARED
     outer = order[0]

@@ -168,6 +168,15 @@ leave:
 """
 
 
+@pytest.fixture
+def listening():
+    """Interrupts raise, also in a background job, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_interrupt():
     cell = SharedCell(np.zeros(4, np.float32))
     spec = EntrySpec(

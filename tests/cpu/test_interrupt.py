@@ -5,12 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import symgraph as sg
+from symgraph.cpu import program
+from symgraph.loops import schedule
 
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np, symgraph as sg
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 {work}
 
 def run(*args):
@@ -101,3 +107,37 @@ def test_one_serial_scatter_is_left_quickly():
     """Stores to positions that data give are done in order, by one thread."""
     late, whole = interrupted(SCATTER, "abs(first.sum() - n) < 1e-3 * n", kernels=6)
     assert late < 0.6 * whole, (late, whole)
+
+
+RUNNING = """
+n = 5 << 26
+x = sg.vector("x")
+w = sg.shared(np.zeros((), "float32"))
+f = sg.function([x], {result}, updates={{w: w + 1}})
+args = (np.ones(n, "float32"),)
+"""
+
+
+def test_one_running_sum_is_left_quickly():
+    """Elements wait for each other: one thread, in parts that go on where the last one ended."""
+    work = RUNNING.format(result="sg.cummax(x * sg.arange(n))")
+    late, whole = interrupted(work, "first[-1] == n - 1 and first[n // 2] == n // 2")
+    assert late < 0.6 * whole, (late, whole)
+
+
+def test_parts_of_a_running_sum_are_those_of_the_whole(monkeypatch):
+    n = 400_000  # enough work for looks at signals
+    data = np.random.default_rng(0).standard_normal(n).astype("float32")
+    ops = {
+        "cumsum": (sg.cumsum, np.cumsum), "cumprod": (sg.cumprod, np.cumprod),
+        "cummax": (sg.cummax, np.maximum.accumulate), "cummin": (sg.cummin, np.minimum.accumulate),
+    }  # fmt: skip
+    for most in (3000, 70_001, 1 << 40):
+        for module in (schedule, program):
+            monkeypatch.setattr(module, "SIGNAL_WORK", most)
+        for name, (ours, theirs) in ops.items():
+            x = sg.tensor("x", (n,), "float32")
+            with sg.config.override(plans=False):
+                f = sg.function([x], [ours(x), ours(x[::-1])])
+            for got, want in zip(f(data), (theirs(data), theirs(data[::-1])), strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=f"{name} {most}")

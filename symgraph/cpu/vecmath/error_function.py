@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.exponential import LOG2_E, exp_accurate, exp_clamped
+from symgraph.cpu.vecmath.exponential import exp_accurate, exp_clamped
 from symgraph.cpu.vecmath.floats import horner, with_sign
-from symgraph.cpu.vecmath.power import exp2_narrow
 from symgraph.loops.grammar import Builder, Expr
 
 # From here on erf rounds to 1.
@@ -26,23 +25,29 @@ def erf(s: Builder, x: Expr) -> Expr:
 
 
 def erfc(s: Builder, x: Expr) -> Expr:
-    """Return 1 - erf(x), accurate for large x; float32 is computed in float64 lanes.
-
-    exp(-a**2) times a polynomial in (a - 3) / (a + 3) over 1 + 2 a, for a = |x| >= 0.5.
-    """
-    narrow = x.dtype is FLOAT32
-    wide = s.cast(x, FLOAT64)
-    a = s.fmin(s.const(ERFC_ZERO[x.dtype], FLOAT64), s.abs(wide))
-    t = (a - 3.0) / (a + 3.0)
-    table = c.ERFCX_NARROW if narrow else c.ERFCX
-    quotient = horner(s, t, table[FLOAT64]) / s.fma(a, 2.0, 1.0)
+    """Return 1 - erf(x), accurate for large x: exp(-a**2) times a scaled tail, for a = |x|."""
+    dtype = x.dtype
+    a = s.fmin(s.const(ERFC_ZERO[dtype], dtype), s.abs(x))
     square = a * a
-    if narrow:
-        tail = exp2_narrow(s, square * -LOG2_E) * quotient
-    else:
-        lost = s.fma(a, a, -square)
-        tail = exp_accurate(s, -square) * s.fma(quotient, -lost, quotient)
-    outer = s.select(wide < 0.0, 2.0 - tail, tail)
-    z = wide * wide
-    inner = (1.0 - wide) - wide * horner(s, z, c.ERF[FLOAT64])
-    return s.cast(s.select(a < 0.5, inner, outer), x.dtype)
+    lost = s.fma(a, a, -square)
+    quotient = _scaled_tail_narrow(s, a) if dtype is FLOAT32 else _scaled_tail(s, a)
+    tail = exp_accurate(s, -square) * s.fma(quotient, -lost, quotient)
+    outer = s.select(x < 0.0, 2.0 - tail, tail)
+    if dtype is FLOAT32:
+        return outer
+    inner = (1.0 - x) - x * horner(s, x * x, c.ERF[dtype])
+    return s.select(a < 0.5, inner, outer)
+
+
+def _scaled_tail(s: Builder, a: Expr) -> Expr:
+    """Return exp(a**2) erfc(a) for a >= 0.5: a polynomial in (a - 3) / (a + 3) over 1 + 2 a."""
+    return horner(s, (a - 3.0) / (a + 3.0), c.ERFCX[a.dtype]) / s.fma(a, 2.0, 1.0)
+
+
+def _scaled_tail_narrow(s: Builder, a: Expr) -> Expr:
+    """Return exp(a**2) erfc(a), 1 at 0: u = 1 / (1 + a/2) times a polynomial in 1 - 2 u.
+
+    That variable is (a - 2) / (a + 2); a second division would take as long as ten operations.
+    """
+    u = 1.0 / s.fma(a, 0.5, 1.0)
+    return u * horner(s, s.fma(u, -2.0, 1.0), c.ERFCX_NARROW[a.dtype])
