@@ -202,8 +202,8 @@ def hvp(row: Row, data: Data) -> Program:
 
 
 def build(row: Row, data: Data) -> Program | None:
-    """Return the program of a row, or None where eager torch has nothing to start."""
-    if row.start:
+    """Return the program of a row, or None where eager torch has nothing to start or to run."""
+    if row.start or not (row.net or row.group == "conv" or row.kind in EXPRESSIONS):
         return None
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)

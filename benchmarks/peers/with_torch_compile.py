@@ -56,6 +56,8 @@ def build(row: Row, data: Data) -> Program | None:
     single = row.kind in SAME_AS_EAGER or row.group in ("fft", "conv")  # one call of a library
     if single or row.group == "scan":  # it would unroll the steps
         return None
+    if not row.net and row.kind not in EXPRESSIONS:
+        return None
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     compiled = torch.compile(EXPRESSIONS[row.kind], dynamic=False)

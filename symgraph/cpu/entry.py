@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.stamp import source_stamp
 from symgraph.cpu import abi, jit, memory, pool
 from symgraph.cpu.abi import Ctx, EntrySpec, Plan, Record
 from symgraph.cpu.cells import SharedCell, wait_until
@@ -33,7 +34,7 @@ class _MethodDef(ctypes.Structure):
 
 @functools.cache
 def _begun() -> jit.Quick:
-    return jit.Quick(entry_text(), ENTRY_NAMES)
+    return jit.Quick(entry_text, ENTRY_NAMES, source_stamp())
 
 
 def begin() -> None:
