@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.stamp import source_stamp
 from symgraph.cpu import abi, jit, memory, pool
 from symgraph.cpu.abi import Ctx, EntrySpec, Plan, Record
 from symgraph.cpu.cells import SharedCell, wait_until
@@ -34,7 +33,7 @@ class _MethodDef(ctypes.Structure):
 
 @functools.cache
 def _begun() -> jit.Quick:
-    return jit.Quick(entry_text, ENTRY_NAMES, source_stamp())
+    return jit.Quick(entry_text(), ENTRY_NAMES)
 
 
 def begin() -> None:
@@ -128,9 +127,8 @@ class _Resources:
     def drop_kept(self) -> None:
         """Let go of the results that are kept for the next call."""
         arrays = sum(self.plan[[Plan.N_ARGS, Plan.N_SHARED, Plan.N_OUTPUTS]])
-        for place in range(2 * arrays):
-            index, second = divmod(place, 2)
-            at = Plan.BYTES + (Record.SIZE * index + Record.KEPT) // 8 + second
+        for index in range(arrays):
+            at = Plan.BYTES + (Record.SIZE * index + Record.KEPT) // 8
             address, self.plan[at] = int(self.plan[at]), 0
             if address:
                 ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(address))

@@ -334,25 +334,19 @@ class Quick:
     From the cache if it is there; else generated without optimisation (a tenth of the time, calls
     cost some 20 ns more) in a thread of its own, since most of a first compilation is work of the
     interpreter; the optimised code is put in the cache when this process ends.
-
-    make: returns the LLVM text. stamp: what the text follows from, if that is known: the text is
-    then made only where the cache has nothing for it.
     """
 
-    def __init__(self, make: Callable[[], str], names: Sequence[str], stamp: Any = None) -> None:
+    def __init__(self, text: str, names: Sequence[str]) -> None:
         self._names, self._target = names, _host()
         self._module: Any = None
         cache: ObjectCache | None = _state.get("cache")
-        text = make() if stamp is None else ""
-        key = cache_key(text or f"{names} {stamp}", self._target)
-        self._code = None if cache is None else cache.get(key)
+        self._code = None if cache is None else cache.get(cache_key(text, self._target))
         self._times = BuildTimes(cached=self._code is not None)
         self._thread = threading.Thread(target=self._run, name="symgraph-start")
         if self._code is not None:
             return
-        text = text or make()
         if cache is not None:
-            atexit.register(_put_optimised, cache, key, text, self._target)
+            atexit.register(_put_optimised, cache, text, self._target)
         with _lock:
             self._module = _parse(text, self._target, 0)
         try:
@@ -376,10 +370,11 @@ class Quick:
 
 def build_quick(text: str, names: Sequence[str]) -> Loaded:
     """Return machine code for a program that every process needs, soon: see `Quick`."""
-    return Quick(lambda: text, names).result()
+    return Quick(text, names).result()
 
 
-def _put_optimised(cache: ObjectCache, key: str, text: str, target: Target) -> None:
+def _put_optimised(cache: ObjectCache, text: str, target: Target) -> None:
+    key = cache_key(text, target)
     if cache.get(key) is None:
         cache.put(key, compile_object(text, target))
 

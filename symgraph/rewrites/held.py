@@ -30,11 +30,14 @@ def in_memory(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
     """
     work = [n.inputs[0] if n.op in (FROM_PAIRS, FROM_BITS) else n for n in outputs]
     leaves = [n for n in toposort(work) if n.op.is_leaf and held_type(n.type) is not n.type]
-    views = {
-        n: make(n.op, (), ("held", n.params), type=held_type(n.type), uid=n.uid, data=n.data)
-        for n in leaves
-    }
+    views = {n: _stand_in(n) for n in leaves}
     for n, v in views.items():
         v._name = n._name
     views_of = {(AS_PAIRS if n.dtype.is_complex else AS_BITS)(n): v for n, v in views.items()}
     return substitute(work, views_of), views
+
+
+def _stand_in(n: Node) -> Node:
+    """Return the leaf of the held type; the key holds the leaf: a constant has no number."""
+    kind = held_type(n.type)
+    return make(n.op, (), ("held", n.params), type=kind, uid=n.uid, data=n.data, key_data=n)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import DTypeError
+from symgraph.core.node import as_node
 from symgraph.core.vectorise import vectorise
 from symgraph.ops.together import interleaved
 from symgraph.testing.tolerances import mismatch
@@ -243,3 +245,19 @@ def test_pickle_of_shapes_and_generic_versions() -> None:
         a = numbers((n, m), "complex64")
         agree(f(a), (a @ a.T) * np.complex64(1j), 1e-5)
     assert len(f.versions()) <= 2
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "bfloat16"])
+def test_constants_of_one_shape_are_not_confused(dtype: str) -> None:
+    """Their stand-ins in memory are as different as they are, while other functions live."""
+    kept = []
+    kind = as_dtype(dtype).numpy
+    for k in range(3):
+        values = np.arange(12).reshape(3, 4) + k
+        values = (values if dtype == "bfloat16" else values * (1 + 2j)).astype(kind)
+        constant = as_node(values)
+        view = constant if dtype == "bfloat16" else sg.view_as_real(constant)
+        f = sg.function([], view * 2)
+        want = values if dtype == "bfloat16" else np.stack([values.real, values.imag], -1)
+        np.testing.assert_array_equal(f().astype("float32"), 2 * want.astype("float32"))
+        kept.append(f)

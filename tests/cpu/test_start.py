@@ -39,7 +39,7 @@ def test_quick_code_is_made_in_another_thread(monkeypatch: pytest.MonkeyPatch) -
         return generate(*args)
 
     monkeypatch.setattr(jit, "_generate", spy)
-    assert result(jit.Quick(lambda: SEVEN, ("seven",))) == 7
+    assert result(jit.Quick(SEVEN, ("seven",))) == 7
     assert len(makers) == 1 and makers[0] is not threading.current_thread()
 
 
@@ -48,17 +48,17 @@ def test_quick_code_without_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert result(jit.Quick(lambda: SEVEN, ("seven",))) == 7
+    assert result(jit.Quick(SEVEN, ("seven",))) == 7
     monkeypatch.setattr(threading.Thread, "start", lambda thread: None)  # as in a forked child
-    assert result(jit.Quick(lambda: SEVEN, ("seven",))) == 7
+    assert result(jit.Quick(SEVEN, ("seven",))) == 7
 
 
 def test_quick_code_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     cache = ObjectCache(tmp_path)
-    jit._put_optimised(cache, jit.cache_key(SEVEN, jit.target()), SEVEN, jit.target())
+    jit._put_optimised(cache, SEVEN, jit.target())
     monkeypatch.setitem(jit._state, "cache", cache)
     monkeypatch.setattr(jit, "_generate", None)
-    quick = jit.Quick(lambda: SEVEN, ("seven",))
+    quick = jit.Quick(SEVEN, ("seven",))
     assert result(quick) == 7 and quick.result().times.cached
 
 
@@ -100,21 +100,3 @@ def test_who_needs_the_result_pool() -> None:
     assert EntrySpec((), outputs=(unknown,), n_dims=1).needs_pool
     assert EntrySpec((), outputs=(small,), arena=64).needs_pool
     assert EntrySpec((), outputs=(small,), arena=Slot(0), n_dims=1).needs_pool
-
-
-def test_a_text_that_follows_from_a_stamp_is_made_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    cache = ObjectCache(tmp_path)
-    monkeypatch.setitem(jit._state, "cache", cache)
-    made = []
-
-    def make() -> str:
-        made.append(SEVEN)
-        return SEVEN
-
-    for stamp, count in (("a", 1), ("a", 1), ("b", 2), ("b", 2), (None, 3), (None, 4)):
-        key = jit.cache_key(SEVEN if stamp is None else f"{('seven',)} {stamp}", jit.target())
-        assert result(jit.Quick(make, ("seven",), stamp)) == 7
-        assert len(made) == count
-        jit._put_optimised(cache, key, SEVEN, jit.target())
