@@ -32,6 +32,16 @@ class _MethodDef(ctypes.Structure):
 
 
 @functools.cache
+def _method(name: str, address: int) -> _MethodDef:
+    """Return what the builtins of one name point to; it stays until the process ends.
+
+    A builtin cannot own it: where the collector breaks a cycle, it takes apart what a builtin's
+    `self` owns before it frees the builtin, and CPython reads the method's flags once more then.
+    """
+    return _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
+
+
+@functools.cache
 def _begun() -> jit.Quick:
     return jit.Quick(entry_text(), ENTRY_NAMES)
 
@@ -75,10 +85,9 @@ class Builtin:
     def __init__(self, name: str, address: int, resources: _Resources) -> None:
         # The entry finds the context through the data pointer of the builtin's `self`.
         self._self = resources.words.view(_Context)
-        self._method = _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
-        self._self.owned = [self._method, resources]
+        self._self.owned = [resources]
         self.function: Callable[..., Any] = _native_entry().new_builtin(
-            ctypes.addressof(self._method), self._self, None
+            ctypes.addressof(_method(name, address)), self._self, None
         )
 
     def retarget(self, resources: _Resources) -> None:
