@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,7 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the compiler run in every test, not only in the first run of one state of the source."""
+    """Let the compiler run in every test, not only in the first run of one state of the source.
+
+    Property tests draw the same cases in every run; with --full they draw new ones.
+    """
+    settings.register_profile("seeded", derandomize=True)
+    settings.load_profile("default" if config.getoption("--full") else "seeded")
     if not config.getoption("--plans"):
         given = os.environ.get("SYMGRAPH_FLAGS")
         os.environ["SYMGRAPH_FLAGS"] = ",".join(filter(None, (given, "plans=0")))
