@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,37 @@ def test_broadcast_of_sizes() -> None:
     assert dim.evaluate(both, atoms({"a": 1, "b": 7, "c": 0})) == 7
     with pytest.raises(ValueError, match="do not broadcast"):
         dim.evaluate(both, atoms({"a": 2, "b": 7, "c": 0}))
+
+
+def test_broadcast_takes_each_size_once() -> None:
+    both = dim.broadcast(A, B)
+    assert dim.broadcast(A, both) is both and dim.broadcast(both, B) is both
+    assert dim.broadcast(both, dim.broadcast(C, A)) is dim.broadcast(both, C)
+    assert dim.broadcast(3, dim.broadcast(A, 3)) is dim.broadcast(A, 3)
+    with pytest.raises(ValueError, match="do not broadcast"):
+        dim.broadcast(dim.broadcast(A, 3), dim.broadcast(B, 4))
+
+
+@given(st.lists(st.sampled_from("abc") | st.sampled_from([1, 5]), min_size=2, max_size=9), st.data())
+def test_broadcast_of_many_is_that_of_numpy(sizes: list[Any], data: Any) -> None:
+    values = {name: data.draw(st.sampled_from([1, 5])) for name in "abc"}
+    total, at = sizes, 0
+    while len(total) > 1:  # in any order of joining
+        at = data.draw(st.integers(0, len(total) - 2))
+        pair = [SYMBOLS.get(n, n) for n in total[at : at + 2]]
+        total = [*total[:at], dim.broadcast(*pair), *total[at + 2 :]]
+    result = SYMBOLS.get(total[0], total[0])
+    numbers = [values.get(n, n) for n in sizes]
+    assert dim.evaluate(result, atoms(values)) == np.broadcast_shapes(*((n,) for n in numbers))[0]
+
+
+def test_sizes_that_share_parts_are_walked_once() -> None:
+    n: Any = A
+    for _ in range(200):  # as a tree this has 2^200 leaves
+        n = dim.maximum(n - dim.minimum(1, n), n // 2)
+    assert dim.symbols(n) == set(atoms({"a": 0}))
+    assert dim.evaluate(n, atoms({"a": 150, "b": 1, "c": 1})) == 0
+
 
 
 def test_truth_is_refused() -> None:

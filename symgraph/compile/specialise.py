@@ -65,15 +65,16 @@ def specialise(
     broadcast is resolved by the same rules as at build time; clashes raise ShapeError.
     """
     new: dict[Node, Node] = {}
+    sizes: dict[Atom, int | Dim] = {}
     for node in toposort(outputs):
         if node.op.is_leaf:
-            new[node] = _leaf(node, values, leaf_types)
+            new[node] = _leaf(node, values, leaf_types, sizes)
             continue
         inputs = tuple(new[i] for i in node.inputs)
         if node.op.compound:
             new[node] = inherit(_resized(node, inputs, values), node)
             continue
-        params = _params(node.params, values)
+        params = _params(node.params, values, sizes)
         if inputs == node.inputs and params is node.params:
             new[node] = node
         else:
@@ -81,13 +82,18 @@ def specialise(
     return [new[n] for n in outputs], new
 
 
-def _leaf(node: Node, values: Values, leaf_types: Mapping[Node, TensorType] | None) -> Node:
+def _leaf(
+    node: Node,
+    values: Values,
+    leaf_types: Mapping[Node, TensorType] | None,
+    sizes: dict[Atom, int | Dim],
+) -> Node:
     if node.op not in (INPUT, SHARED, BOUND):
         return node
     if leaf_types is not None and node in leaf_types:
         new_type = leaf_types[node]
     else:
-        new_type = node.type.with_shape(tuple(substitute(n, values) for n in node.type.shape))
+        new_type = node.type.with_shape(tuple(substitute(n, values, sizes) for n in node.type.shape))
     if new_type == node.type:
         return node
     leaf = make(node.op, (), node.params, type=new_type, uid=node.uid, data=node.data)
@@ -114,17 +120,17 @@ def _resized(node: Node, inputs: tuple[Node, ...], values: Values) -> Node:
     return result
 
 
-def _params(params: Any, values: Values) -> Any:
+def _params(params: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
     if not _has_dim(params):
         return params
-    return type(params)(*(_param(p, values) for p in params))
+    return type(params)(*(_param(p, values, sizes) for p in params))
 
 
-def _param(p: Any, values: Values) -> Any:
+def _param(p: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
     if isinstance(p, Dim):
-        return substitute(p, values)
+        return substitute(p, values, sizes)
     if type(p) is tuple:
-        return tuple(_param(q, values) for q in p)
+        return tuple(_param(q, values, sizes) for q in p)
     return p
 
 

@@ -22,9 +22,10 @@ class Atom:
     """What a polynomial is built from: a free symbol, or a call such as `a // b` on sizes.
 
     `low <= value`, `value <= high` (None: no bound is known), and `multiple` divides the value.
+    `below` are the symbols in the arguments of a call.
     """
 
-    __slots__ = ("__weakref__", "args", "high", "kind", "low", "multiple", "name", "serial")
+    __slots__ = ("__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Atom:
     ) -> None:
         self.kind, self.name, self.args = kind, name, args
         self.low, self.high, self.multiple = low, high, multiple
+        self.below: frozenset[Atom] = frozenset().union(*map(symbols, args))
         self.serial = next(_serial)
 
     @property
@@ -202,16 +204,34 @@ def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
     """Return the size of two axes broadcast together, as NumPy does: equal, or one of them is 1.
 
     Two constants that clash raise `ValueError`; where symbols are involved the check is left to the
-    time when they are known.
+    time when they are known. A size that is in `a` already adds nothing, so the sizes of a long
+    chain of operations do not nest deeper and deeper.
     """
     if a is b or b in (a, 1):
         return a
     if a == 1:
         return b
-    if isinstance(a, int) and isinstance(b, int):
+    mine, other = _broadcast_parts(a), _broadcast_parts(b)
+    numbers = {n for n in mine + other if isinstance(n, int)}
+    if len(numbers) > 1:
         raise ValueError(f"sizes {a} and {b} do not broadcast")
     must_equal(a, b)
-    return _call("broadcast", a, b)
+    if all(n in other for n in mine):
+        return b
+    for n in other:
+        a = a if n in mine else _call("broadcast", a, n)
+    return a
+
+
+def _broadcast_parts(a: int | Dim) -> tuple[int | Dim, ...]:
+    """Return the sizes that were broadcast together to make this one."""
+    if isinstance(a, int) or len(a.terms) != 1:
+        return (a,)
+    ((monomial, c),) = a.terms
+    if c != 1 or len(monomial) != 1 or monomial[0].kind != "broadcast":
+        return (a,)
+    left, right = monomial[0].args
+    return _broadcast_parts(left) + _broadcast_parts(right)
 
 
 def exact_div(a: int | Dim, b: int | Dim) -> int | Dim | None:
@@ -247,18 +267,27 @@ def provably_le(a: int | Dim, b: int | Dim) -> bool:
     return low is not None and low >= 0
 
 
-def substitute(a: int | Dim, values: Callable[[Atom], int | Dim | None]) -> int | Dim:
+def substitute(
+    a: int | Dim,
+    values: Callable[[Atom], int | Dim | None],
+    known: dict[Atom, int | Dim] | None = None,
+) -> int | Dim:
     """Replace symbols: `values(atom)` is the new size of a symbol, or None to leave it.
 
-    Raises `ValueError` when a `broadcast` of the result clashes.
+    `known` has what atoms became before, and takes what is found: sizes share their parts, so many
+    of them are replaced with one dictionary. Raises `ValueError` when a `broadcast` of the result
+    clashes.
     """
     if isinstance(a, int):
         return a
+    known = {} if known is None else known
     total: int | Dim = 0
     for monomial, c in a.terms:
         product: int | Dim = c
         for atom in monomial:
-            product = product * _substitute_atom(atom, values)
+            if atom not in known:
+                known[atom] = _substitute_atom(atom, values, known)
+            product = product * known[atom]
         total = total + product
     return total
 
@@ -270,7 +299,7 @@ def symbols(a: int | Dim) -> set[Atom]:
     found: set[Atom] = set()
     for monomial, _ in a.terms:
         for atom in monomial:
-            found |= {atom} if atom.kind == "symbol" else set().union(*map(symbols, atom.args))
+            found |= {atom} if atom.kind == "symbol" else atom.below
     return found
 
 
@@ -331,11 +360,13 @@ def _call(kind: str, a: int | Dim, b: int | Dim) -> int | Dim:
     return _intern({(atom,): 1})
 
 
-def _substitute_atom(atom: Atom, values: Callable[[Atom], int | Dim | None]) -> int | Dim:
+def _substitute_atom(
+    atom: Atom, values: Callable[[Atom], int | Dim | None], known: dict[Atom, int | Dim]
+) -> int | Dim:
     if atom.kind == "symbol":
         new = values(atom)
         return _intern({(atom,): 1}) if new is None else new
-    a, b = (substitute(x, values) for x in atom.args)
+    a, b = (substitute(x, values, known) for x in atom.args)
     if atom.kind == "floordiv":
         return a // b
     if atom.kind == "mod":
