@@ -1,4 +1,4 @@
-"""Imports go up the table of folders only, stand at the top of files, and load nothing heavy."""
+"""Imports, `lazy` ones too, go up the table of folders, stand at the top, load nothing heavy."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def postponed(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of modules that `lazy("name")` stands for: imports too, only later ones."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("lazy", "_lazy"):
+            yield ast.literal_eval(node.args[0])
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Yield the names of modules that the import statements of a tree name."""
     for node in ast.walk(tree):
@@ -70,7 +77,8 @@ def violations(path: Path, source: str) -> list[str]:
         return []
     place = path.relative_to(ROOT / "symgraph").as_posix()
     found = []
-    for name in imported(ast.parse(source)):
+    tree = ast.parse(source)
+    for name in (*imported(tree), *postponed(tree)):
         parts = name.split(".")
         if parts[0] in ("symgraph_nn", "symgraph_rl"):
             found.append(name)
@@ -100,6 +108,8 @@ def test_wrong_direction_is_found() -> None:
     assert violations(core, "from symgraph.loops.build import lower") == ["symgraph.loops.build"]
     assert violations(core, "import symgraph_nn") == ["symgraph_nn"]
     assert not violations(core, "from symgraph.dims.dim import symbol")
+    assert violations(core, 'eager = lazy("symgraph.compile.eager")') == ["symgraph.compile.eager"]
+    assert not violations(core, 'html = lazy("html")')
 
 
 @pytest.mark.parametrize("package", sorted(PUBLIC))
@@ -124,7 +134,8 @@ def test_inner_import_is_found() -> None:
 def test_outer_packages_use_public_names(package: str) -> None:
     """Only `symgraph` itself and its picture drawer, which has no public name of its own."""
     allowed = {"symgraph", "symgraph.debug.draw"}
-    used = {m for p in files(package) for m in imported(ast.parse(p.read_text(encoding="utf-8")))}
+    trees = [ast.parse(p.read_text(encoding="utf-8")) for p in files(package)]
+    used = {m for tree in trees for m in (*imported(tree), *postponed(tree))}
     assert {m for m in used if m.split(".")[0] == "symgraph"} <= allowed
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from symgraph.compile.specialise import bind_sizes, specialise
 from symgraph.core.dtype import BFLOAT16
 from symgraph.core.errors import MissingInputError
+from symgraph.core.evaluator import evaluator
 from symgraph.core.lazy import lazy
 from symgraph.core.node import CONSTANT, Node, describe
 from symgraph.core.walk import leaves, toposort
@@ -18,6 +19,7 @@ bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
 Watch = Callable[[Node, np.ndarray], None]
 
 
+@evaluator
 def evaluate(
     outputs: Sequence[Node], arrays: Mapping[Node, np.ndarray], watch: Watch | None = None
 ) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from symgraph.compile.forecast import forecast
-from symgraph.compile.profile import statement_times
+from symgraph.compile.profile import Timing, timings
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
 from symgraph.cpu import jit
@@ -63,7 +63,7 @@ def _kernels(version: Version) -> list[str]:
     """Return what each statement does, costs, should take and (where profiled) took."""
     assert version.stages.program is not None
     sizes, found = _first_sizes(version), machine()
-    timings = statement_times(version)
+    measured = timings(version)
     lines = []
     statements = version.stages.program.statements
     pairs = zip(statements, version.module.statements, strict=True)
@@ -80,9 +80,23 @@ def _kernels(version: Version) -> list[str]:
         if cost.seconds is not None:
             where = "one core" if shared == 1 else f"{shared} threads"
             parts.append(f"predicted {_time(cost.seconds)} on {where}")
-        if timings and timings[k]:
-            parts.append(f"measured {_time(timings[k])}")
+        timing = measured[k] if measured and measured[k].calls else None
+        if timing is not None:
+            parts.append(f"measured {_time(timing.seconds / timing.calls)}")
         lines.append(f"          {', '.join(parts)}")
+        if timing is not None:
+            lines += _steps(timing, timing.calls, "          ")
+    return lines
+
+
+def _steps(loop: Timing, runs: int, indent: str) -> list[str]:
+    """Return what the statements of a loop took in one run of the function."""
+    lines = []
+    for timing in loop.inside:
+        steps = timing.calls / runs
+        time = _time(timing.seconds / runs)
+        lines.append(f"{indent}step: {timing.name[:70]:<70}  {time} in {steps:,.10g} steps")
+        lines += _steps(timing, runs, f"{indent}    ")
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +25,32 @@ CALIBRATION = 0.02  # seconds over which the clock counter is compared with the 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Time of one statement of one version: the nodes it computes, calls, seconds in all."""
+    """Time of one statement of one version: the nodes it computes, calls, seconds in all.
+
+    A loop has the timings of the statements `inside` of it, whose calls are steps; its own seconds
+    are the whole. A look at the clock, some ten nanoseconds, counts for each statement of a step.
+    """
 
     version: str
     origin: tuple[Node, ...]
     calls: int
     seconds: float
+    inside: tuple[Timing, ...] = ()
 
     @property
     def name(self) -> str:
         return " + ".join(describe(n, 2) for n in self.origin) or "copy"
+
+    @property
+    def own(self) -> float:
+        """Seconds that no statement inside accounts for."""
+        return max(0.0, self.seconds - sum(t.seconds for t in self.inside))
+
+    def walk(self) -> Iterator[Timing]:
+        """Yield the timing and those of all statements inside of it."""
+        yield self
+        for timing in self.inside:
+            yield from timing.walk()
 
 
 class Profile:
@@ -45,30 +61,23 @@ class Profile:
 
     def rows(self) -> list[Timing]:
         """Return the timings of all statements that ran, in the order in which they run."""
-        scale = 1.0 / clock_rate()
-        found = []
-        for version in self._compiled.version_list:
-            counts = _counts(version)
-            for k, origin in enumerate(version.module.timed):
-                cycles, calls = counts[2 * k], counts[2 * k + 1]
-                if calls:
-                    nodes = tuple(n for n in origin if isinstance(n, Node))
-                    found.append(Timing(version.name, nodes, calls, cycles * scale))
-        return found
+        found = [t for version in self._compiled.version_list for t in timings(version)]
+        return [t for t in found if t.calls]
 
     def table(self, by: str = "kernel") -> str:
         """Return a table, the most expensive first: by "kernel", "op" or "line".
 
-        A kernel that computes several ops or lines counts for the one that it ends with.
+        A kernel that computes several ops or lines counts for the one that it ends with. Kernels
+        inside a loop are rows like others, summed over its steps; the loop has what is left.
         """
-        rows = self.rows()
         if by not in ("kernel", "op", "line"):
             raise ValueError(f'by must be "kernel", "op" or "line", got {by!r}')
         groups: dict[str, list[float]] = {}
-        for row in rows:
-            total = groups.setdefault(_group(row, by), [0.0, 0])
-            total[0] += row.seconds
-            total[1] += row.calls
+        for row in self.rows():
+            for timing in row.walk():
+                total = groups.setdefault(_group(timing, by), [0.0, 0])
+                total[0] += timing.own
+                total[1] += timing.calls
         whole = sum(t for t, _ in groups.values()) or 1.0
         lines = [f"{'share':>6}  {'total ms':>9}  {'calls':>7}  {'us a call':>9}  {by}"]
         for name, (seconds, calls) in sorted(groups.items(), key=lambda g: -g[1][0]):
@@ -79,19 +88,16 @@ class Profile:
         return "\n".join(lines)
 
     def to_chrome_trace(self, path: Any) -> None:
-        """Write one average call as a trace that Chrome and Perfetto open (JSON, microseconds)."""
+        """Write one average call as a trace that Chrome and Perfetto open (JSON, microseconds).
+
+        The statements of a loop lie inside of it, each as one event with the time of all its steps.
+        """
         events: list[dict[str, Any]] = []
         at: dict[str, float] = {}
         threads: dict[str, int] = {}
         for row in self.rows():
-            start = at.get(row.version, 0.0)
-            duration = 1e6 * row.seconds / row.calls
-            at[row.version] = start + duration
-            events.append({
-                "name": row.name, "ph": "X", "ts": start, "dur": duration, "pid": 1,
-                "tid": threads.setdefault(row.version, len(threads) + 1),
-                "args": {"calls": row.calls, "line": _line(row.origin), "version": row.version},
-            })  # fmt: skip
+            thread = threads.setdefault(row.version, len(threads) + 1)
+            at[row.version] = _trace(row, at.get(row.version, 0.0), row.calls, thread, events)
         target = Path(path)
         beside = target.with_name(target.name + ".new")
         beside.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
@@ -107,9 +113,22 @@ class Profile:
         return self.table()
 
 
+def _trace(row: Timing, start: float, runs: int, thread: int, events: list[Any]) -> float:
+    """Append the events of a statement, averaged over the runs of the function; return its end."""
+    duration = 1e6 * row.seconds / runs
+    events.append({
+        "name": row.name, "ph": "X", "ts": start, "dur": duration, "pid": 1, "tid": thread,
+        "args": {"calls": row.calls, "line": _line(row.origin), "version": row.version},
+    })  # fmt: skip
+    at = start
+    for timing in row.inside:
+        at = _trace(timing, at, runs, thread, events)
+    return start + duration
+
+
 def _group(row: Timing, by: str) -> str:
     if by == "kernel":
-        return row.name
+        return f"{row.name}: the loop itself" if row.inside else row.name
     if by == "op":
         return row.origin[-1].op.name if row.origin else "copy"
     return _line(row.origin)
@@ -126,12 +145,17 @@ def _counts(version: Version) -> Any:
     return (ctypes.c_int64 * size).from_address(address) if size else (ctypes.c_int64 * 0)()
 
 
-def statement_times(version: Version) -> list[float]:
-    """Return the average seconds of every statement, 0 where none ran; [] without profiling."""
-    counts = _counts(version)
-    scale = 1.0 / clock_rate() if len(counts) else 0.0
-    pairs = [(counts[2 * k], counts[2 * k + 1]) for k in range(len(version.module.timed))]
-    return [cycles * scale / calls if calls else 0.0 for cycles, calls in pairs]
+def timings(version: Version) -> list[Timing]:
+    """Return the timing of every statement of the program, ran or not; [] without profiling."""
+    counts, timed = _counts(version), version.module.timed
+    scale = 1.0 / clock_rate() if timed else 0.0
+    inside: dict[int | None, list[Timing]] = {}
+    for k in range(len(timed) - 1, -1, -1):  # what is inside of a loop has a later place
+        nodes = tuple(n for n in timed[k].origin if isinstance(n, Node))
+        parts = tuple(t for t in reversed(inside.get(k, [])) if t.calls)
+        timing = Timing(version.name, nodes, counts[2 * k + 1], counts[2 * k] * scale, parts)
+        inside.setdefault(timed[k].loop, []).append(timing)
+    return inside.get(None, [])[::-1]
 
 
 _CLOCK = """

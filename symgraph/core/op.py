@@ -14,14 +14,13 @@ import numpy as np
 
 from symgraph.core.dtype import BFLOAT16
 from symgraph.core.errors import DTypeError
-from symgraph.core.lazy import lazy
+from symgraph.core.evaluator import evaluate
 from symgraph.core.namespace import o
 from symgraph.core.node import Node, describe, make, new_input
 from symgraph.core.types import TensorType
 
 __all__ = ["Op", "Read", "alias", "function", "normal_axis", "o", "ops", "register"]
 
-eager: Any = lazy("symgraph.compile.eager")
 F = TypeVar("F", bound=Callable[..., Any])
 Read = Callable[..., Any]  # read(k, index) -> Expr of input k at that index
 
@@ -95,7 +94,7 @@ class Op:
             # NumPy does not compute with it: the node is evaluated as graphs of it are
             leaves = tuple(new_input(i.type.dtype, i.type.shape, "value") for i in node.inputs)
             given = dict(zip(leaves, values, strict=True))
-            return np.asarray(eager.evaluate([self.rebuild(node, leaves)], given)[0])
+            return np.asarray(evaluate([self.rebuild(node, leaves)], given)[0])
         with np.errstate(all="ignore"):
             return np.asarray(self.numpy(node, *values))
 

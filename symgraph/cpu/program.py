@@ -16,6 +16,7 @@ from symgraph.cpu.lapack import DECLARED, REENTRANT, lapack_kernel
 from symgraph.cpu.product import product_shares, product_words
 from symgraph.cpu.repeat import Call, LoopEmitter
 from symgraph.cpu.sort import argsort_kernel
+from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.amount import nest_amount, statement_amount
 from symgraph.loops.grammar import (
@@ -67,7 +68,7 @@ class Module:
     parallel: bool
     symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
     derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
-    timed: list[tuple[Any, ...]] = field(default_factory=list)  # origins of profiled statements
+    timed: list[Timed] = field(default_factory=list)  # profiled statements, those of `run` first
     statements: list[KernelInfo] = field(default_factory=list)  # the kernel of each statement
 
     @property
@@ -105,7 +106,8 @@ class ProgramEmitter:
         `aliases` are temporaries whose place is another buffer (in-place updates). `profile` counts
         calls and clock cycles of every statement, in the global `profile`.
         """
-        self.program, self.vector_bytes, self.profile = program, vector_bytes, profile
+        self.program, self.vector_bytes = program, vector_bytes
+        self.watch = Stopwatch(s.origin for s in program.statements) if profile else None
         self.aliases = dict(aliases or {})
         self.symbols = list(symbols)
         self.derived = list(dict.fromkeys(n for n in sizes if isinstance(n, Dim)))
@@ -144,10 +146,10 @@ class ProgramEmitter:
             since = None if since is None or amount is None else since + amount
             if any(self.aliases.get(b, b).kind == "shared" for b in writes(statement)):
                 self.interruptible = False  # an in-place store: from here on, the call must finish
-            if self.profile:
-                self._timed(k, statement)
+            if self.watch is None:
+                self._statement(statement, k)
             else:
-                self._statement(statement)
+                self._timed(statement, k)
             self.owners.append(self.kernels[-1])
         run = [
             "define i32 @run(ptr %bufs, ptr %dims, ptr %arena, ptr %ctx) nounwind {",
@@ -162,10 +164,8 @@ class ProgramEmitter:
             "",
         ]
         texts = self.kernel_texts.values()
-        if self.profile:
-            self.declared.add("declare i64 @llvm.readcyclecounter()")
-            size = 2 * len(self.program.statements)
-            self.declared.add(f"@profile = global [{size} x i64] zeroinitializer, align 64")
+        if self.watch is not None:
+            self.declared |= self.watch.declarations()
         parts = [ZEROS_TEXT, *sorted(self.declared), "", *texts, "\n".join(run), self._derive()]
         return Module(
             "\n".join(parts),
@@ -179,30 +179,28 @@ class ProgramEmitter:
             self.parallel,
             self.symbols,
             self.derived,
-            [s.origin for s in self.program.statements] if self.profile else [],
+            [] if self.watch is None else self.watch.timed,
             self.owners,
         )
 
-    def _statement(self, statement: Statement) -> None:
+    def _statement(self, statement: Statement, place: int) -> None:
         if isinstance(statement, Nest):
             self._nest(statement)
         elif isinstance(statement, Check):
             self._check(statement)
         elif isinstance(statement, Loop):
-            self._loop(statement)
+            self._loop(statement, place)
         else:
             self._library(statement)
 
-    def _timed(self, k: int, statement: Statement) -> None:
+    def _timed(self, statement: Statement, place: int) -> None:
         """Run a statement between two looks at the clock."""
-        start = self._new("call i64 @llvm.readcyclecounter()")
-        self._statement(statement)
-        end = self._new("call i64 @llvm.readcyclecounter()")
-        for place, amount in ((2 * k, self._new(f"sub i64 {end}, {start}")), (2 * k + 1, "1")):
-            at = self._new(f"getelementptr i64, ptr @profile, i64 {place}")
-            total = self._new(f"load i64, ptr {at}, align 8")
-            total = self._new(f"add i64 {total}, {amount}")
-            self.lines.append(f"  store i64 {total}, ptr {at}, align 8")
+        start = self._new(CLOCK)
+        self._statement(statement, place)
+        end = self._new(CLOCK)
+        for k, amount in enumerate((self._new(f"sub i64 {end}, {start}"), "1")):
+            pointer = self._new(in_profile(2 * place + k))
+            self.lines += added(pointer, pointer, amount)
 
     def _layout(self) -> tuple[dict[Buffer, Size], Size]:
         """Return the place of every temporary; symbolic sizes lie behind the static part."""
@@ -262,7 +260,7 @@ class ProgramEmitter:
         words += [self._size(n) for n in call.values]  # type: ignore[arg-type]
         self._call_kernel(call, kinds, words)
 
-    def _loop(self, loop: Loop) -> None:
+    def _loop(self, loop: Loop, place: int) -> None:
         """Make the function of a loop and call it; it returns the code of a check that failed."""
         emitter = LoopEmitter(
             self.program.builder,
@@ -271,6 +269,7 @@ class ProgramEmitter:
             self._outside,
             self.interruptible,
             statement_work,
+            None if self.watch is None else Laps(self.watch, place),
         )
         text = emitter.emit_loop(loop, "@KERNEL")
         name = self._kernel(text, loop.origin, None, statement_work(loop))

@@ -15,6 +15,7 @@ from symgraph.core.record import dataclass
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.scope import Scope
+from symgraph.cpu.stopwatch import CLOCK, Laps, added, counters
 from symgraph.loops.columns import split_columns
 from symgraph.loops.grammar import (
     Axis,
@@ -66,10 +67,12 @@ class LoopEmitter(KernelEmitter):
         outside: Outside,
         interruptible: bool,
         work: Callable[[Statement], int | None],
+        laps: Laps | None = None,
     ) -> None:
+        """`laps` times the statements of every step, for a profile."""
         super().__init__(builder, vector_bytes)
         self.aliases, self.outside, self.interruptible = aliases, outside, interruptible
-        self.work = work
+        self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
         self.rows = {}
         self.words = 0
@@ -77,13 +80,17 @@ class LoopEmitter(KernelEmitter):
 
     def emit_loop(self, loop: Loop, name: str) -> str:
         """Return the function text."""
-        self._repeat(self.root, loop, ())
+        self._repeat(self.root, loop, (), 0 if self.laps is None else self.laps.loop)
         head = [f"define internal i32 {name}(ptr %args, ptr %ctx) nounwind {{", "entry:"]
         if self.words:
             head.append(f"  %words = alloca [{self.words} x i64], align 16")
         head.append("  %flag = alloca i64, align 8")
         head += [*self._arguments(), *self.stack]
-        return "\n".join([*head, *self.root.lines, "  ret i32 0", "}", ""])
+        lines = self.root.lines
+        if self.laps is not None:
+            head += self.laps.stack()
+            lines = [*lines, *self.laps.flush()]
+        return "\n".join([*head, *lines, "  ret i32 0", "}", ""])
 
     def _base(self, buffer: Buffer) -> str:
         buffer = self.aliases.get(buffer, buffer)
@@ -92,7 +99,7 @@ class LoopEmitter(KernelEmitter):
         return self.bases.get(buffer) or super()._base(buffer)
 
     # -- the loop ------------------------------------------------------------------------------
-    def _repeat(self, scope: Scope, loop: Loop, around: Sequence[Axis]) -> None:
+    def _repeat(self, scope: Scope, loop: Loop, around: Sequence[Axis], place: int) -> None:
         """Emit a loop; the places of carried values are exchanged after each step."""
         limit = self._limit(scope, loop)
         swapped = [(now, new) for now, new in loop.carried if now is not new]
@@ -103,7 +110,7 @@ class LoopEmitter(KernelEmitter):
         names = [(self._name(), self._name()) for _ in pairs]
         for (now, new), (a, b) in zip(swapped, names, strict=True):
             self.bases[now], self.bases[new] = a, b
-        self._statements(inner, loop, [*around, loop.axis])
+        self._statements(inner, loop, [*around, loop.axis], place)
         after = self._new(inner, f"add nsw i64 {position}, 1")
         going = None if loop.go_on is None else self.value(loop.go_on, inner)
         self._signals(inner, loop, after)
@@ -183,21 +190,42 @@ class LoopEmitter(KernelEmitter):
         scope.label = on
 
     # -- its statements ------------------------------------------------------------------------
-    def _statements(self, scope: Scope, loop: Loop, axes: Sequence[Axis]) -> None:
+    def _statements(self, scope: Scope, loop: Loop, axes: Sequence[Axis], place: int) -> None:
+        """Emit the statements of a step; `place` is the loop's in a profile."""
+        if self.laps is None:
+            for statement in loop.body:
+                self._statement(scope, statement, axes, 0)
+            return
+        before = self._new(scope, CLOCK)
         for statement in loop.body:
-            if isinstance(statement, Loop):
-                self._repeat(scope, statement, axes)
-            elif isinstance(statement, Check):
-                self._check(scope, statement)
-            elif isinstance(statement, LibraryCall):
-                self._call_outside(scope, statement, axes)
+            own = self.laps.enter(statement.origin, place)
+            self._statement(scope, statement, axes, own)
+            before = self._lap(scope, own, before)
+
+    def _statement(
+        self, scope: Scope, statement: Statement, axes: Sequence[Axis], place: int
+    ) -> None:
+        if isinstance(statement, Loop):
+            self._repeat(scope, statement, axes, place)
+        elif isinstance(statement, Check):
+            self._check(scope, statement)
+        elif isinstance(statement, LibraryCall):
+            self._call_outside(scope, statement, axes)
+        else:
+            nest = split_columns(statement, self.vector_bytes)
+            schedule = choose_schedule(nest, self.vector_bytes)
+            if schedule.parallel:
+                self._call_outside(scope, nest, axes)
             else:
-                nest = split_columns(statement, self.vector_bytes)
-                schedule = choose_schedule(nest, self.vector_bytes)
-                if schedule.parallel:
-                    self._call_outside(scope, nest, axes)
-                else:
-                    self._inline(scope, nest, schedule)
+                self._inline(scope, nest, schedule)
+
+    def _lap(self, scope: Scope, place: int, before: str) -> str:
+        """Count a statement of a step; return the time, at which the next one begins."""
+        now = self._new(scope, CLOCK)
+        amounts = (self._new(scope, f"sub i64 {now}, {before}"), "1")
+        for counter, amount in zip(counters(place), amounts, strict=True):
+            scope.lines += added(self._name(), counter, amount)
+        return now
 
     def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
         self.start(nest, schedule)
