@@ -10,9 +10,10 @@ array([ 3., 12.], dtype=float32)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import Any
 
-from symgraph import fft, linalg, ops, random, special
+from symgraph import ops
 from symgraph.autodiff.grad import (
     Lop,
     Rop,
@@ -98,14 +99,23 @@ _INTERNAL = {
     "loop_pull_back",
     "loop_push_forward",
 }
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Tell type checkers that the functions of `ops` are here too."""
+_MODULES = ("fft", "linalg", "random", "special")
 
 
-_functions = {name: getattr(_o, name) for name in _o.names() if name not in _INTERNAL}
-globals().update(_functions)
+def __getattr__(name: str) -> Any:
+    """Load what is asked for first now: the functions of `ops`, and modules that few need."""
+    if name in _MODULES:
+        return _import_module(f"symgraph.{name}")
+    if name in _o and name not in _INTERNAL:
+        value = globals()[name] = getattr(_o, name)
+        return value
+    raise AttributeError(f"module 'symgraph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 globals().update(constructors)
 
 # fmt: off
@@ -118,5 +128,5 @@ __all__ = [
     "tensor", "clone_replace", "random", "ops", "special", "linalg", "fft", "LinAlgError", "Dim",
 ]
 # fmt: on
-__all__ += sorted(_functions)  # noqa: PLE0605 - names that the registry knows
+__all__ += sorted(set(_o.names()) - _INTERNAL)  # noqa: PLE0605 - names that the registry knows
 __all__ += sorted(constructors)  # noqa: PLE0605

@@ -14,7 +14,6 @@ from symgraph.compile.specialise import size_symbols, used_symbols
 from symgraph.core.errors import DTypeError, MissingInputError, ShapeError, UnusedInputError
 from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import updates_of
 
 Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
 
@@ -90,7 +89,7 @@ class Definition:
             pending = False
             values = [*self.outputs, *(v for _, v in self.updates)]
             order = toposort(values)
-            for target, value in (u for n in order for u in updates_of(n)):
+            for target, value in (u for n in order if n.op.compound for u in n.op.updates(n)):
                 if target not in done and target not in refused:
                     done.add(target)
                     self.updates.append((target, _update_value(target, value)))

@@ -1,8 +1,13 @@
-"""All ops and functions by name; apart, so that everything may look names up when it runs."""
+"""All ops and functions by name; apart, so that everything may look names up when it runs.
+
+Most are not loaded at first: a catalogue says which module makes a name, and the module is imported
+when the name is looked up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,19 +69,50 @@ class Namespace:
         while_loop: Callable[..., Any]
 
     def __init__(self) -> None:
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._catalogue = Catalogue()
 
     def __getattr__(self, name: str) -> Callable[..., Node]:
-        try:
-            return self._functions[name]
-        except KeyError:
-            raise AttributeError(f"no op or function is called {name!r}") from None
+        """Load the family of a function; what was entered is an ordinary attribute."""
+        if self._catalogue.load(name):
+            found: Callable[..., Node] = vars(self)[name]
+            return found
+        raise AttributeError(f"no op or function is called {name!r}")
 
     def __contains__(self, name: str) -> bool:
-        return name in self._functions
+        return name in self._catalogue.modules or (name in vars(self) and name[0] != "_")
 
     def names(self) -> list[str]:
-        return sorted(self._functions)
+        """Return all names, loaded or not."""
+        loaded = {name for name in vars(self) if name[0] != "_"}
+        return sorted(loaded | self._catalogue.modules.keys())
+
+    def enter(self, name: str, function: Callable[..., Any]) -> None:
+        """Let a function be found under a name."""
+        vars(self)[name] = function
+
+    def announce(self, families: Mapping[str, str]) -> None:
+        """Say which names the import of a module will enter: names separated by spaces."""
+        self._catalogue.announce(families)
+
+
+class Catalogue:
+    """The module in which each name is made, for names whose module may not be loaded yet."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, str] = {}
+
+    def announce(self, families: Mapping[str, str]) -> None:
+        """Enter the names of each module, separated by spaces."""
+        for module, names in families.items():
+            self.modules.update(dict.fromkeys(names.split(), module))
+
+    def load(self, name: str) -> bool:
+        """Import the module that makes a name; False if none does."""
+        module = self.modules.get(name)
+        if module is None:
+            return False
+        importlib.import_module(module)
+        return True
 
 
 o = Namespace()

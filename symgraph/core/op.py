@@ -15,7 +15,7 @@ import numpy as np
 from symgraph.core.dtype import BFLOAT16
 from symgraph.core.errors import DTypeError
 from symgraph.core.evaluator import evaluate
-from symgraph.core.namespace import o
+from symgraph.core.namespace import Catalogue, o
 from symgraph.core.node import Node, describe, make, new_input
 from symgraph.core.types import TensorType
 
@@ -79,6 +79,10 @@ class Op:
             raise no_complex(self.name, inputs)
         return make(self, inputs, self.Params(**params) if self.params else ())
 
+    def updates(self, node: Node) -> Sequence[tuple[Node, Node]]:
+        """Return (shared variable, new value) of each update that the node carries with it."""
+        return ()
+
     def rebuild(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """Make the same operation on other inputs."""
         return make(self, inputs, node.params, uid=node.uid)
@@ -113,7 +117,20 @@ def no_complex(op: str, inputs: Sequence[Node]) -> DTypeError:
     return DTypeError("\n".join(lines))
 
 
-ops: dict[str, Op] = {}
+class Registry(dict[str, Op]):
+    """The ops by name; those of families that are not loaded yet are loaded when asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.catalogue = Catalogue()
+
+    def __missing__(self, name: str) -> Op:
+        if self.catalogue.load(name) and name in self:
+            return self[name]
+        raise KeyError(name)
+
+
+ops = Registry()
 T = TypeVar("T", bound=Op)
 
 
@@ -146,14 +163,14 @@ def register(cls: type[T]) -> type[T]:
 def function(f: F) -> F:
     """Enter a public function under its own name (a trailing underscore is dropped)."""
     name = f.__name__.rstrip("_")
-    o._functions[name] = f
+    o.enter(name, f)
     return f
 
 
 def alias(f: Callable[..., Any], *names: str) -> None:
     """Enter more names for a function."""
     for name in names:
-        o._functions[name] = f
+        o.enter(name, f)
 
 
 def normal_axis(axis: int, ndim: int, what: str = "axis") -> int:

@@ -229,7 +229,8 @@ def _fitted(node: Node, new: Node) -> Node:
 # -- compilation ----------------------------------------------------------------------------------
 def sides(r: Rule) -> tuple[Any, Any, list[Variable]]:
     """Return the left term, the right term and the variables of a declarative rule."""
-    names = inspect.signature(r.function).parameters
+    code = r.function.__code__
+    names = code.co_varnames[: code.co_argcount]
     kinds = r.function.__annotations__
     special = ("Const", "Params")
     variables = [Variable(n, kinds[n] if kinds.get(n) in special else "") for n in names]

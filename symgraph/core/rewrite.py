@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from symgraph.core.errors import VerifyError
-from symgraph.core.node import CONSTANT, INPUT, SHARED, Node, _interned, describe
-from symgraph.core.op import Op, ops
+from symgraph.core.node import Node, _interned, describe
+from symgraph.core.op import Op
 from symgraph.core.pattern import ANY, ELEMENTWISE, Match, Rule, heads, matcher
 
 # Pushed by hand: a context manager for each visited node would cost more than its matching.
@@ -43,15 +43,15 @@ class Table:
         self.numerics = numerics
         self.uses = any(r.uses for r in self.rules)
         self._functions: dict[str, Match] = {}
-        self._by_root: dict[Op, list[tuple[Rule, frozenset[Op]]]] = {}
+        # by root: an op's name, or what stands for many ops
+        self._by_root: dict[str, list[tuple[int, Rule, tuple[str, ...]]]] = {}
         self.candidates: dict[tuple[Any, ...], tuple[tuple[Rule, Match], ...]] = {}
         # key of a node -> which phases of a list that starts with this one have rules for it
         self.hits: dict[tuple[Table, ...], dict[tuple[Any, ...], tuple[int, ...]]] = {}
-        for r in self.rules:
+        for k, r in enumerate(self.rules):
             roots, children = heads(r)
-            child_ops = frozenset(_ops_of(children))
-            for op in _ops_of(roots):
-                self._by_root.setdefault(op, []).append((r, child_ops))
+            for name in dict.fromkeys(roots):
+                self._by_root.setdefault(name, []).append((k, r, children))
 
     def find(self, node: Node) -> tuple[tuple[Rule, Match], ...]:
         """Return the rules that may match the node, in the order in which they were defined."""
@@ -59,12 +59,14 @@ class Table:
         key = (node.op, *kinds)
         found = self.candidates.get(key)
         if found is None:
-            names = {getattr(k, "name", "") for k in kinds}
-            found = tuple(
-                (r, self._function(r))
-                for r, children in self._by_root.get(node.op, ())
-                if not children or any(k.name in names for k in children)
-            )
+            below = {name for k in kinds for name in _stands_for(k)}
+            rules = {
+                k: r
+                for name in _stands_for(node.op)
+                for k, r, children in self._by_root.get(name, ())
+                if not children or not below.isdisjoint(children)
+            }
+            found = tuple((rules[k], self._function(rules[k])) for k in sorted(rules))
             self.candidates[key] = found
         return found
 
@@ -85,18 +87,9 @@ def allowed(r: Rule, numerics: str) -> bool:
     return numerics == "fast" or r.numeric != "algebraic" or r.harmless is not None
 
 
-def _ops_of(names: Sequence[str]) -> list[Any]:
-    found: list[Any] = []
-    for name in names:
-        if name == ANY:
-            found.extend(ops.values())
-        elif name == ELEMENTWISE:
-            found.extend(op for op in ops.values() if hasattr(op, "arity"))
-        elif name in ("constant", "input", "shared"):
-            found.append({"constant": CONSTANT, "input": INPUT, "shared": SHARED}[name])
-        else:
-            found.append(ops[name])
-    return found
+def _stands_for(op: Op) -> tuple[str, ...]:
+    """Return the names under which rules mean an op: its own, and those for many."""
+    return (op.name, ANY, ELEMENTWISE) if hasattr(op, "arity") else (op.name, ANY)
 
 
 def rewrite(

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import symgraph.ops  # noqa: F401 - fills the registry
 from symgraph.core.op import Op, o, ops
+from symgraph.ops import load_all
 from symgraph.ops.base import Elementwise
 
 HEAD = """# Functions and ops
@@ -33,8 +33,9 @@ def derivative(op: Op) -> str:
 
 
 def family(f: Callable[..., Any], op: Op | None) -> str:
-    """Return the module that defines a function (an elementwise op: its scalar rule)."""
-    return str(getattr(op, "scalar", f).__module__).rpartition(".")[2]
+    """Return the module that defines a function."""
+    made = type(op) if isinstance(op, Elementwise) else f
+    return made.__module__.rpartition(".")[2]
 
 
 def signature(name: str, f: Callable[..., Any], op: Op | None) -> str:
@@ -73,6 +74,7 @@ def inner_row(op: Op) -> str:
 
 def reference() -> str:
     """Return the whole page as Markdown."""
+    load_all()
     families: dict[str, list[str]] = {}
     for where, name, f, aliases in sorted(entries(), key=lambda e: e[:2]):
         families.setdefault(where, []).append(row(name, f, aliases))

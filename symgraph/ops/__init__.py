@@ -1,65 +1,27 @@
-"""All ops. Importing this package fills the registry and gives nodes their operators."""
+"""All ops. Importing this package says where they are, and gives nodes their operators.
+
+A family of ops is loaded when a name of it is first looked up: most graphs need few of them.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from symgraph.core.node import Node
-from symgraph.core.op import o
-from symgraph.ops import (  # noqa: F401 - imported for their registrations
-    arithmetic,
-    associative,
-    branch,
-    calculus,
-    complex,
-    contract,
-    control,
-    conv,
-    convolution,
-    create,
-    custom,
-    dft,
-    dft_real,
-    einsum,
-    elementary,
-    fourier,
-    index,
-    interpolate,
-    layout,
-    linalg_complex,
-    linalg_diagonal,
-    linalg_eigen,
-    linalg_functions,
-    linalg_general,
-    linalg_qr,
-    linalg_solve,
-    linalg_svd,
-    linalg_triangular,
-    loop,
-    loop_derivative,
-    loop_unlimited,
-    patches,
-    pool,
-    pooling,
-    random,
-    rearrange,
-    reduce,
-    rows,
-    running,
-    sampling,
-    scan,
-    search,
-    segment,
-    shape,
-    sorting,
-    special,
-    special_incomplete,
-    statistics,
-    stft,
-    transcendental,
-    vmap,
-    while_loop,
-)
+from symgraph.core.op import o, ops
+from symgraph.ops.catalogue import FUNCTIONS, OPS
+
+o.announce(FUNCTIONS)
+ops.catalogue.announce(OPS)
+
+
+def load_all() -> None:
+    """Load all families, for who wants to see every op."""
+    for family in {**FUNCTIONS, **OPS}:
+        importlib.import_module(family)
+
 
 _BINARY = {
     "add": "add",
@@ -78,36 +40,67 @@ _BINARY = {
 }
 _COMPARE = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
 _UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
-_METHODS = (
-    *("sum", "prod", "mean", "var", "std", "max", "min", "argmax", "argmin", "any", "all"),
-    *("cumsum", "cumprod", "flatten", "ravel", "squeeze", "dimshuffle", "swapaxes", "clip"),
-    *("take", "repeat", "dot", "diagonal", "trace", "round", "astype", "conj"),
-)
-_PROPERTIES = {"shape": "shape", "size": "size", "T": "permute_dims", "mT": "matrix_transpose"}
+_METHODS = {
+    **{name: name for name in (
+        *("sum", "prod", "mean", "var", "std", "max", "min", "argmax", "argmin", "any", "all"),
+        *("cumsum", "cumprod", "flatten", "ravel", "squeeze", "dimshuffle", "swapaxes", "clip"),
+        *("take", "repeat", "dot", "diagonal", "trace", "round", "astype", "conj"),
+    )},
+    **{"__getitem__": "getitem", "__divmod__": "divmod"},
+    **{"set": "set_subtensor", "inc": "inc_subtensor"},
+}  # fmt: skip
+_PROPERTIES = {
+    **{"shape": "shape", "size": "size", "T": "permute_dims", "mT": "matrix_transpose"},
+    **{"real": "real", "imag": "imag"},
+}
+
+
+class _Function:
+    """An attribute of nodes that is a function of `o`, which is looked up at first use."""
+
+    def __init__(self, name: str, function: str, wrap: Callable[..., Any]) -> None:
+        self.name, self.function, self.wrap = name, function, wrap
+
+    def __get__(self, node: Node | None, owner: type) -> Any:
+        setattr(Node, self.name, self.wrap(getattr(o, self.function)))
+        return getattr(owner if node is None else node, self.name)
+
+
+def _same(f: Callable[..., Any]) -> Callable[..., Any]:
+    return f
+
+
+def _one(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: f(x)
+
+
+def _two(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y: f(x, y)
+
+
+def _swapped(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y: f(y, x)
+
+
+def _attributes() -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Yield (attribute of nodes, function of `o`, how it is wrapped)."""
+    for name, function in (_BINARY | _COMPARE).items():
+        yield f"__{name}__", function, _two
+    for name, function in _BINARY.items():
+        yield f"__r{name}__", function, _swapped
+    for name, function in _UNARY.items():
+        yield f"__{name}__", function, _one
+    for name, function in _METHODS.items():
+        yield name, function, _same
+    for name, function in _PROPERTIES.items():
+        yield name, function, property
 
 
 def _install() -> None:
-    for method, name in _BINARY.items():
-        f = getattr(o, name)
-        setattr(Node, f"__{method}__", lambda x, y, f=f: f(x, y))
-        setattr(Node, f"__r{method}__", lambda x, y, f=f: f(y, x))
-    for method, name in _COMPARE.items():
-        f = getattr(o, name)
-        setattr(Node, f"__{method}__", lambda x, y, f=f: f(x, y))
-    for method, name in _UNARY.items():
-        f = getattr(o, name)
-        setattr(Node, f"__{method}__", lambda x, f=f: f(x))
-    for name in _METHODS:
-        setattr(Node, name, getattr(o, name))
+    for name, function, wrap in _attributes():
+        setattr(Node, name, _Function(name, function, wrap))
     cls: Any = Node
-    cls.__getitem__ = o.getitem
-    cls.__divmod__ = o.divmod
-    for name, function in _PROPERTIES.items():
-        setattr(Node, name, property(getattr(o, function)))
-    cls.real, cls.imag = property(o.real), property(o.imag)
-    cls.set, cls.inc = o.set_subtensor, o.inc_subtensor
-    cls.reshape = _reshape
-    cls.transpose = _transpose
+    cls.reshape, cls.transpose = _reshape, _transpose
 
 
 def _reshape(x: Node, *sizes: Any) -> Node:

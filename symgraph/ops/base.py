@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -243,6 +244,7 @@ def elementwise(
     """
     arity = len(domain)
     body = {
+        "__module__": sys._getframe(1).f_globals["__name__"],  # where the op is defined
         "name": name,
         "doc": doc,
         "arity": arity,

@@ -123,6 +123,9 @@ class Loop(Op):
         body = Body(tuple(renamed[a] for a in params.body.args), tuple(outputs), params.body.level)
         return make(self, inputs, params._replace(length=length, body=body))
 
+    def updates(self, node: Node) -> list[tuple[Node, Node]]:
+        return [(target, RESULT(node, index=k)) for target, k in node.params.updates]
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
         return run_loop(node, arrays, evaluate_body)
 
@@ -293,13 +296,6 @@ def evaluate_body(
         if n not in done:
             done[n] = n.data if n.op is CONSTANT else n.op.numpy(n, *(done[i] for i in n.inputs))
     return [done[n] for n in body.outputs]
-
-
-def updates_of(node: Node) -> list[tuple[Node, Node]]:
-    """Return the updates of shared variables that a loop carries: (variable, new value)."""
-    if node.op is not LOOP:
-        return []
-    return [(target, RESULT(node, index=k)) for target, k in node.params.updates]
 
 
 def loops(outputs: Sequence[Node]) -> list[Node]:
