@@ -87,8 +87,9 @@ class Namespace:
         return sorted(loaded | self._catalogue.modules.keys())
 
     def enter(self, name: str, function: Callable[..., Any]) -> None:
-        """Let a function be found under a name."""
-        vars(self)[name] = function
+        """Let a function be found under a name; TypeError if another one is."""
+        if vars(self).setdefault(name, function) is not function:
+            raise TypeError(f"two functions are called {name!r}")
 
     def announce(self, families: Mapping[str, str]) -> None:
         """Say which names the import of a module will enter: names separated by spaces."""
