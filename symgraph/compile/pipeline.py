@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from symgraph import rewrites
-from symgraph.core.body import with_bodies
+from symgraph.core.body import some_node, with_bodies
 from symgraph.core.config import config
+from symgraph.core.dtype import BFLOAT16
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node
 from symgraph.core.op import o
@@ -29,12 +30,13 @@ from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
-from symgraph.ops.custom import inlined
-from symgraph.rewrites.bfloat16 import widened
-from symgraph.rewrites.complex import realise
 from symgraph.rewrites.held import held_type, in_memory
 
-loop_rewrites: Any = lazy("symgraph.rewrites.loops")  # only graphs with loops need them
+# Few graphs have loops, functions with rules of their own, or numbers that are no machine numbers.
+bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
+complex_numbers: Any = lazy("symgraph.rewrites.complex")
+custom: Any = lazy("symgraph.ops.custom")
+loop_rewrites: Any = lazy("symgraph.rewrites.loops")
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
@@ -252,8 +254,11 @@ def emit(
 def prepare(outputs: Sequence[Node], numerics: str) -> list[Node]:
     """Run the rewrites that need no sizes (at `function` time) or all of them (sizes known)."""
     if any(n.op.compound for n in toposort(outputs)):
-        outputs = inlined(outputs)
-    outputs = widened(realise(outputs))
+        outputs = custom.inlined(outputs)
+    if some_node(outputs, lambda n: n.type.dtype.is_complex):
+        outputs = complex_numbers.realise(outputs)
+    if some_node(outputs, lambda n: n.type.dtype is BFLOAT16):
+        outputs = bfloat16.widened(outputs)
     return improve_loops(rewrites.optimise(outputs, numerics), numerics)
 
 

@@ -7,7 +7,7 @@ two bodies that compute the same are the same nodes, whatever variables they wer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from symgraph.core.node import BOUND, CONSTANT, Node, make, new_input
 from symgraph.core.record import dataclass
@@ -45,6 +45,14 @@ def bodies(node: Node) -> Iterator[Body]:
         for p in node.params:
             if isinstance(p, Body):
                 yield p
+
+
+def some_node(outputs: Iterable[Node], test: Callable[[Node], bool]) -> bool:
+    """Tell whether some node of a graph, or of a body in it, passes a test."""
+    return any(
+        test(n) or (n.op.compound and any(some_node(b.outputs, test) for b in bodies(n)))
+        for n in toposort(outputs)
+    )
 
 
 def close(args: Sequence[Node], outputs: Sequence[Node]) -> tuple[Body, list[Node]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from symgraph.core.errors import VerifyError
 from symgraph.core.node import Node, _interned, describe
-from symgraph.core.op import Op
+from symgraph.core.op import Op, ops
 from symgraph.core.pattern import ANY, ELEMENTWISE, Match, Rule, heads, matcher
 
 # Pushed by hand: a context manager for each visited node would cost more than its matching.
@@ -88,7 +88,13 @@ def allowed(r: Rule, numerics: str) -> bool:
 
 
 def _stands_for(op: Op) -> tuple[str, ...]:
-    """Return the names under which rules mean an op: its own, and those for many."""
+    """Return the names under which rules mean an op: its own, and those for many.
+
+    Leaves and what only passes make (such as views of complex arrays as pairs) are no registered
+    ops: no rule for many is meant for them.
+    """
+    if ops.get(op.name) is not op:
+        return (op.name,)
     return (op.name, ANY, ELEMENTWISE) if hasattr(op, "arity") else (op.name, ANY)
 
 

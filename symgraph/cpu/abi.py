@@ -164,9 +164,10 @@ class Record:
     SIGNED = 72
     BYTES = 80  # -1 if known only at run time
     WRITTEN = 88
-    KEPT = 96  # the last small result, or 0: made again when nobody else has it any more
-    KEPT_FLAGS = 104  # i32
-    SIZE = 112  # length of the record
+    KEPT = 96  # the last two small results, or 0: handed out again when nobody else has them
+    KEPT_BEFORE = 104
+    KEPT_FLAGS = 112  # i32
+    SIZE = 120  # length of the record
 
 
 _PYTHON_FUNCTIONS = {

@@ -136,8 +136,9 @@ class _Resources:
     def drop_kept(self) -> None:
         """Let go of the results that are kept for the next call."""
         arrays = sum(self.plan[[Plan.N_ARGS, Plan.N_SHARED, Plan.N_OUTPUTS]])
-        for index in range(arrays):
-            at = Plan.BYTES + (Record.SIZE * index + Record.KEPT) // 8
+        for place in range(2 * arrays):
+            index, second = divmod(place, 2)
+            at = Plan.BYTES + (Record.SIZE * index + Record.KEPT) // 8 + second
             address, self.plan[at] = int(self.plan[at]), 0
             if address:
                 ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(address))

@@ -62,7 +62,8 @@ no:
 
 ; Make an output array: small ones in NumPy's memory, large ones in a block of the pool. Null with
 ; an exception set where that fails; sizes that are negative or too large NumPy itself refuses.
-; Making and freeing an array takes longer than a short function, so the last small one is kept.
+; Making and freeing an array takes longer than a short function, so the last two small ones are
+; kept: in `r = f(x)` the one before is still in use during the call.
 define internal ptr @new_array(ptr %ctx, ptr %record, ptr %dims, ptr %shape) {
 entry:
   %nd32 = field i32 %record RECORD_ND
@@ -89,17 +90,22 @@ choose:
 small:
   %kept = field ptr %record RECORD_KEPT
   %again = call i1 @reusable(ptr %record, ptr %kept, ptr %shape, i64 %nd)
-  br i1 %again, label %old, label %new
+  br i1 %again, label %old, label %second
+second:
+  %before = field ptr %record RECORD_KEPT_BEFORE
+  %again2 = call i1 @reusable(ptr %record, ptr %before, ptr %shape, i64 %nd)
+  br i1 %again2, label %old, label %new
 old:
-  %count = field i64 %kept OB_REFCNT
+  %free = phi ptr [ %kept, %small ], [ %before, %second ]
+  %count = field i64 %free OB_REFCNT
   %count1 = add i64 %count, 1
-  put i64 %count1 %kept OB_REFCNT
-  ret ptr %kept
+  put i64 %count1 %free OB_REFCNT
+  ret ptr %free
 new:
-  %nothing = icmp eq ptr %kept, null
+  %nothing = icmp eq ptr %before, null
   br i1 %nothing, label %first, label %held
 held:
-  %weak = field ptr %kept ARRAY_WEAKREFS
+  %weak = field ptr %before ARRAY_WEAKREFS
   %watched = icmp ne ptr %weak, null
   br i1 %watched, label %plain, label %forget
 plain:
@@ -107,10 +113,12 @@ plain:
   %unkept = call ptr @numpy_array(ptr %ctx, ptr %record, ptr %shape, ptr null, i32 0)
   ret ptr %unkept
 forget:
-  put ptr null %record RECORD_KEPT
-  api void DECREF(ptr %kept)
+  put ptr null %record RECORD_KEPT_BEFORE
+  api void DECREF(ptr %before)
   br label %first
 first:
+  put ptr %kept %record RECORD_KEPT_BEFORE
+  put ptr null %record RECORD_KEPT
   %array = call ptr @numpy_array(ptr %ctx, ptr %record, ptr %shape, ptr null, i32 0)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %made, label %keep

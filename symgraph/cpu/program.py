@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symgraph.core.dtype import BOOL
+from symgraph.core.lazy import lazy
 from symgraph.core.record import dataclass, field
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
-from symgraph.cpu.dft import block, dft_kernel
+from symgraph.cpu.call_site import Call
 from symgraph.cpu.kernel import KernelEmitter
-from symgraph.cpu.lapack import DECLARED, REENTRANT, lapack_kernel
 from symgraph.cpu.product import product_shares, product_words
-from symgraph.cpu.repeat import Call, LoopEmitter
-from symgraph.cpu.sort import argsort_kernel
 from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.amount import nest_amount, statement_amount
@@ -35,6 +33,12 @@ from symgraph.loops.grammar import (
 from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
+
+# What most programs do not have in them.
+dft: Any = lazy("symgraph.cpu.dft")
+lapack: Any = lazy("symgraph.cpu.lapack")
+repeat: Any = lazy("symgraph.cpu.repeat")
+sort: Any = lazy("symgraph.cpu.sort")
 
 PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
 LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
@@ -262,7 +266,7 @@ class ProgramEmitter:
 
     def _loop(self, loop: Loop, place: int) -> None:
         """Make the function of a loop and call it; it returns the code of a check that failed."""
-        emitter = LoopEmitter(
+        emitter = repeat.LoopEmitter(
             self.program.builder,
             self.vector_bytes,
             self.aliases,
@@ -360,16 +364,16 @@ class ProgramEmitter:
     def _sort_call(self, call: LibraryCall) -> Call:
         (rows, n), start = call.params
         amount = statement_work(call)
-        name = self._kernel(argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
+        name = self._kernel(sort.argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
         parallel = (amount is None or amount > RELEASE_WORK) and rows != 1
         return Call(name, call.outputs, [n, start], None, rows, 1, parallel)
 
     def _dft_call(self, call: LibraryCall) -> Call:
         (outer, n, inner, _), places, options = call.params
         dtype, amount = call.outputs[0].dtype, statement_work(call)
-        text = dft_kernel(dtype, options, self.vector_bytes)
+        text = dft.dft_kernel(dtype, options, self.vector_bytes)
         name = self._kernel(text, call.origin, None, amount)
-        units = outer * -(-inner // block(n, inner, dtype.itemsize))
+        units = outer * -(-inner // dft.block(n, inner, dtype.itemsize))
         parallel = (amount is None or amount > RELEASE_WORK) and units != 1
         return Call(name, [*call.outputs, *call.inputs], list(places), None, units, 1, parallel)
 
@@ -377,12 +381,12 @@ class ProgramEmitter:
         _, count, values, options = call.params
         self.needs_lapack = True
         if options[0]:
-            self.declared.add(DECLARED)
+            self.declared.add(lapack.DECLARED)
         amount = statement_work(call)
-        text = lapack_kernel(call.name, call.outputs[0].dtype, options)
+        text = lapack.lapack_kernel(call.name, call.outputs[0].dtype, options)
         name = self._kernel(text, call.origin, None, amount)
         large = amount is None or amount > RELEASE_WORK
-        parallel = large and call.name in REENTRANT and count != 1
+        parallel = large and call.name in lapack.REENTRANT and count != 1
         buffers = [*call.outputs, *(b for b in call.inputs if b not in call.outputs)]
         return Call(name, buffers, list(values), LAPACK_WORD, count, 1, parallel)
 

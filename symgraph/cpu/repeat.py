@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from symgraph.core.dtype import BOOL
-from symgraph.core.record import dataclass
 from symgraph.cpu.abi import Ctx
+from symgraph.cpu.call_site import Call
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.stopwatch import CLOCK, Laps, added, counters
@@ -33,20 +33,6 @@ from symgraph.loops.grammar import (
 from symgraph.loops.schedule import Schedule, choose_schedule
 
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
-
-
-@dataclass(slots=True)
-class Call:
-    """A kernel to call: its name (or the word of the context that points to it), its arguments."""
-
-    name: str | int
-    buffers: Sequence[Buffer]
-    values: Sequence[Size | Expr]
-    library: int | None  # word of the context with the function to pass behind the buffers
-    units: Size
-    grain: Size
-    parallel: bool
-    step: Size | None = None  # units between two looks at signals, if not `grain`
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]

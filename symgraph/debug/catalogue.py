@@ -17,7 +17,7 @@ import symgraph.ops
 from symgraph.core.op import o, ops
 from symgraph.ops.base import Elementwise
 
-HEAD = '''"""Which module makes each function and each op; made by `python -m symgraph.debug.catalogue`."""
+HEAD = '''"""Which module makes each function and op; `python -m symgraph.debug.catalogue` wrote it."""
 
 from __future__ import annotations
 '''

@@ -10,19 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32
+from symgraph.core.lazy import lazy
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
-from symgraph.loops.dft import lower_dft
 from symgraph.loops.grammar import Axis, Buffer, Check, Expr, Nest, Program, Size, Store, View
-from symgraph.loops.lapack import lower_lapack
-from symgraph.loops.positions import check_indices, check_range, lower_scatter
-from symgraph.loops.product import lower_product
-from symgraph.loops.repeat import Step, lower_loop, lower_side
 from symgraph.loops.roots import Roots, both_guards, is_indirect
-from symgraph.loops.sort import lower_argsort
 from symgraph.loops.split import split_reduction
-from symgraph.loops.together import lower_stacked
+
+# How the statements of some ops are lowered, which most programs do not have.
+dft: Any = lazy("symgraph.loops.dft")
+lapack: Any = lazy("symgraph.loops.lapack")
+positions: Any = lazy("symgraph.loops.positions")
+product: Any = lazy("symgraph.loops.product")
+repeat: Any = lazy("symgraph.loops.repeat")
+sort: Any = lazy("symgraph.loops.sort")
+together: Any = lazy("symgraph.loops.together")
 
 
 class Lowering(Roots):
@@ -157,7 +160,7 @@ class Lowering(Roots):
     # -- loops -------------------------------------------------------------------------------------
     def loop(self, node: Node, wanted: dict[int, Buffer], **parts: Any) -> None:
         """Append the statements of a loop of the graph (see `repeat.Step` for its parts)."""
-        lower_loop(self, node, Step(**parts), wanted)
+        repeat.lower_loop(self, node, repeat.Step(**parts), wanted)
 
     def branch(
         self,
@@ -173,7 +176,7 @@ class Lowering(Roots):
         test = self.value(condition, ())
         for k, (variables, outputs) in enumerate(sides):
             start = test if k == 0 else self.s.unary("not", test)
-            lower_side(self, node, start, f"{'then' if k == 0 else 'else'}", variables,
+            repeat.lower_side(self, node, start, f"{'then' if k == 0 else 'else'}", variables,
                        [(outputs[j], b) for j, b in wanted.items()])
 
     def inner(self, axis: Axis) -> Lowering:
@@ -294,15 +297,15 @@ class Lowering(Roots):
 
         `combine` is the reduction ("sum", "max" ...) with what is there, "" to replace it.
         """
-        lower_scatter(self, node, out, indices, combine)
+        positions.lower_scatter(self, node, out, indices, combine)
 
     def check_indices(self, node: Node, x: Node, indices: Sequence[Node]) -> None:
         """Stop with an error where an index is out of range; constants were checked before."""
-        check_indices(self, node, x, indices)
+        positions.check_indices(self, node, x, indices)
 
     def check_range(self, node: Node, x: Node, n: Size) -> None:
         """Stop with an error where an element of `x` is outside [-n, n)."""
-        check_range(self, node, x, n)
+        positions.check_range(self, node, x, n)
 
     def check_pivots(self, node: Node, x: Node, positive: bool) -> None:
         """Stop with an error where an element of `x` is zero, or is not `positive`."""
@@ -317,20 +320,20 @@ class Lowering(Roots):
 
     def product(self, node: Node, out: Buffer | View) -> None:
         """Store the matrix product of the two inputs."""
-        lower_product(self, node, out)
+        product.lower_product(self, node, out)
 
     def stacked(self, node: Node, out: Buffer | View) -> None:
         """Store all inputs as parts of one array, by one nest."""
-        lower_stacked(self, node, out)
+        together.lower_stacked(self, node, out)
 
     def argsort(self, node: Node, out: Buffer | View) -> None:
         """Store the stable order of each row of input 0."""
-        lower_argsort(self, node, out)
+        sort.lower_argsort(self, node, out)
 
     def dft(self, node: Node, out: Buffer | View) -> None:
         """Store Fourier transforms along one axis."""
-        lower_dft(self, node, out)
+        dft.lower_dft(self, node, out)
 
     def lapack(self, node: Node, out: Buffer | View) -> None:
         """Store a factorization or a solution that LAPACK computes."""
-        lower_lapack(self, node, out)
+        lapack.lower_lapack(self, node, out)

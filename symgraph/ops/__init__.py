@@ -70,14 +70,6 @@ def _same(f: Callable[..., Any]) -> Callable[..., Any]:
     return f
 
 
-def _one(f: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x: f(x)
-
-
-def _two(f: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, y: f(x, y)
-
-
 def _swapped(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, y: f(y, x)
 
@@ -85,11 +77,11 @@ def _swapped(f: Callable[..., Any]) -> Callable[..., Any]:
 def _attributes() -> Iterator[tuple[str, str, Callable[..., Any]]]:
     """Yield (attribute of nodes, function of `o`, how it is wrapped)."""
     for name, function in (_BINARY | _COMPARE).items():
-        yield f"__{name}__", function, _two
+        yield f"__{name}__", function, _same
     for name, function in _BINARY.items():
         yield f"__r{name}__", function, _swapped
     for name, function in _UNARY.items():
-        yield f"__{name}__", function, _one
+        yield f"__{name}__", function, _same
     for name, function in _METHODS.items():
         yield name, function, _same
     for name, function in _PROPERTIES.items():

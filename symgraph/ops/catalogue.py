@@ -1,4 +1,4 @@
-"""Which module makes each function and each op; made by `python -m symgraph.debug.catalogue`."""
+"""Which module makes each function and op; `python -m symgraph.debug.catalogue` wrote it."""
 
 from __future__ import annotations
 

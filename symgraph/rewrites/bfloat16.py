@@ -6,12 +6,12 @@ are added up in float32 and rounded once. Arguments and results are the bits, as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from symgraph.core.body import Body, bodies
+from symgraph.core.body import Body, some_node
 from symgraph.core.dtype import BFLOAT16, FLOAT32
 from symgraph.core.node import BOUND, CONSTANT, Node, constant, make
 from symgraph.core.source import made_from
@@ -31,7 +31,7 @@ EXACT = frozenset(
 
 def widened(outputs: Sequence[Node]) -> list[Node]:
     """Return equal outputs without bfloat16 arithmetic; bfloat16 ones are `from_bits` nodes."""
-    if not _has_bfloat16(outputs):
+    if not some_node(outputs, is_bfloat16):
         return list(outputs)
     done: dict[Node, Node] = {}
     found = _run(outputs, done)
@@ -41,12 +41,9 @@ def widened(outputs: Sequence[Node]) -> list[Node]:
     ]
 
 
-def _has_bfloat16(outputs: Iterable[Node]) -> bool:
-    return any(
-        n.type.dtype is BFLOAT16
-        or (n.op.compound and any(_has_bfloat16(b.outputs) for b in bodies(n)))
-        for n in toposort(outputs)
-    )
+def is_bfloat16(node: Node) -> bool:
+    """Tell whether the values of a node are of the type bfloat16."""
+    return node.type.dtype is BFLOAT16
 
 
 def _run(outputs: Sequence[Node], done: dict[Node, Node]) -> list[Node]:
@@ -111,7 +108,7 @@ def _param(p: Any) -> Any:
 
 
 def _body(body: Body) -> Body:
-    if not _has_bfloat16((*body.args, *body.outputs)):
+    if not some_node((*body.args, *body.outputs), is_bfloat16):
         return body
     done: dict[Node, Node] = {}
     for a in body.args:

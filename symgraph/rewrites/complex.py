@@ -8,12 +8,12 @@ leaves and `from_pairs` of results are left with complex types; `held.in_memory`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from symgraph.core.body import Body, bodies
+from symgraph.core.body import Body, some_node
 from symgraph.core.node import BOUND, CONSTANT, Node, constant, make
 from symgraph.core.op import no_complex, o
 from symgraph.core.source import made_from
@@ -33,19 +33,15 @@ Rule = Callable[[Node, Sequence[Value]], Value]
 
 def realise(outputs: Sequence[Node]) -> list[Node]:
     """Return equal outputs without complex arithmetic; complex ones are `from_pairs` nodes."""
-    if not has_complex(outputs):
+    if not some_node(outputs, is_complex):
         return list(outputs)
     values = _Realised().run(outputs)
     return [_as_output(n, v) for n, v in zip(outputs, values, strict=True)]
 
 
-def has_complex(outputs: Iterable[Node]) -> bool:
-    """Tell whether a graph, or a body in it, has complex nodes."""
-    return any(
-        n.type.dtype.is_complex
-        or (n.op.compound and any(has_complex(b.outputs) for b in bodies(n)))
-        for n in toposort(outputs)
-    )
+def is_complex(node: Node) -> bool:
+    """Tell whether the values of a node are complex."""
+    return node.type.dtype.is_complex
 
 
 def joined(z: Pair, kind: TensorType) -> Node:

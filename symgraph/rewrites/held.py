@@ -7,13 +7,16 @@ integers of their bits. The loops and everything below only see those.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from symgraph.core.dtype import BFLOAT16, UINT16
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.bfloat16 import AS_BITS, FROM_BITS
-from symgraph.ops.complex import AS_PAIRS, FROM_PAIRS
+
+bits: Any = lazy("symgraph.ops.bfloat16")
+pairs: Any = lazy("symgraph.ops.complex")
 
 
 def held_type(kind: TensorType) -> TensorType:
@@ -28,12 +31,14 @@ def in_memory(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
 
     The stand-ins are leaves of the held type: the same memory.
     """
-    work = [n.inputs[0] if n.op in (FROM_PAIRS, FROM_BITS) else n for n in outputs]
+    work = [n.inputs[0] if n.op.name in ("from_pairs", "from_bits") else n for n in outputs]
     leaves = [n for n in toposort(work) if n.op.is_leaf and held_type(n.type) is not n.type]
     views = {n: _stand_in(n) for n in leaves}
     for n, v in views.items():
         v._name = n._name
-    views_of = {(AS_PAIRS if n.dtype.is_complex else AS_BITS)(n): v for n, v in views.items()}
+    views_of = {
+        (pairs.AS_PAIRS if n.dtype.is_complex else bits.AS_BITS)(n): v for n, v in views.items()
+    }
     return substitute(work, views_of), views
 
 

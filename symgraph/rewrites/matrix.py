@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import rewrite_rule
-from symgraph.ops.contract_order import chain_order
-from symgraph.ops.linalg_functions import multiplied
 from symgraph.rewrites.linalg import swapped
 from symgraph.rewrites.matrix_facts import definite, gram, orthogonal, square, symmetric, triangular
 
+contract_order: Any = lazy("symgraph.ops.contract_order")  # only chains of products need them
+linalg_functions: Any = lazy("symgraph.ops.linalg_functions")
 Uses = Callable[[Node], int]
 
 
@@ -241,8 +242,11 @@ def chain_of_products(node: Node, uses: Uses) -> Node | None:
     sizes = [chain[0].type.shape[0], *(x.type.shape[1] for x in chain)]
     if len(chain) < 3 or any(not isinstance(n, int) for n in sizes):
         return None
-    best, order = chain_order(sizes)
-    return multiplied(chain, order) if best < cost else None
+    best, order = contract_order.chain_order(sizes)
+    if best >= cost:
+        return None
+    product: Node = linalg_functions.multiplied(chain, order)
+    return product
 
 
 def _chain(node: Node, uses: Uses, top: bool = False) -> tuple[list[Node], int]:

@@ -192,6 +192,19 @@ def test_small_results_nobody_has_any_more_are_made_again():
     assert f(np.zeros(0, np.float32)).shape == (0,) and f(x[:3]).tolist() == [1, 2, 3]
 
 
+def test_a_loop_that_keeps_the_last_result_gets_two_in_turn():
+    f = add_one().function
+    x = np.arange(10, dtype=np.float32)
+    seen = set()
+    for k in range(6):
+        r = f(x + k)
+        seen.add(id(r))
+        assert r.tolist() == [*range(k + 1, k + 11)]
+    assert len(seen) == 2
+    kept = [f(x + k) for k in range(5)]
+    assert [r[0] for r in kept] == [1, 2, 3, 4, 5] and len({id(r) for r in kept}) == 5
+
+
 def test_a_changed_or_watched_result_is_not_made_again():
     f = add_one().function
     x = np.arange(6, dtype=np.float32)

@@ -12,20 +12,31 @@ is huge, makes them two to six times faster; the value is the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from symgraph.cpu.vecmath import (
-    error_function,
-    exponential,
-    hyperbolic,
-    inverse,
-    logarithm,
-    power,
-    trigonometric,
-)
+from symgraph.core.lazy import lazy
 from symgraph.loops.grammar import Expr
 
+# Few programs use many of them.
+error_function: Any = lazy("symgraph.cpu.vecmath.error_function")
+exponential: Any = lazy("symgraph.cpu.vecmath.exponential")
+hyperbolic: Any = lazy("symgraph.cpu.vecmath.hyperbolic")
+inverse: Any = lazy("symgraph.cpu.vecmath.inverse")
+logarithm: Any = lazy("symgraph.cpu.vecmath.logarithm")
+power: Any = lazy("symgraph.cpu.vecmath.power")
+trigonometric: Any = lazy("symgraph.cpu.vecmath.trigonometric")
+
+
+def _expansion(module: Any, function: str) -> Callable[..., Expr]:
+    def expansion(*operands: Expr) -> Expr:
+        found: Expr = getattr(module, function)(*operands)
+        return found
+
+    return expansion
+
+
 EXPANSIONS: dict[str, Callable[..., Expr]] = {
-    name: getattr(module, name)
+    name: _expansion(module, name)
     for module, names in (
         (exponential, ("exp", "exp2", "expm1", "sigmoid")),
         (logarithm, ("log", "log2", "log10", "log1p", "softplus")),
@@ -36,7 +47,7 @@ EXPANSIONS: dict[str, Callable[..., Expr]] = {
         (power, ("cbrt",)),
     )
     for name in names
-} | {"pow": power.power}
+} | {"pow": _expansion(power, "power")}
 
 # Largest error over the samples of tests/cpu/test_vecmath.py, with a margin; (float32, float64).
 _LIMITS = {
