@@ -17,7 +17,7 @@ import symgraph.ops
 from symgraph.core.op import o, ops
 from symgraph.ops.base import Elementwise
 
-HEAD = '''"""Which module makes each function and op; `python -m symgraph.debug.catalogue` wrote it."""
+HEAD = '''"""Where each function and op is made; by `python -m symgraph.debug.catalogue`."""
 
 from __future__ import annotations
 '''

@@ -1,4 +1,4 @@
-"""Which module makes each function and op; `python -m symgraph.debug.catalogue` wrote it."""
+"""Where each function and op is made; by `python -m symgraph.debug.catalogue`."""
 
 from __future__ import annotations
 
