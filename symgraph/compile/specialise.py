@@ -93,7 +93,8 @@ def _leaf(
     if leaf_types is not None and node in leaf_types:
         new_type = leaf_types[node]
     else:
-        new_type = node.type.with_shape(tuple(substitute(n, values, sizes) for n in node.type.shape))
+        shape = tuple(substitute(n, values, sizes) for n in node.type.shape)
+        new_type = node.type.with_shape(shape)
     if new_type == node.type:
         return node
     leaf = make(node.op, (), node.params, type=new_type, uid=node.uid, data=node.data)

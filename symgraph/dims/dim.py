@@ -25,7 +25,9 @@ class Atom:
     `below` are the symbols in the arguments of a call.
     """
 
-    __slots__ = ("__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial")
+    __slots__ = (
+        "__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial",
+    )  # fmt: skip
 
     def __init__(
         self,
