@@ -46,6 +46,7 @@ class Call:
     grain: Size
     parallel: bool
     step: Size | None = None  # units between two looks at signals, if not `grain`
+    starts: Sequence[int] = ()  # first elements of the buffers, if not 0
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]
