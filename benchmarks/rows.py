@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.fft import specifications
 from benchmarks.models import SIZES, WIDTH, parameter_count
+from benchmarks.nets import DEPTHS, NETS, PRODUCTS, UPDATE, Net, NetData, make_net
 
 # ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
 Layer = tuple[str | int, ...]
@@ -29,8 +30,9 @@ class Row:
     shapes: of the inputs (expressions), all of type `dtype`. indices: how many integers follow
     them, and the number below which they are. window: stride, padding and groups of a convolution.
     net, batch, image: the network, the rows of a batch and the shape of one example (kinds "train"
-    and "hvp"). start: "cold" or "warm" for rows that time the start in a fresh process. after: a
-    row whose function is compiled first.
+    and "hvp"). model: a whole model (kinds "step", "update", "net_hvp" and "ggn"). start: "cold" or
+    "warm" for rows that time the start in a fresh process. after: a row whose function is compiled
+    first.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Row:
     net: tuple[Layer, ...] = ()
     batch: int = 0
     image: tuple[int, ...] = ()
+    model: Net | None = None
     start: str = ""
     after: str = ""
     dtype: str = "float32"
@@ -54,12 +57,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Arrays of a row: inputs, int64 labels, parameters and a direction like them."""
+    """Arrays of a row: inputs, int64 labels, parameters and a direction like them, or a model's."""
 
     inputs: list[np.ndarray]
     labels: np.ndarray
     params: list[np.ndarray]
     direction: list[np.ndarray]
+    net: NetData | None = None
 
 
 def dense(*widths: int) -> tuple[Layer, ...]:
@@ -137,6 +141,20 @@ def _nets() -> list[Row]:
 
 def _net(name: str, text: str, net: tuple[Layer, ...], batch: int, *image: int) -> Row:
     return Row(name, name.split(".", maxsplit=1)[0], text, net=net, batch=batch, image=image)
+
+
+def _models() -> list[Row]:
+    """Whole models: steps, products with second derivatives, and their compilation."""
+    rows = [
+        Row("train.adam_1e7", "update", "Adam update of 10^7 parameters", model=UPDATE),
+        *(Row(f"train.{n}", "step", text, model=net) for n, (text, net) in NETS.items()),
+        *(Row(f"hvp.{n}", kind, text, model=net) for n, (kind, text, net) in PRODUCTS.items()),
+    ]
+    for name, (text, net) in {**NETS, **DEPTHS}.items():
+        for start, note in (("cold", "empty cache"), ("warm", "cache filled earlier")):
+            row = f"compile.{name}.{start}"
+            rows.append(Row(row, "step", f"step, {text}, {note}", model=net, start=start))
+    return rows
 
 
 def _convolutions() -> list[Row]:
@@ -284,6 +302,7 @@ def _all() -> list[Row]:
         *_memory(),
         *_convolutions(),
         *_nets(),
+        *_models(),
         *_loops(),
         *_starts(),
     ]
@@ -317,6 +336,8 @@ def make(row: Row) -> Data:
     def normal(shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)
 
+    if row.model:
+        return Data([], np.zeros(0, np.int64), [], [], make_net(row.model, rng))
     if row.dtype != "float32":
         whole = [rng.standard_normal(s) + 1j * rng.standard_normal(s) for s in row.shapes]
         inputs = [(z if row.dtype.startswith("c") else z.real).astype(row.dtype) for z in whole]

@@ -16,6 +16,7 @@ from benchmarks.models import (
     linear_prefix,
     network_loss,
 )
+from benchmarks.peers.nets_jax import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -223,6 +224,8 @@ def hvp(row: Row, data: Data) -> Program:
 
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None for float64."""
+    if row.model and data.net:
+        return KINDS[row.kind](row.model, data.net)
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     if row.dtype in ("float64", "complex128"):  # jax would round the inputs to half the width

@@ -139,7 +139,7 @@ def build(row: Row, data: Data) -> Program | None:
     if row.net:
         dense = all(layer[0] == "fc" for layer in row.net)
         return {"train": train, "hvp": hvp}[row.kind](row, data) if dense else None
-    if row.kind not in EXPRESSIONS:
+    if row.model or row.kind not in EXPRESSIONS:
         return None
     types = [pt.TensorType("float32", (None,) * a.ndim) for a in data.inputs]
     inputs = [t(f"x{i}") for i, t in enumerate(types)]

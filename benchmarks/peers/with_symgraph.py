@@ -16,6 +16,7 @@ from benchmarks.models import (
     linear_prefix,
     network_loss,
 )
+from benchmarks.peers.nets_symgraph import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -184,6 +185,8 @@ def hvp(row: Row, data: Data) -> Program:
 
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row."""
+    if row.model and data.net:
+        return KINDS[row.kind](row.model, data.net)
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     if row.group in ("higher", "fft"):  # these need to know their sizes

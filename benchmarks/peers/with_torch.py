@@ -9,6 +9,7 @@ import torch.nn.functional as nnf
 
 from benchmarks.fft import expressions
 from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
+from benchmarks.peers.nets_torch import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
@@ -203,7 +204,11 @@ def hvp(row: Row, data: Data) -> Program:
 
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None where eager torch has nothing to start or to run."""
-    if row.start or not (row.net or row.group == "conv" or row.kind in EXPRESSIONS):
+    if row.start:
+        return None
+    if row.model and data.net:
+        return KINDS[row.kind](row.model, data.net)
+    if not (row.net or row.group == "conv" or row.kind in EXPRESSIONS):
         return None
     if row.net:
         return {"train": train, "hvp": hvp}[row.kind](row, data)

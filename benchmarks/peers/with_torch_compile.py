@@ -7,11 +7,14 @@ from typing import Any
 import torch
 import torch.nn.functional as nnf
 
+from benchmarks.peers.nets_torch import ggn, step
 from benchmarks.peers.with_torch import EXPRESSIONS, forward, listed, start, tensors, versions
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
 
 __all__ = ["build", "start", "versions"]
+# Loops that it would unroll, and a gradient within the loss, which it does not trace.
+NOT_COMPILED = {"lstm", "char_rnn", "physics"}
 SAME_AS_EAGER = {"matmul", "transpose"}  # one library call: nothing to compile
 
 
@@ -51,8 +54,19 @@ def hvp(row: Row, data: Data) -> Program:
     return Program("f(p, v)", names, lambda: compiled(params, direction))
 
 
+def model(row: Row, data: Data) -> Program | None:
+    """Return the program of a whole model; the optimiser is the fused one, as in eager torch."""
+    assert row.model is not None and data.net is not None
+    built = {"step": step, "ggn": ggn}.get(row.kind)
+    if built is None or row.model.loss in NOT_COMPILED:
+        return None
+    return built(row.model, data.net, lambda f: torch.compile(f, dynamic=False))
+
+
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None where there is nothing to compile."""
+    if row.model:
+        return model(row, data)
     single = row.kind in SAME_AS_EAGER or row.group in ("fft", "conv")  # one call of a library
     if single or row.group == "scan":  # it would unroll the steps
         return None

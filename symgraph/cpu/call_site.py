@@ -20,3 +20,4 @@ class Call:
     grain: Size
     parallel: bool
     step: Size | None = None  # units between two looks at signals, if not `grain`
+    starts: Sequence[int] = ()  # first elements of the buffers, if not 0

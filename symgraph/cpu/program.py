@@ -31,6 +31,7 @@ from symgraph.loops.grammar import (
     Store,
 )
 from symgraph.loops.likeness import Likeness, likeness
+from symgraph.loops.rebase import rebased
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
@@ -232,6 +233,9 @@ class ProgramEmitter:
 
     def _nest_call(self, nest: Nest, around: Sequence[Axis]) -> Call:
         """Make the kernel of a nest; it is passed the steps of the loops `around` it."""
+        offsets: dict[Buffer, int] = {}
+        if not around:
+            nest, offsets = rebased(self.program.builder, nest)
         like = likeness(nest, around)
         known = self._emitted.get(like.key)
         if known is None:
@@ -242,7 +246,9 @@ class ProgramEmitter:
         s = self.program.builder
         values: list[Size | Expr] = [*known.sizes, *(s.at(a) for a in around)]
         units, grain = _units(schedule) if schedule.parallel else (1, 1)
-        return Call(name, buffers, values, None, units, grain, schedule.parallel, known.step)
+        starts = [offsets.get(b, 0) for b in buffers]
+        step = known.step
+        return Call(name, buffers, values, None, units, grain, schedule.parallel, step, starts)
 
     def _emit_kernel(self, nest: Nest, around: Sequence[Axis], like: Likeness) -> Kernel:
         schedule = choose_schedule(nest, self.vector_bytes)
@@ -257,7 +263,8 @@ class ProgramEmitter:
         return Kernel(text, buffers, emitter.sizes, like.axes, schedule, work(nest), step)
 
     def _call(self, call: Call) -> None:
-        words = [self._pointer(b) for b in call.buffers]
+        starts = call.starts or [0] * len(call.buffers)
+        words = [self._pointer(b, n) for b, n in zip(call.buffers, starts, strict=True)]
         if call.library is not None:
             words.append(self._word("ptr", call.library))
         kinds = ["ptr"] * len(words) + ["i64"] * len(call.values)
@@ -411,8 +418,14 @@ class ProgramEmitter:
         return Call(word, buffers, values, None, shares.units, shares.grain, parallel, shares.step)
 
     # -- pointers and sizes ------------------------------------------------------------------------
-    def _pointer(self, buffer: Buffer) -> str:
-        """Return the address of a buffer, computed here: kept, hundreds would be spilled."""
+    def _pointer(self, buffer: Buffer, start: int = 0) -> str:
+        """Return the address of an element, computed here: kept, hundreds would be spilled."""
+        pointer = self._first(buffer)
+        if not start:
+            return pointer
+        return self._new(f"getelementptr i8, ptr {pointer}, i64 {start * buffer.dtype.itemsize}")
+
+    def _first(self, buffer: Buffer) -> str:
         buffer = self.aliases.get(buffer, buffer)
         if buffer is self._flag:
             return "%flag"

@@ -26,8 +26,8 @@ class Atom:
     """
 
     __slots__ = (
-        *("__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial"),
-    )
+        "__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial",
+    )  # fmt: skip
 
     def __init__(
         self,

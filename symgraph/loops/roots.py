@@ -49,9 +49,13 @@ _SCALAR_COST = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One way in which a node's value is read."""
+    """One way in which a node's value is read.
 
-    nest: Node
+    nest: the root whose nest reads it; of a concatenation, whose parts are nests of their own, the
+    root and the number of the part.
+    """
+
+    nest: Any
     index: tuple[Any, ...]
     guard: Expr | None
     loops: tuple[Axis, ...]  # the loops around the read, outermost first
@@ -69,7 +73,7 @@ class Roots:
         self.contexts: dict[Node, list[Context]] = {}
         self.roots: dict[Node, str] = {}  # with the reason why each is stored
         self.cost: dict[Node, int] = {}
-        self.nest_cost: dict[Node, int] = {}
+        self.nest_cost: dict[Any, int] = {}
         self.results: dict[Node, dict[int, Node]] = {}  # compound node -> its results in use
 
     def estimate(self, order: Sequence[Node]) -> None:
@@ -192,10 +196,12 @@ class Roots:
                 continue
             if regions or k in getattr(node.op, "copied", ()):
                 axes = self.nest_axes(x)
+                nest: Any = node
                 if node.op.name == "concatenate":
                     x, axes, _ = self.walked(x)
+                    nest = (node, k)
                 index = tuple(self.s.at(a) for a in axes)
-                self.contexts.setdefault(x, []).append(Context(node, index, None, axes))
+                self.contexts.setdefault(x, []).append(Context(nest, index, None, axes))
                 continue
             while x.op.view and not x.op.is_leaf:
                 self.contexts.setdefault(x, [])
