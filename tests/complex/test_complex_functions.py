@@ -79,3 +79,12 @@ def test_second_derivative_of_sinc_at_zero():
     slope = sg.grad(sg.real(sg.sinc(x)).sum(), x)
     bent = sg.function([x], sg.grad(sg.real(slope).sum(), x))
     np.testing.assert_allclose(bent(np.zeros(2, complex)), [-np.pi**2 / 3] * 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_angle_of_real_numbers_has_their_precision(dtype):
+    x = sg.vector("x", dtype=dtype)
+    values = np.array([-2, 0, 3], dtype)
+    found = sg.function([x], sg.angle(x))(values)
+    assert found.dtype == (dtype if dtype != "int32" else "float32")
+    np.testing.assert_array_equal(found, np.angle(values).astype(found.dtype))
