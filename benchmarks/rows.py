@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.fft import specifications
 from benchmarks.models import SIZES, WIDTH, parameter_count
 from benchmarks.nets import DEPTHS, NETS, PRODUCTS, UPDATE, Net, NetData, make_net
+from benchmarks.recurrences import RECURRENCES
 
 # ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
 Layer = tuple[str | int, ...]
@@ -311,6 +312,23 @@ def _all() -> list[Row]:
 
 
 ROWS: dict[str, Row] = {row.name: row for row in _all()}
+
+
+def recurrence(kind: str, width: int, steps: int, grad: bool) -> Row:
+    """Return a row of `benchmarks.loops_sweep`, which is not one of ROWS."""
+    made = RECURRENCES[kind]
+    name = f"loop.{kind}{'_grad' if grad else ''}.{width}x{steps}"
+    text = f"{made.text}, {width} wide, {steps} steps"
+    return Row(name, kind, text, made.shapes(width, steps))
+
+
+def find(name: str) -> Row:
+    """Return the row of a name; KeyError where there is none."""
+    if name in ROWS or not name.startswith("loop."):
+        return ROWS[name]
+    _, kind, size = name.split(".")
+    width, steps = size.split("x")
+    return recurrence(kind.removesuffix("_grad"), int(width), int(steps), kind.endswith("_grad"))
 
 
 def select(patterns: Sequence[str]) -> list[Row]:

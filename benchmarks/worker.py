@@ -80,9 +80,10 @@ class Server:
     def prepare(self, row: str, budget: float) -> dict[str, Any]:
         """Build a row, keep what it computes, warm it up, and choose the calls of a sample."""
         rows, program = (importlib.import_module(f"benchmarks.{m}") for m in ("rows", "program"))
-        data = rows.make(rows.ROWS[row])
+        found = rows.find(row)
+        data = rows.make(found)
         start = time.perf_counter()
-        built = self.module.build(rows.ROWS[row], data)
+        built = self.module.build(found, data)
         if built is None:
             return {"absent": True}
         digest = program.digest(built.results())

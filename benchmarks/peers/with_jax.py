@@ -18,6 +18,7 @@ from benchmarks.models import (
 )
 from benchmarks.peers.nets_jax import KINDS
 from benchmarks.program import STEPS, Program
+from benchmarks.recurrences import RECURRENCES
 from benchmarks.rows import RATE, Data, Row
 
 
@@ -222,6 +223,26 @@ def hvp(row: Row, data: Data) -> Program:
     return Program("wait(f(*a))", names, lambda: f(*values))
 
 
+def _looped(step: Any, x: Any, starts: Any, fixed: Any) -> Any:
+    def both(states: Any, row: Any) -> Any:
+        new = step(row, *states, *fixed)
+        return tuple(new), new[0]
+
+    return jax.lax.scan(both, tuple(starts), x)[1]
+
+
+def recurrence(row: Row) -> Any:
+    """Return the function of a row of the sweep over loops."""
+    made, width = RECURRENCES[row.kind], row.shapes[0][1]
+
+    def states(*a: Any) -> Any:
+        return made.states_of(_Names, _looped, width, a)
+
+    if "_grad." not in row.name:
+        return states
+    return jax.grad(lambda *a: _summed(states(*a)), tuple(range(len(row.shapes))))
+
+
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None for float64."""
     if row.model and data.net:
@@ -230,7 +251,8 @@ def build(row: Row, data: Data) -> Program | None:
         return {"train": train, "hvp": hvp}[row.kind](row, data)
     if row.dtype in ("float64", "complex128"):  # jax would round the inputs to half the width
         return None
-    function = convolution(row) if row.group == "conv" else EXPRESSIONS[row.kind]
+    special = {"conv": convolution, "loop": recurrence}.get(row.group)
+    function = special(row) if special else EXPRESSIONS[row.kind]
     f, values = jax.jit(function), [jnp.array(a) for a in data.inputs]
     names = {"f": f, "a": values, "wait": jax.block_until_ready}
     return Program("wait(f(*a))", names, lambda: jax.tree_util.tree_leaves(f(*values)))

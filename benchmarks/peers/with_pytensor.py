@@ -11,6 +11,7 @@ from pytensor.compile.io import In
 
 from benchmarks.models import decay_step, gru_step, kalman_step
 from benchmarks.program import STEPS, Program
+from benchmarks.recurrences import RECURRENCES
 from benchmarks.rows import RATE, Data, Row
 
 
@@ -134,16 +135,33 @@ def hvp(row: Row, data: Data) -> Program:
     return Program("f(x, t)", {"f": f, "x": values[0], "t": values[1]}, lambda: f(*values))
 
 
+def recurrence(row: Row) -> Any:
+    """Return the function of a row of the sweep over loops."""
+    made, width = RECURRENCES[row.kind], row.shapes[0][1]
+
+    def looped(step: Any, x: Any, starts: Any, fixed: Any) -> Any:
+        found = _scan(lambda *a: list(step(*a)), [x], list(starts), fixed)
+        return found[0] if isinstance(found, list) else found
+
+    def states(*a: Any) -> Any:
+        return made.states_of(_Names, looped, width, a)
+
+    return (lambda *a: _gradient(states(*a), a)) if "_grad." in row.name else states
+
+
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None for a convolution."""
     if row.net:
         dense = all(layer[0] == "fc" for layer in row.net)
         return {"train": train, "hvp": hvp}[row.kind](row, data) if dense else None
-    if row.model or row.kind not in EXPRESSIONS:
+    if row.model:
+        return None
+    expression = recurrence(row) if row.group == "loop" else EXPRESSIONS.get(row.kind)
+    if expression is None:
         return None
     types = [pt.TensorType("float32", (None,) * a.ndim) for a in data.inputs]
     inputs = [t(f"x{i}") for i, t in enumerate(types)]
-    outputs = EXPRESSIONS[row.kind](*inputs)
+    outputs = expression(*inputs)
     f = pytensor.function([In(i, borrow=True) for i in inputs], outputs, trust_input=True)
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}
     return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: _listed(f(*data.inputs)))

@@ -18,6 +18,7 @@ from benchmarks.models import (
 )
 from benchmarks.peers.nets_symgraph import KINDS
 from benchmarks.program import STEPS, Program
+from benchmarks.recurrences import RECURRENCES
 from benchmarks.rows import RATE, Data, Row
 
 MAKERS = (sg.scalar, sg.vector, sg.matrix, sg.tensor3, sg.tensor4)
@@ -183,6 +184,23 @@ def hvp(row: Row, data: Data) -> Program:
     return Program("f(x, t)", {"f": f, "x": values[0], "t": values[1]}, lambda: f(*values))
 
 
+def _looped(step: Any, x: Any, starts: Any, fixed: Any) -> Any:
+    found = sg.scan(lambda row, *states: list(step(row, *states, *fixed)), x, list(starts))
+    return found[0] if isinstance(found, list) else found
+
+
+def recurrence(row: Row) -> Any:
+    """Return the function of a row of the sweep over loops."""
+    made, width = RECURRENCES[row.kind], row.shapes[0][1]
+
+    def states(*a: Any) -> Any:
+        return made.states_of(sg, _looped, width, a)
+
+    if "_grad." not in row.name:
+        return states
+    return lambda *a: sg.grad(_summed(states(*a)), list(a))
+
+
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row."""
     if row.model and data.net:
@@ -193,7 +211,8 @@ def build(row: Row, data: Data) -> Program | None:
         inputs = [sg.tensor(f"x{i}", a.shape, row.dtype) for i, a in enumerate(data.inputs)]
     else:
         inputs = [sg.tensor(f"x{i}", (None,) * a.ndim, a.dtype) for i, a in enumerate(data.inputs)]
-    expression = convolution(row) if row.group == "conv" else EXPRESSIONS[row.kind]
+    special = {"conv": convolution, "loop": recurrence}.get(row.group)
+    expression = special(row) if special else EXPRESSIONS[row.kind]
     f = sg.function(inputs, expression(*inputs), on_unused_input="ignore")
     names = {f"x{i}": a for i, a in enumerate(data.inputs)}
     return Program(f"f({', '.join(names)})", {"f": f, **names}, lambda: _listed(f(*data.inputs)))

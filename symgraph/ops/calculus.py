@@ -12,7 +12,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
 from symgraph.ops.base import as_nodes
-from symgraph.ops.rows import as_float
+from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.statistics import axis_list
 
 
@@ -70,7 +70,7 @@ def gradient(f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> An
     `spacing` is one distance for all axes, or for each axis a distance or a vector of coordinates.
     At the ends, one-sided differences of order 1 or 2.
     """
-    x = as_float(f)
+    x = as_inexact(f)
     axes = [normal_axis(a, x.ndim) for a in (range(x.ndim) if axis is None else axis_list(axis))]
     steps = list(spacing) or [1.0]
     if len(steps) == 1:
@@ -87,7 +87,7 @@ def _slopes(x: Node, axis: int, spacing: Any, edge_order: int) -> Node:
     n = x.type.shape[axis]
     if isinstance(n, int) and n < edge_order + 1:
         raise ShapeError(f"gradient along an axis of length {n} needs {edge_order + 1} elements")
-    h = as_float(spacing) if isinstance(spacing, Node) else as_node(spacing, (x.dtype,))
+    h = as_inexact(spacing) if isinstance(spacing, Node) else as_node(spacing, (x.dtype,))
     y = o.moveaxis(x, axis, -1)
     steps = diff(h) if h.ndim else o.broadcast_to(h, (n - 1,))
     left, right = steps[:-1], steps[1:]
@@ -115,13 +115,13 @@ def _edge(a: Node, b: Node, c: Node, h: Node, k: Node) -> Node:
 @function
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Node:
     """Return the integral along `axis` by the trapezoidal rule, at points `x` or `dx` apart."""
-    values = as_float(y)
+    values = as_inexact(y)
     axis = normal_axis(axis, values.ndim)
     after, before = _neighbours(values, axis)
     if x is None:
         step = as_node(dx, (values.dtype,))
     else:
-        points = as_float(x)
+        points = as_inexact(x)
         step = diff(points, axis=axis if points.ndim > 1 else 0)
         if points.ndim == 1:
             rest = tuple(k for k in range(values.ndim) if k != axis)

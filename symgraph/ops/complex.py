@@ -284,8 +284,8 @@ def angle(z: Any) -> Node:
     if node.dtype.is_complex:
         return ANGLE(node)
     node = cast_to(node, node.dtype if node.dtype.is_float else floatx())
-    flat = o.where(node < 0, np.pi, 0.0)
-    return cast_to(o.where(o.isnan(node), node, flat), node.dtype)
+    half, none = (as_node(v, (node.dtype,)) for v in (np.pi, 0.0))
+    return o.where(o.isnan(node), node, o.where(node < 0, half, none))
 
 
 @function

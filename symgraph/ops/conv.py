@@ -129,7 +129,8 @@ def _positive(padding: Any) -> bool:
 class Convolution(Op):
     """Base of the three: checks, and the batch rule that folds a batch into the groups."""
 
-    dtypes = "int float"
+    dtypes = "int float complex"
+    takes_complex = True
     linear = (0, 1)
     loops = True
     result_is_filter = False

@@ -119,7 +119,7 @@ def linspace(
     parts = num - 1 if endpoint else num
     if parts <= 0:
         return o.broadcast_to(a, (num,))
-    t = iota((num,), 0, kind)
+    t = iota((num,), 0, kind.part)
     value = a + t * ((b - a) / float(parts))
     return o.where(o.eq(t, float(num - 1)), b, value) if endpoint else value
 

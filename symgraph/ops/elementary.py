@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT8, UINT64, DType
+from symgraph.core.dtype import (
+    BOOL,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    UINT8,
+    UINT64,
+    DType,
+)
 from symgraph.core.errors import DTypeError
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import alias, function, o
@@ -148,8 +158,10 @@ def fmin(x: Any, y: Any) -> Node:
 
 @function
 def float_power(x: Any, y: Any) -> Node:
-    """Return x ** y computed in float64."""
-    return o.power(o.cast(x, FLOAT64), o.cast(y, FLOAT64))
+    """Return x ** y computed in float64, in complex128 where one is complex."""
+    a, b = as_node(x), as_node(y)
+    kind = COMPLEX128 if a.dtype.is_complex or b.dtype.is_complex else FLOAT64
+    return o.power(o.cast(a, kind), o.cast(b, kind))
 
 
 @function

@@ -25,6 +25,12 @@ def as_float(x: Any) -> Node:
     return node if node.dtype.is_float else cast_to(node, floatx())
 
 
+def as_inexact(x: Any) -> Node:
+    """Return `x` as a float or complex node (integers become floatX)."""
+    node = as_node(x)
+    return node if node.dtype.is_complex else as_float(node)
+
+
 class RowOp(Op):
     """Base of ops over the axes in `params.axes` that keep the shape or drop these axes."""
 
@@ -173,11 +179,22 @@ def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Node:
 
 @function
 def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Node:
-    """Return log(sum(exp(x))) over `axis` by the shifted maximum."""
-    node = as_float(x)
+    """Return log(sum(exp(x))) over `axis` by the shifted maximum (of the real parts)."""
+    node = as_inexact(x)
     axes = normal_axes(axis, node.ndim)
+    if node.dtype.is_complex:
+        return _complex_logsumexp(node, axes, keepdims)
     result = LogSumExp.instance(node, axes=axes)
     return o.expand_dims(result, axes) if keepdims and axes else result
+
+
+def _complex_logsumexp(z: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
+    if _empty(z, axes):
+        return o.log(o.sum(o.exp(z), axes, None, keepdims))
+    high = o.stop_gradient(o.max(o.real(z), axes, keepdims=True))
+    high = o.where(o.isfinite(high), high, 0)
+    total = o.log(o.sum(o.exp(z - high), axes, None, keepdims))
+    return total + (high if keepdims or not axes else o.squeeze(high, axes))
 
 
 @function

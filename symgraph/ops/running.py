@@ -18,7 +18,7 @@ from symgraph.core.op import Op, alias, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import as_nodes, batch_front, cast_to
 from symgraph.ops.reduce import accumulator
-from symgraph.ops.rows import as_float
+from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.shape import broadcast_shapes_of
 
 
@@ -322,7 +322,10 @@ def logcumsumexp(x: Any, axis: int | None = None) -> Node:
 
     Nothing overflows, also where later elements are much larger. Integers become floatX.
     """
-    node, axis = _along(as_float(x), axis)
+    node, axis = _along(as_inexact(x), axis)
+    if node.dtype.is_complex:
+        found: Node = o.associative_scan(o.logaddexp, node, axis=axis)
+        return found
     return LogCumsumExp.instance(node, axis=axis)
 
 

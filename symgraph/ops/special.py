@@ -39,6 +39,7 @@ def _special(
     *domain: tuple[float, float],
     ulp: tuple[float, float],
     commutative: bool = False,
+    complex_form: Callable[..., Node] | None = None,
 ) -> None:
     """Define an elementwise op from its algorithm; `ulp` is for float32 and float64."""
     scalar, reference = in_double(algorithm)
@@ -52,6 +53,7 @@ def _special(
         domain=domain,
         ulp={"float32": ulp[0], "float64": ulp[1]},
         commutative=commutative,
+        complex_form=complex_form,
     )
 
 
@@ -267,7 +269,21 @@ def _d_sinc(o: Namespace, n: Node) -> tuple[Node]:
     return (o.where(near, series * x, (o.cos(math.pi * safe) - n) / safe),)
 
 
-_special("sinc", "sin(pi x) / (pi x), 1 at 0.", _sinc, _d_sinc, (-2.7, 2.7), ulp=(1, 4))
+def _complex_sinc(o: Namespace, z: Node) -> Node:
+    """Return the quotient, near 0 the Taylor series, whose derivatives hold at 0 too."""
+    near = o.lt(o.abs(z), 0.5)
+    w = o.square(math.pi * z)
+    series = o.zeros((), z.dtype)
+    for k in range(13, -1, -1):
+        series = series * w + (-1.0) ** k / math.factorial(2 * k + 1)
+    safe = math.pi * o.where(near, 1, z)
+    return o.where(near, series, o.sin(safe) / safe)
+
+
+_special(
+    "sinc", "sin(pi x) / (pi x), 1 at 0.", _sinc, _d_sinc, (-2.7, 2.7), ulp=(1, 4),
+    complex_form=_complex_sinc,
+)  # fmt: skip
 
 
 # -- Bessel functions -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
 from symgraph.ops.base import cast_to
 from symgraph.ops.reduce import Axes
-from symgraph.ops.rows import as_float
+from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.shape import is_one
 
 METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -276,7 +276,7 @@ def cov(
     """Return the covariances of variables: each row of `x` is one (each column: rowvar=False).
 
     `y` holds more variables. Divided by n - 1, by n with `bias`, or by n - ddof. A single variable
-    gives a scalar.
+    gives a scalar. Of complex variables the second one is conjugated.
     """
     table = _variables(x, rowvar)
     if y is not None:
@@ -284,12 +284,12 @@ def cov(
     centred = table - o.mean(table, 1, keepdims=True)
     less = ddof if ddof is not None else (0 if bias else 1)
     n = o.cast(o.dim_value(table.type.shape[1]), table.dtype)
-    product = o.matmul(centred, o.matrix_transpose(centred)) / (n - less)
+    product = o.matmul(centred, o.conj(o.matrix_transpose(centred))) / (n - less)
     return o.reshape(product, ()) if is_one(table.type.shape[0]) else product
 
 
 def _variables(x: Any, rowvar: bool) -> Node:
-    node = as_float(x)
+    node = as_inexact(x)
     if node.ndim > 2:
         raise ShapeError(
             f"covariances need a vector or a matrix, `{describe(node)}` is {node.type}"
@@ -305,8 +305,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Node:
     c = cov(x, y, rowvar)
     if c.ndim == 0:
         return c / c
-    scale = o.sqrt(o.diagonal(c))
-    return o.clip(c / scale[:, None] / scale[None, :], -1, 1)
+    scale = o.sqrt(o.real(o.diagonal(c)))
+    scaled = c / scale[:, None] / scale[None, :]
+    if not c.dtype.is_complex:
+        return o.clip(scaled, -1, 1)
+    return o.on_parts(lambda part: o.clip(part, -1, 1), scaled)
 
 
 def axis_list(axis: int | Sequence[int]) -> list[int]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import COMPLEX64, COMPLEX128, FLOAT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import function, o
 from symgraph.dims.dim import maximum
 from symgraph.ops.base import Size, cast_to
 from symgraph.ops.fourier import along, real_along, to_real_along
-from symgraph.ops.rows import as_float
+from symgraph.ops.rows import as_float, as_inexact
 
 PAD_MODES = {"replicate": "edge", "circular": "wrap"}
 LEAST = 1e-11  # of the summed squares of the windows, below which a signal cannot be recovered
@@ -58,7 +59,7 @@ def _overlapped(frames: Node, hop: int) -> Node:
 
 def _window(window: Any, width: int, n_fft: int, like: Node) -> Node:
     """Return the window in the middle of n_fft elements."""
-    w = o.ones((width,), like.dtype) if window is None else as_float(window)
+    w = o.ones((width,), like.dtype) if window is None else as_inexact(window)
     if w.type.shape != (width,) or not 0 < width <= n_fft:
         raise ShapeError(
             f"the window `{describe(w)}` is {w.type}; win_length says {width}, n_fft {n_fft}"
@@ -100,22 +101,22 @@ def stft(
     if node.ndim < 1:
         raise ShapeError(f"stft needs signals (..., n), `{describe(node)}` is {node.type}")
     hop, width = _lengths(n_fft, hop_length, win_length)
+    if window is not None and as_node(window).dtype.is_complex:
+        node = cast_to(node, COMPLEX128 if node.dtype in (FLOAT64, COMPLEX128) else COMPLEX64)
     half = not node.dtype.is_complex if onesided is None else onesided
     if half and node.dtype.is_complex:
-        raise ValueError("stft of complex signals has no half: onesided must be False")
+        raise ValueError("stft of complex numbers has no half: onesided must be False")
     if center:
         around = [(0, 0)] * (node.ndim - 1) + [(n_fft // 2, n_fft // 2)]
         node = o.pad(node, around, mode=PAD_MODES.get(pad_mode, pad_mode))
     norm = "ortho" if normalized else None
-    parts = (o.real(node), o.imag(node)) if node.dtype.is_complex else (node,)
-    frames = [_frames(p, n_fft, hop) * _window(window, width, n_fft, p) for p in parts]
+    frames = _frames(node, n_fft, hop) * _window(window, width, n_fft, node)
     if half:
-        re, im = real_along(frames[0], n_fft, frames[0].ndim - 1, norm)
+        re, im = real_along(frames, n_fft, frames.ndim - 1, norm)
         found = o.complex(re, o.zeros((), re.dtype) if im is None else im)
     else:
-        imaginary = frames[1] if len(frames) > 1 else o.zeros_like(frames[0])
-        pairs = o.stack([frames[0], imaginary], -1)
-        found = o.view_as_complex(along(pairs, n_fft, frames[0].ndim - 1, norm, False))
+        pairs = o.stack([o.real(frames), o.imag(frames)], -1)
+        found = o.view_as_complex(along(pairs, n_fft, frames.ndim - 1, norm, False))
     return o.swapaxes(found, -1, -2)
 
 

@@ -41,7 +41,16 @@ WITH_COMPLEX = frozenset(
 )
 
 
-def _math(name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY) -> None:
+def _complex_sigmoid(o: Namespace, z: Node) -> Node:
+    """Return the sigmoid by the exponential of the side on which it does not overflow."""
+    right = o.real(z) >= 0
+    e = o.exp(o.where(right, -z, z))
+    return o.where(right, 1, e) / (1 + e)
+
+
+def _math(
+    name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY, complex_form: Any = None
+) -> None:
     elementwise(
         name,
         doc=doc,
@@ -52,6 +61,7 @@ def _math(name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY) -> 
         domain=domain,
         ulp={"float32": 4, "float64": 4},
         dtypes="bool int float complex" if name in WITH_COMPLEX else "bool int float",
+        complex_form=complex_form,
     )
 
 
@@ -103,7 +113,10 @@ _math(
 _math(
     "cbrt", "Cube root.", np.cbrt, lambda o, n: (1 / (3 * o.square(n)),), ((0.2, 4.0),)
 )  # fmt: skip
-_math("sigmoid", "1 / (1 + exp(-x)), finite for every x.", _np_sigmoid, lambda o, n: (n * (1 - n),))
+_math(
+    "sigmoid", "1 / (1 + exp(-x)), finite for every x.", _np_sigmoid, lambda o, n: (n * (1 - n),),
+    complex_form=_complex_sigmoid,
+)  # fmt: skip
 _math(
     "softplus", "log(1 + exp(x)) without overflow.",
     lambda x: np.logaddexp(x, np.zeros((), x.dtype)), lambda o, n: (o.sigmoid(n.inputs[0]),),
@@ -135,6 +148,14 @@ def _logaddexp(s: Any, x: Any, y: Any) -> Any:
     return high + s.log1p(s.exp(d))
 
 
+def _complex_logaddexp(o: Namespace, x: Node, y: Node) -> Node:
+    """Return the one with the larger real part plus log1p(e^difference)."""
+    first = o.real(x) >= o.real(y)
+    high, low = o.where(first, x, y), o.where(first, y, x)
+    # infinite ones have no difference; equal ones have, for the derivative
+    return high + o.log1p(o.exp(o.where(o.isinf(high), 0, low - high)))
+
+
 elementwise(
     "logaddexp", doc="log(exp(x) + exp(y)) without overflow.", types=to_float,
     numpy=np.logaddexp, domain=TWO, scalar=_logaddexp, commutative=True,
@@ -142,7 +163,7 @@ elementwise(
         o.sigmoid(n.inputs[0] - n.inputs[1]),
         o.sigmoid(n.inputs[1] - n.inputs[0]),
     ),
-    ulp={"float32": 8, "float64": 8},
+    ulp={"float32": 8, "float64": 8}, complex_form=_complex_logaddexp,
 )  # fmt: skip
 
 

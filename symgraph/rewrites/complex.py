@@ -214,12 +214,12 @@ def _made(node: Node, values: Sequence[Value]) -> Pair:
     return (values[0], None) if re is None and im is None else (re, im)
 
 
-def _matmul(node: Node, values: Sequence[Value]) -> Pair:
+def _bilinear(node: Node, values: Sequence[Value]) -> Pair:
     """Four real products: three would be less accurate, part by part."""
     (a, b), (c, d) = values
 
     def product(x: Node | None, y: Node | None) -> Node | None:
-        return None if x is None or y is None else make(node.op, (x, y))
+        return None if x is None or y is None else make(node.op, (x, y), node.params)
 
     re = [product(a, c), product(b, d)]
     im = [product(a, d), product(b, c)]
@@ -304,7 +304,7 @@ RULES: dict[str, Rule] = {
     "complex": _made,
     "cast": _cast,
     "where": _where,
-    "matmul": _matmul,
+    **dict.fromkeys(("matmul", "conv2d", "conv2d_input", "conv2d_filter"), _bilinear),
     "sum": _sum,
     "cumsum": _sum,
     "prod": _prod,

@@ -33,6 +33,8 @@ AGAINST_TORCH: dict[str, tuple[float, float, float]] = {
     "float16": (4e-3, 1e-2, 2e-2),
     "float32": (1e-5, 1e-4, 1e-3),
     "float64": (1e-11, 1e-10, 1e-9),
+    "complex64": (1e-5, 1e-4, 1e-3),
+    "complex128": (1e-11, 1e-10, 1e-9),
 }
 # The sign of a zero is free where IEEE 754 or NumPy leaves it open.
 FREE_ZERO_SIGN = {"maximum", "minimum", "relu", "max", "min", "sum", "hypot", "logaddexp"}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.torch
 ROWS = merged()
 MAPPED = [name for name, row in ROWS.items() if isinstance(row, Entry)]
 FEW, SEVERAL, MANY = 2, 5, 20
-PARTS, SOME = 4, 12
+PARTS, SOME, COMPLEX_PARTS = 4, 12, 8
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,21 @@ def test_agrees_in(dtype: str, part: int, operators: dict[str, Any], full: bool)
     assert not wrong
 
 
+@pytest.mark.parametrize("part", range(COMPLEX_PARTS))
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_agrees_in_complex(
+    dtype: str, part: int, operators: dict[str, Any], full: bool
+) -> None:
+    """Every operator that has the dtype: values and gradients as PyTorch defines them."""
+    names = [n for n in MAPPED if getattr(torch, dtype) in operators[n].dtypes]
+    assert len(names) > 350
+    wrong = []
+    for name in names[part::COMPLEX_PARTS]:
+        result = compare(operators[name], ROWS[name], SEVERAL if full else FEW, dtype)
+        wrong += [f"{name}: {p}" for p in result.problems]
+    assert not wrong
+
+
 # -- that the comparison can fail -----------------------------------------------------------------
 def _without_second(f: Any) -> Any:
     """Return f with the first derivative only."""
@@ -89,6 +104,14 @@ def test_wrong_row_is_found(kind: str, operators: dict[str, Any]) -> None:
     assert result.wrong and all(text in p for p in result.problems), result.problems
 
 
+def test_conjugated_gradient_is_found(operators: dict[str, Any]) -> None:
+    """JAX's convention, and the derivative of the conjugate, are wrong here."""
+    turned = sg.custom_vjp(sg.exp, lambda inputs, outputs, g: [sg.conj(sg.exp(inputs[0]) * g[0])])
+    result = compare(operators["exp"], Entry(turned), 2, "complex128")
+    assert result.agree[0] == 2 and result.wrong == 2
+    assert all("gradient" in p for p in result.problems), result.problems
+
+
 def test_convention_is_counted_and_ends_the_comparison(operators: dict[str, Any]) -> None:
     bad = Entry(
         lambda x: sg.stop_gradient(sg.exp(x)),
@@ -100,13 +123,16 @@ def test_convention_is_counted_and_ends_the_comparison(operators: dict[str, Any]
 
 
 def test_report_says_what_happened(operators: dict[str, Any]) -> None:
-    rows = {"neg": ROWS["neg"], "exp": WRONG["value"][1], "imag": ROWS["imag"]}
+    rows = {"neg": ROWS["neg"], "exp": WRONG["value"][1], "item": ROWS["item"]}
     results = {n: compare(operators[n], rows[n], 2) for n in ("neg", "exp")}
     facts = {"date": "d", "torch": "t", "most": 2, "largest": 1, "dtype": "float64", "limits": "l"}
-    text = report(rows, list(rows), results, facts)
+    more = {"complex128": {"neg": compare(operators["neg"], rows["neg"], 2, "complex128")}}
+    text = report(rows, list(rows), results, facts, more)
     assert "| mapped | 2 |" in text and "| passing | 1 |" in text and "| wrong | 1 |" in text
     assert "`sg.exp(x) * (1 + 1e-09)` **wrong**" in text
-    assert "not mapped: complex numbers" in text
+    assert "not mapped: a Python number" in text
+    samples = more["complex128"]["neg"].samples
+    assert samples and f"| complex128 | 1 | 1 | 0 | {samples} | 0 | 0 |" in text
 
 
 def test_adapters_are_described() -> None:

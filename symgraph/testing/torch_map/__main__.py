@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from symgraph.testing.tolerances import AGAINST_TORCH
 from symgraph.testing.torch_map.compare import Result, compare
@@ -18,6 +19,7 @@ from symgraph.testing.torch_map.report import report
 from symgraph.testing.torch_map.samples import LARGEST, database, torch
 from symgraph.testing.torch_map.table import merged
 
+COMPLEX = ("complex64", "complex128")  # compared besides the dtype that each operator prefers
 EXAMPLES = """\
 examples:
   python -m symgraph.testing.torch_map --out docs/reference/torch.md
@@ -34,24 +36,38 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         sys.stderr.write(f"not in the database: {', '.join(sorted(unknown))}\n")
         return 2
-    results: dict[str, Result] = {}
     names = [n for n in operators if not options.only or n in options.only]
-    for name in names:
+    results = {
+        dtype: _compared(rows, {n: operators[n] for n in names}, options, dtype)
+        for dtype in ([options.dtype] if options.dtype else [None, *COMPLEX])
+    }
+    first = next(iter(results.values()))
+    if options.out:
+        names = [n for n in names if n in first or not isinstance(rows[n], Entry)]
+        more = {dtype: results[dtype] for dtype in COMPLEX if dtype in results}
+        Path(options.out).write_text(report(rows, names, first, facts(options), more), "utf-8")
+    return int(any(r.wrong for by_name in results.values() for r in by_name.values()))
+
+
+def _compared(
+    rows: dict[str, Any], operators: dict[str, Any], options: argparse.Namespace, dtype: str | None
+) -> dict[str, Result]:
+    """Compare the operators that are mapped and have the dtype; print what is wrong."""
+    results: dict[str, Result] = {}
+    for name, operator in operators.items():
         row = rows[name]
-        if not isinstance(row, Entry) or not _has(operators[name], options.dtype):
+        if not isinstance(row, Entry) or not _has(operator, dtype):
             continue
         start = time.perf_counter()
-        r = results[name] = compare(operators[name], row, options.samples, options.dtype)
+        r = results[name] = compare(operator, row, options.samples, dtype)
         seconds = time.perf_counter() - start
         if r.wrong or options.only:
             print(f"{name}: {r.samples} samples, agree {r.agree}, wrong {r.wrong}, {seconds:.1f} s")
             print(*(f"    {text}" for text in r.problems), sep="\n", end="\n" if r.wrong else "")
     wrong = sum(bool(r.wrong) for r in results.values())
-    print(f"{len(results)} operators compared, {wrong} wrong")
-    if options.out:
-        names = [n for n in names if n in results or not isinstance(rows[n], Entry)]
-        Path(options.out).write_text(report(rows, names, results, facts(options)), "utf-8")
-    return 1 if wrong else 0
+    kind = f" in {dtype}" if dtype else ""
+    print(f"{len(results)} operators compared{kind}, {wrong} wrong")
+    return results
 
 
 def _has(info: object, dtype: str | None) -> bool:
@@ -82,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", metavar="PATH", help="write the report there")
     top.add_argument("--samples", type=int, default=20, help="most samples of one operator (20)")
     top.add_argument("--only", nargs="+", metavar="NAME", help="only these operators")
-    top.add_argument("--dtype", help="in this dtype, operators that have it (default: float64)")
+    top.add_argument(
+        "--dtype", help="in this dtype only (default: float64, complex64 and complex128)"
+    )
     return top
 
 

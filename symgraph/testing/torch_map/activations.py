@@ -10,6 +10,7 @@ import numpy as np
 
 import symgraph as sg
 from symgraph.core.op import o
+from symgraph.testing.torch_map.creation import converted
 from symgraph.testing.torch_map.entry import NONE_HERE, Entry, Row, need
 from symgraph.testing.torch_map.linear_algebra import first
 
@@ -59,7 +60,7 @@ def softmax(f: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
     def adapter(x: Any, dim: int, dtype: Any = None) -> Any:
         if x.ndim == 0:
             return adapter(x.reshape((1,)), 0, dtype).reshape(())
-        return f(sign * (x if dtype is None else sg.cast(x, dtype)), dim)
+        return f(sign * (x if dtype is None else converted(x, dtype)), dim)
 
     return adapter
 

@@ -15,7 +15,7 @@ from symgraph.core.op import o
 from symgraph.core.record import dataclass, field
 from symgraph.testing.tolerances import AGAINST_TORCH, mismatch
 from symgraph.testing.torch_map.entry import Entry, Unsupported
-from symgraph.testing.torch_map.samples import Sample, chosen, leaves, measure, torch, tree
+from symgraph.testing.torch_map.samples import Sample, array, chosen, leaves, measure, torch, tree
 
 ORDERS = ("values", "gradient", "second derivative")
 
@@ -84,8 +84,8 @@ def _count(table: dict[str, int], reason: str) -> None:
 def _build(info: Any, entry: Entry, raw: Any, result: Result) -> Built | None:
     """Return our expressions for one sample, None where all of it is left out."""
     tensors = [v for v in leaves((raw.input, raw.args, raw.kwargs)) if isinstance(v, torch.Tensor)]
-    if any(t.layout != torch.strided or t.dtype.is_complex or t.is_quantized for t in tensors):
-        raise Unsupported("complex, sparse or quantised tensors")
+    if any(t.layout != torch.strided or t.is_quantized for t in tensors):
+        raise Unsupported("sparse or quantised tensors")
     order = _order(info, entry, raw, result)
     if order < 0:
         return None
@@ -93,16 +93,14 @@ def _build(info: Any, entry: Entry, raw: Any, result: Result) -> Built | None:
     wanted = [sample.gradients, sample.seconds][:order]
     if sample.wanted and any(v is None for v in wanted):
         _count(result.conventions, "torch fails to take this derivative")
-    if any(v.dtype.kind == "c" for v in sample.values):
-        raise Unsupported("a complex result")
-    if any(v.dtype.kind not in "biuf" for v in sample.values):
+    if any(v.dtype.kind not in "biufc" for v in sample.values):
         raise Unsupported("a dtype that symgraph does not have")
     nodes = [new_input(str(t.dtype)[6:], tuple(t.shape), f"x{k}") for k, t in _numbered(sample)]
     table = {id(t): n for t, n in zip(sample.tensors, nodes, strict=True)}
 
     def ours(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            constant = value.detach().numpy()
+            constant = array(value)
             return constant if constant.dtype.kind in entry.arrays else table[id(value)]
         return str(value)[6:] if isinstance(value, torch.dtype) else value
 
@@ -122,7 +120,7 @@ def _order(info: Any, entry: Entry, raw: Any, result: Result) -> int:
         order = 1
     plain = tree(
         ((raw.input, *raw.args), raw.kwargs),
-        lambda v: v.detach().numpy() if isinstance(v, torch.Tensor) else v,
+        lambda v: array(v) if isinstance(v, torch.Tensor) else v,
     )
     for convention in entry.conventions:
         if convention.order <= order and convention.when(*plain[0], **plain[1]):
@@ -135,7 +133,7 @@ def _with_derivatives(sample: Sample, order: int, nodes: list[Node], outputs: li
     """Add the gradient of sum(results * weights), and that of sum(gradient * directions)."""
     if len(outputs) != len(sample.values):
         raise ValueError(f"{len(outputs)} results, torch has {len(sample.values)}")
-    arrays = [t.detach().numpy() for t in sample.tensors]
+    arrays = [array(t) for t in sample.tensors]
     made = Built(sample, order, list(nodes), arrays, list(outputs), [])
     made.expected += [(0, v, 0.0) for v in sample.values]
     wrt = [nodes[k] for k in sample.wanted]
@@ -159,20 +157,20 @@ def _with_derivatives(sample: Sample, order: int, nodes: list[Node], outputs: li
 
 def _largest(arrays: Any) -> float:
     """Return the largest finite magnitude: the scale against which a difference counts."""
-    found = [np.abs(a[np.isfinite(a)]).max(initial=0) for a in arrays if a.dtype.kind == "f"]
+    found = [np.abs(a[np.isfinite(a)]).max(initial=0) for a in arrays if a.dtype.kind in "fc"]
     return float(max(found, default=0.0))
 
 
 def _projection(made: Built, values: list[Node], weights: Any) -> Node | None:
-    """Return sum(values * weights) with the weights as new inputs, None without floats."""
+    """Return the real part of sum(values * weights), weights as new inputs; None without floats."""
     total: Node | None = None
     for v, w in zip(values, weights, strict=True):
-        if not v.dtype.is_float:
+        if not (v.dtype.is_float or v.dtype.is_complex):
             continue
         weight = new_input(str(w.dtype), w.shape, "weight")
         made.inputs.append(weight)
         made.arrays.append(w)
-        term = o.sum(v * o.cast(weight, v.dtype))
+        term = o.real(o.sum(v * o.cast(weight, v.dtype)))
         total = term if total is None else total + term
     return total
 
@@ -205,7 +203,7 @@ def _judge(k: int, made: Built, values: list[Any], entry: Entry, result: Result)
     """Compare the numbers of one sample with torch's."""
     failed: dict[int, str] = {}
     for value, (stage, expected, scale) in zip(values, made.expected, strict=True):
-        limit = AGAINST_TORCH[str(expected.dtype)] if expected.dtype.kind == "f" else (0, 0, 0)
+        limit = AGAINST_TORCH.get(str(expected.dtype), (0, 0, 0))
         text = mismatch(value, expected, relative=entry.loose * limit[stage], least=scale)
         if text and stage not in failed:
             failed[stage] = text

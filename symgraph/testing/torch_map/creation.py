@@ -6,10 +6,11 @@ from typing import Any
 
 import symgraph as sg
 from symgraph.testing.torch_map.entry import (
-    COMPLEX,
     INTERNAL,
     RANDOM,
     UNDEFINED,
+    Convention,
+    Entry,
     Reason,
     Row,
 )
@@ -31,14 +32,21 @@ def made_new(value: Any) -> Any:
     return lambda x, shape, dtype=None: sg.full(shape, value, dtype or x.dtype)
 
 
+def converted(x: Any, dtype: Any) -> Any:
+    """Return x in a dtype; of complex numbers, torch takes the real part where that is real."""
+    whole = sg.as_tensor(x)
+    keeps = str(dtype).startswith("complex") or str(dtype) == "bool"
+    return sg.cast(whole if keeps else sg.real(whole), dtype)
+
+
 def to(dtype: str) -> Any:
-    return lambda x: sg.cast(x, dtype)
+    return lambda x: converted(x, dtype)
 
 
 def convert(x: Any, *args: Any, dtype: Any = None, **options: Any) -> Any:
     names = [a for a in (*args, dtype) if isinstance(a, str) and a in DTYPES]
     others = [a for a in args if isinstance(a, sg.Variable)]
-    return sg.cast(x, names[0] if names else others[0].dtype if others else x.dtype)
+    return converted(x, names[0] if names else others[0].dtype if others else x.dtype)
 
 
 def arange(*bounds: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Any:
@@ -58,7 +66,13 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, dtype: str = 
     return sg.logspace(start, end, steps, base=base, dtype=dtype)
 
 
-DTYPES = {"float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
+DTYPES = {
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool",
+    "complex64", "complex128",
+}  # fmt: skip
+COMPLEX_BASE = Convention(
+    "of complex numbers torch takes the base in float32", 0,
+    lambda *args, dtype=None, **options: str(dtype).startswith("torch.complex"))  # fmt: skip
 CONSTANT = Reason("a constant table: NumPy makes it")
 
 CREATED: dict[str, Row] = {
@@ -78,8 +92,8 @@ CREATED: dict[str, Row] = {
     "arange": arange,
     "linspace": linspace,
     "linspace:tensor_overload": linspace,
-    "logspace": logspace,
-    "logspace:tensor_overload": logspace,
+    "logspace": Entry(logspace, conventions=(COMPLEX_BASE,)),
+    "logspace:tensor_overload": Entry(logspace, conventions=(COMPLEX_BASE,)),
     "triu_indices": CONSTANT,
     "tril_indices": CONSTANT,
 }
@@ -96,7 +110,9 @@ CONVERTED: dict[str, Row] = {
     "double": to("float64"),
     "to": convert,
     "bfloat16": Reason("bfloat16"),
-    **dict.fromkeys(("cdouble", "cfloat", "chalf"), COMPLEX),
+    "cfloat": to("complex64"),
+    "cdouble": to("complex128"),
+    "chalf": Reason("complex numbers of float16"),
 }
 
 EMPTY = ("empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "empty_permuted")

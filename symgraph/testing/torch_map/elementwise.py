@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import symgraph as sg
-from symgraph.testing.torch_map.entry import COMPLEX, Entry, Row
-from symgraph.testing.torch_map.samples import torch
+from symgraph.testing.torch_map.entry import Row
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
@@ -21,11 +18,6 @@ def rounded(quotient: Any, mode: str | None) -> Any:
 
 def addcdiv(x: Any, a: Any, b: Any, value: float = 1) -> Any:
     return x + value * (a / b)
-
-
-def pair_of(result: Any) -> Any:
-    """Return a complex tensor of torch as the pair of real numbers that it is here."""
-    return torch.view_as_real(result.resolve_conj())
 
 
 ARITHMETIC: dict[str, Row] = {
@@ -135,7 +127,7 @@ COMPARISONS: dict[str, Row] = {
     "isnan": sg.isnan,
     "isposinf": sg.isposinf,
     "isneginf": sg.isneginf,
-    "isreal": lambda x: sg.ones_like(x, "bool"),
+    "isreal": sg.isreal,
     "logical_and": sg.logical_and,
     "logical_or": sg.logical_or,
     "logical_xor": sg.logical_xor,
@@ -154,21 +146,18 @@ COMPARISONS: dict[str, Row] = {
 }
 
 COMPLEX_NUMBERS: dict[str, Row] = {
-    "complex": Entry(lambda re, im: sg.stack(sg.broadcast_arrays(re, im), -1), theirs=pair_of),
-    "polar": Entry(
-        lambda r, angle: sg.stack(sg.broadcast_arrays(r * sg.cos(angle), r * sg.sin(angle)), -1),
-        theirs=pair_of,
-    ),
-    "angle": lambda x: sg.where(x < 0, np.pi, sg.where(sg.isnan(x), x, 0.0)),
-    "real": lambda x: x,
-    "conj": lambda x: x,
-    "conj_physical": lambda x: x,
+    "complex": sg.complex,
+    "polar": sg.polar,
+    "angle": sg.angle,
+    "real": sg.real,
+    "imag": sg.imag,
+    "conj": sg.conj,
+    "conj_physical": sg.conj,
     "resolve_conj": lambda x: x,
     "resolve_neg": lambda x: x,
-    "view_as_complex": Entry(lambda x: x, theirs=pair_of),
-    "view_as_real": COMPLEX,
-    "imag": COMPLEX,
-    "nn.functional.silu:complex": COMPLEX,
+    "view_as_complex": sg.view_as_complex,
+    "view_as_real": sg.view_as_real,
+    "nn.functional.silu:complex": lambda x: x * sg.sigmoid(x),
 }
 
 ELEMENTWISE = ARITHMETIC | FUNCTIONS | COMPARISONS | COMPLEX_NUMBERS

@@ -15,7 +15,6 @@ class Reason:
     text: str
 
 
-COMPLEX = Reason("complex numbers")
 STORAGE = Reason("storage, strides or in-place semantics: expressions are values")
 SPARSE = Reason("sparse, nested or quantised tensors")
 RANDOM = Reason("random numbers: the streams differ, distributions are tested elsewhere")
@@ -26,7 +25,7 @@ NONE_HERE = Reason("no counterpart here yet")
 UNDEFINED = Reason("the values are not defined")
 
 REASONS = (
-    COMPLEX, STORAGE, SPARSE, RANDOM, DATA_LENGTH, INTERNAL, FACTORS, NONE_HERE, UNDEFINED,
+    STORAGE, SPARSE, RANDOM, DATA_LENGTH, INTERNAL, FACTORS, NONE_HERE, UNDEFINED,
 )  # fmt: skip
 
 

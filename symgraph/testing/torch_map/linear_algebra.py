@@ -8,7 +8,6 @@ import numpy as np
 
 import symgraph as sg
 from symgraph.testing.torch_map.entry import (
-    COMPLEX,
     FACTORS,
     Convention,
     Entry,
@@ -23,14 +22,18 @@ def first(result: Any) -> Any:
     return result[0]
 
 
+def adjoint(x: Any) -> Any:
+    return sg.conj(x.mT)
+
+
 def symmetric(x: Any) -> Any:
     """Torch's checks make their matrices symmetric so, before the operator sees them."""
-    return x + x.mT
+    return x + adjoint(x)
 
 
 def cholesky(x: Any, upper: bool = False, check_errors: bool = False) -> Any:
     factor = la.cholesky(symmetric(x))
-    return factor.mT if upper else factor
+    return adjoint(factor) if upper else factor
 
 
 def signless(result: Any) -> Any:
@@ -40,6 +43,11 @@ def signless(result: Any) -> Any:
 
 def eigh(x: Any, UPLO: str = "L") -> Any:  # noqa: N803
     w, v = la.eigh(symmetric(x))
+    return w, sg.abs(v)
+
+
+def eig(x: Any) -> Any:
+    w, v = la.eig(x)
     return w, sg.abs(v)
 
 
@@ -99,7 +107,7 @@ def lu_solve(
     factors: Any, pivots: np.ndarray, b: Any, left: bool = True, adjoint: bool = False
 ) -> Any:
     if not left:
-        return lu_solve(factors, pivots, b.mT, True, not adjoint).mT
+        return sg.conj(lu_solve(factors, pivots, sg.conj(b.mT), True, not adjoint).mT)
     lower, upper = unpacked(factors)
     order = order_of(pivots)[..., None]
     if not adjoint:
@@ -107,8 +115,8 @@ def lu_solve(
             lower, sg.take_along_axis(b, lead(order, b), -2), lower=True, unit_diagonal=True
         )
         return la.solve_triangular(upper, b)
-    b = la.solve_triangular(upper, b, trans=1)
-    b = la.solve_triangular(lower, b, trans=1, lower=True, unit_diagonal=True)
+    b = la.solve_triangular(upper, b, trans="C")
+    b = la.solve_triangular(lower, b, trans="C", lower=True, unit_diagonal=True)
     return sg.take_along_axis(b, lead(np.argsort(order, -2), b), -2)
 
 
@@ -125,13 +133,13 @@ def householder(v: Any, tau: Any, size: int) -> Any:
     q = sg.broadcast_to(q, (*v.type.shape[:-2], m, size))
     for i in reversed(range(k)):
         u = lower[..., :, i : i + 1]
-        q = q - tau[..., i : i + 1, None] * u * (u.mT @ q)
+        q = q - tau[..., i : i + 1, None] * u * (adjoint(u) @ q)
     return q
 
 
 def ormqr(v: Any, tau: Any, c: Any, left: bool = True, transpose: bool = False) -> Any:
     q = householder(v, tau, v.type.shape[-2])
-    q = q.mT if transpose else q
+    q = adjoint(q) if transpose else q
     return q @ c if left else c @ q
 
 
@@ -158,9 +166,9 @@ def triangular_solve(
 
 
 def cholesky_solve(b: Any, factor: Any, upper: bool = False) -> Any:
-    lower = factor.mT if upper else factor
+    lower = adjoint(factor) if upper else factor
     half = la.solve_triangular(lower, b, lower=True)
-    return la.solve_triangular(lower, half, trans=1, lower=True)
+    return la.solve_triangular(lower, half, trans="C", lower=True)
 
 
 def cholesky_inverse(factor: Any, upper: bool = False) -> Any:
@@ -187,7 +195,7 @@ def matrix_rank(
 ) -> Any:
     if 0 in x.type.shape[-2:]:
         return sg.zeros(x.type.shape[:-2], "int64")
-    s = la.svdvals(sg.tril(x) + sg.tril(x, -1).mT if hermitian else x)
+    s = la.svdvals(sg.tril(x) + adjoint(sg.tril(x, -1)) if hermitian else x)
     if rtol is None:
         eps = float(np.finfo(x.dtype.numpy).eps)
         rtol = 0.0 if atol is not None else max(x.type.shape[-2:]) * eps
@@ -212,6 +220,19 @@ def tensorsolve(a: Any, b: Any, dims: Any = None) -> Any:
     return la.solve(a.reshape((n, n)), sg.ravel(b)).reshape(rest)
 
 
+def lu(x: Any, pivot: bool = True) -> Any:
+    """Torch's exchanges have the dtype of the factors."""
+    exchanges, lower, upper = la.lu(x)
+    return sg.cast(exchanges, x.dtype), lower, upper
+
+
+def logdet(x: Any) -> Any:
+    sign, size = la.slogdet(x)
+    if x.dtype.is_complex:
+        return sg.log(sign) + size
+    return sg.where(sign < 0, np.nan, size)
+
+
 QR_WIDE = Convention("the derivative of QR with more columns than rows is not there", 1, wide)
 LU_OBLONG = Convention("the derivative of LU is there for square matrices only", 1, oblong)
 
@@ -221,21 +242,23 @@ FACTORED: dict[str, Row] = {
     "linalg.cholesky_ex": Entry(cholesky, theirs=first),
     "linalg.eigh": Entry(eigh, theirs=signless),
     "linalg.eigvalsh": lambda x, UPLO="L": la.eigvalsh(symmetric(x)),
-    "linalg.eigvals": COMPLEX,
-    "linalg.eig": COMPLEX,
+    "linalg.eigvals": la.eigvals,
+    "linalg.eig": eig,
     "svd": Entry(svd, theirs=singular),
     "linalg.svd": Entry(svd, theirs=singular),
     "linalg.svdvals": la.svdvals,
     "qr": Entry(qr, conventions=(QR_WIDE,)),
     "linalg.qr": Entry(qr, conventions=(QR_WIDE,)),
     "lu": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
-    "linalg.lu": Entry(lambda x, pivot: la.lu(x), theirs=tuple, conventions=(LU_OBLONG,)),
+    "linalg.lu": Entry(lu, theirs=tuple, conventions=(LU_OBLONG,)),
     "linalg.lu_factor": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
     "linalg.lu_factor_ex": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
     "lu_unpack": Entry(lambda x, pivots: unpacked(x), theirs=lambda result: result[1:]),
     "lu_solve": Entry(lambda b, x, pivots: lu_solve(x, pivots, b), arrays="i"),
     "linalg.lu_solve": Entry(lu_solve, arrays="i"),
-    "linalg.householder_product": lambda x, tau: householder(x, tau, x.type.shape[-1]),
+    "linalg.householder_product": Entry(
+        lambda x, tau: householder(x, tau, x.type.shape[-1]),
+        loose=10, why="torch's second derivative divides by what it multiplied by"),
     "ormqr": ormqr,
     **dict.fromkeys(
         ("geqrf", "linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve"), FACTORS),
@@ -263,7 +286,7 @@ SOLVED: dict[str, Row] = {
 FUNCTIONS: dict[str, Row] = {
     "linalg.det": la.det,
     "linalg.slogdet": la.slogdet,
-    "logdet": lambda x: sg.where(la.slogdet(x)[0] < 0, np.nan, la.slogdet(x)[1]),
+    "logdet": logdet,
     "matrix_exp": la.expm,
     "linalg.matrix_power": la.matrix_power,
     "linalg.cond": cond,

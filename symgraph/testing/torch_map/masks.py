@@ -73,10 +73,11 @@ def moment(root: bool) -> Callable[..., Any]:
     ) -> Any:  # fmt: skip
         less = correction if correction is not None else int(unbiased)
         count = sg.sum(everywhere(x, mask), axes(x, dim), keepdims=keepdim)
-        apart = sg.square(x - mean(x, dim if x.ndim else None, True, mask=mask))
+        apart = sg.abs2(x - mean(x, dim if x.ndim else None, True, mask=mask))
         total = sg.sum(kept(apart, mask, 0), axes(x, dim), keepdims=keepdim)
         value = total / sg.maximum(count - float(less), 0)
         value = sg.sqrt(value) if root else value
+        value = sg.cast(value, x.dtype) if x.dtype.is_complex else value
         return where_any(value, x, mask, dim, keepdim)
 
     return adapter

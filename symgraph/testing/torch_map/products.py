@@ -147,7 +147,7 @@ PRODUCTS: dict[str, Row] = {
     "trace": sg.trace,
     "cross": cross,
     "linalg.cross": lambda x, y, dim=-1: cross(x, y, dim),
-    "linalg.vecdot": lambda x, y, dim=-1: sg.sum(x * y, dim),
+    "linalg.vecdot": lambda x, y, dim=-1: sg.sum(sg.conj(x) * y, dim),
     "linalg.multi_dot": sg.multi_dot,
     "linalg.vander": vander,
     "sparse.sampled_addmm": SPARSE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -36,7 +36,8 @@ Compared are values, the gradient of a fixed random projection of all results by
 the gradient of a random projection of that gradient. The table counts the samples in which each
 agrees, within {limits} times the largest entry (of the array, the arrays
 it was derived from, and the inputs). Nothing under "second" means that torch has none there.
-The tests compare samples in float32 and int64 as well.
+The tests compare samples in float32 and int64 as well. Operators that have complex dtypes are
+compared in these too: gradients in PyTorch's convention, of the real part of the projection.
 
 | | |
 |---|---:|
@@ -52,9 +53,17 @@ The tests compare samples in float32 and int64 as well.
 
 
 def report(
-    rows: dict[str, Entry | Reason], names: list[str], results: dict[str, Result], facts: Any
+    rows: dict[str, Entry | Reason],
+    names: list[str],
+    results: dict[str, Result],
+    facts: Any,
+    more: dict[str, dict[str, Result]] | None = None,
 ) -> str:
-    """Return the page: counts, reasons, conventions, and a table of all operators `names`."""
+    """Return the page: counts, reasons, conventions, and a table of all operators `names`.
+
+    `more` are results in further dtypes.
+    """
+    more = more or {}
     mapped = [n for n in names if isinstance(rows[n], Entry)]
     bad = [n for n in mapped if results[n].wrong]
     head = HEAD.format(
@@ -70,9 +79,10 @@ def report(
         *_longest(rows, mapped),
         *_reasons(rows, names),
         *_differences(rows, results),
-        *_failures(results),
+        *_further(more),
+        *_failures(results, *more.values()),
     ]
-    parts += ["## All operators\n", *_table(rows, names, results)]
+    parts += ["## All operators\n", *_table(rows, names, results, more)]
     return "\n".join(parts) + "\n"
 
 
@@ -128,26 +138,62 @@ def _counted(tables: Any) -> Iterator[str]:
         yield f"| {count} | {text} |"
 
 
-def _failures(results: dict[str, Result]) -> Iterator[str]:
-    for name, r in results.items():
-        for text in r.problems[:3]:
-            yield f"Wrong: `{name}`: {_one_line(text)[:200]}\n"
+def _further(more: dict[str, dict[str, Result]]) -> Iterator[str]:
+    """Yield the counts of further dtypes, and why samples are left out there."""
+    if not more:
+        return
+    yield "## Complex numbers\n"
+    yield "Mapped operators that have the dtype; values and both derivatives.\n"
+    yield "| dtype | mapped | passing | wrong | samples | left out | conventions |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for dtype, results in more.items():
+        rs = results.values()
+        wrong = sum(bool(r.wrong) for r in rs)
+        counts = (
+            len(rs), len(rs) - wrong, wrong, sum(r.samples for r in rs),
+            sum(sum(r.unsupported.values()) for r in rs),
+            sum(sum(r.conventions.values()) for r in rs),
+        )  # fmt: skip
+        yield f"| {dtype} | {' | '.join(map(str, counts))} |"
+    every = [r for results in more.values() for r in results.values()]
+    yield "\n| samples | left out, or a convention |\n|---:|---|"
+    yield from _counted([*(r.unsupported for r in every), *(r.conventions for r in every)])
+    yield ""
+
+
+def _failures(*tables: dict[str, Result]) -> Iterator[str]:
+    for results in tables:
+        for name, r in results.items():
+            for text in r.problems[:3]:
+                yield f"Wrong: `{name}`: {_one_line(text)[:200]}\n"
 
 
 def _table(
-    rows: dict[str, Entry | Reason], names: list[str], results: dict[str, Result]
+    rows: dict[str, Entry | Reason],
+    names: list[str],
+    results: dict[str, Result],
+    more: dict[str, dict[str, Result]],
 ) -> Iterator[str]:
-    yield "| operator | here | samples | values | gradient | second |"
-    yield "|---|---|---:|---:|---:|---:|"
+    """Yield the rows: samples that agree in each order, and in values in further dtypes."""
+    yield f"| operator | here | samples | values | gradient | second |{_joined(more)}"
+    yield f"|---|---|---:|---:|---:|---:|{_joined('---:' for _ in more)}"
     for name in names:
         row = rows[name]
         if isinstance(row, Reason):
-            yield f"| `{name}` | not mapped: {row.text} | | | | |"
+            yield f"| `{name}` | not mapped: {row.text} | | | | |{_joined('' for _ in more)}"
             continue
         r = results[name]
-        mark = " **wrong**" if r.wrong else ""
+        others = [by_name[name] for by_name in more.values() if name in by_name]
+        mark = " **wrong**" if r.wrong or any(x.wrong for x in others) else ""
         counts = " | ".join(str(n) if n else "" for n in r.agree)
-        yield f"| `{name}` | {_code(described(row.call))}{mark} | {r.samples} | {counts} |"
+        further = (f"{m[name].agree[0] or ''}" if name in m else "" for m in more.values())
+        here = _code(described(row.call))
+        yield f"| `{name}` | {here}{mark} | {r.samples} | {counts} |{_joined(further)}"
+
+
+def _joined(cells: Iterable[str]) -> str:
+    """Return more cells of a row of a table."""
+    return "".join(f" {cell} |" for cell in cells)
 
 
 def _code(text: str) -> str:
@@ -174,10 +220,10 @@ def described(call: Callable[..., Any]) -> str:
 
 
 def _public_name(call: Callable[..., Any]) -> str | None:
-    for prefix, module in (("", sg), ("linalg.", sg.linalg), ("special.", sg.special)):
-        for name, value in vars(module).items():
+    for module in ("", "linalg", "special", "fft"):
+        for name, value in vars(getattr(sg, module) if module else sg).items():
             if value is call:
-                return prefix + name
+                return f"{module}.{name}" if module else name
     return None
 
 

@@ -98,7 +98,7 @@ def chosen(info: Any, most: int, dtype: str | None = None) -> list[Any]:
     np.random.seed(seed)
     torch.manual_seed(seed)
     kind = getattr(torch, dtype or dtype_of(info))
-    wants = info.supports_autograd and kind.is_floating_point
+    wants = info.supports_autograd and is_inexact(kind)
     made = info.sample_inputs("cpu", kind, requires_grad=wants)
     found = [s for s in itertools.islice(made, FIRST) if _fits(s)]
     if len(found) <= most:
@@ -106,6 +106,11 @@ def chosen(info: Any, most: int, dtype: str | None = None) -> list[Any]:
     # a seeded choice: evenly spaced samples miss parameters that vary with that period
     picked = sorted(random.Random(seed).sample(range(len(found)), most))
     return [found[k] for k in picked]
+
+
+def is_inexact(kind: Any) -> bool:
+    """Tell whether torch differentiates by and through numbers of a dtype."""
+    return bool(kind.is_floating_point or kind.is_complex)
 
 
 def dtype_of(info: Any) -> str:
@@ -123,7 +128,7 @@ def _fits(sample: Any) -> bool:
 
 def array(tensor: Any) -> np.ndarray:
     """Return a tensor's numbers as a NumPy array of its own."""
-    return np.array(tensor.detach().numpy(force=True))
+    return np.array(tensor.detach().resolve_conj().resolve_neg().numpy(force=True))
 
 
 def measure(info: Any, entry: Any, sample: Any, order: int) -> Sample:
@@ -137,7 +142,7 @@ def measure(info: Any, entry: Any, sample: Any, order: int) -> Sample:
             return value
         if id(value) not in tensors:
             copy = value.detach().clone()
-            copy.requires_grad_(value.requires_grad and value.dtype.is_floating_point)
+            copy.requires_grad_(value.requires_grad and is_inexact(value.dtype))
             tensors[id(value)] = copy
         return tensors[id(value)]
 
@@ -154,7 +159,7 @@ def measure(info: Any, entry: Any, sample: Any, order: int) -> Sample:
     wanted = tuple(k for k, t in enumerate(kept) if t.requires_grad)
     inputs = [kept[k] for k in wanted]
     gradients = _derivative(outputs, weights, inputs, order >= 1)
-    directions = tuple(rng.uniform(0.5, 1.5, tuple(t.shape)) for t in inputs)
+    directions = tuple(_direction(rng, array(t)) for t in inputs)
     seconds = None
     if gradients is not None and order >= 2:
         seconds = _derivative(gradients, directions, inputs, True)
@@ -167,18 +172,21 @@ def measure(info: Any, entry: Any, sample: Any, order: int) -> Sample:
 
 def _direction(rng: Any, value: np.ndarray) -> np.ndarray:
     """Return random weights for an array: no sign, so that little cancels."""
+    if value.dtype.kind == "c":
+        parts = [rng.uniform(0.5, 1.5, value.shape) for _ in range(2)]
+        return np.asarray(parts[0] + 1j * parts[1], value.dtype)
     kind = value.dtype if value.dtype.kind == "f" else np.float64
     return np.asarray(rng.uniform(0.5, 1.5, value.shape), kind)
 
 
 def _derivative(values: Any, weights: Any, inputs: list[Any], wanted: bool) -> Any:
-    """Return the gradient of sum(values * weights) by `inputs`, None without one."""
+    """Return the gradient of the real part of sum(values * weights) by `inputs`, None without."""
     if not inputs or not wanted:
         return None
     terms = [
-        (v * torch.as_tensor(w, dtype=v.dtype)).sum()
+        _real((v * torch.as_tensor(w, dtype=v.dtype)).sum())
         for v, w in zip(values, weights, strict=True)
-        if v.dtype.is_floating_point and v.requires_grad
+        if is_inexact(v.dtype) and v.requires_grad
     ]
     if not terms:
         return [torch.zeros_like(x) for x in inputs]
@@ -188,3 +196,7 @@ def _derivative(values: Any, weights: Any, inputs: list[Any], wanted: bool) -> A
         )
     except RuntimeError:  # some of torch's operators have no (second) derivative after all
         return None
+
+
+def _real(value: Any) -> Any:
+    return value.real if value.dtype.is_complex else value

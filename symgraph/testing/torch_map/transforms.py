@@ -1,4 +1,4 @@
-"""Fourier transforms, complex numbers as pairs; windows of signals."""
+"""Fourier transforms, of frames too; windows of signals."""
 
 from __future__ import annotations
 
@@ -8,19 +8,9 @@ from typing import Any
 import numpy as np
 
 import symgraph as sg
-from symgraph.testing.torch_map.elementwise import pair_of
-from symgraph.testing.torch_map.entry import COMPLEX, Entry, Row
+from symgraph.testing.torch_map.entry import Convention, Entry, Row, need
 
-SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
-
-
-def pair(x: Any) -> Any:
-    """Return real numbers as pairs."""
-    return sg.stack([x, sg.zeros_like(x)], -1)
-
-
-def conjugate(x: Any) -> Any:
-    return x * np.array([1.0, -1.0], x.dtype.numpy)
+fft: Any = sg.fft
 
 
 def several(x: Any, s: Any, dim: Any) -> tuple[Any, Any]:
@@ -32,77 +22,71 @@ def several(x: Any, s: Any, dim: Any) -> tuple[Any, Any]:
     return s, [d % x.ndim for d in dims]
 
 
-def single(f: Callable[..., Any], enter: Callable[[Any], Any]) -> Callable[..., Any]:
-    return lambda x, n=None, dim=-1, norm=None: f(enter(x), n, dim % x.ndim, norm)
+def single(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, n=None, dim=-1, norm=None: f(x, n, dim, norm)
 
 
-def multiple(f: Callable[..., Any], enter: Callable[[Any], Any], last: Any) -> Callable[..., Any]:
+def multiple(f: Callable[..., Any], last: Any) -> Callable[..., Any]:
     def adapter(x: Any, s: Any = None, dim: Any = last, norm: Any = None) -> Any:
         lengths, axes = several(x, s, dim)
-        return f(enter(x), lengths, axes, norm)
+        return f(x, lengths, axes, norm)
 
     return adapter
 
 
-def hfft(x: Any, n: Any, axis: int, norm: Any) -> Any:
-    return sg.irfft_pair(conjugate(x), n, axis, SWAPPED[norm])
-
-
-def ihfft(x: Any, n: Any, axis: int, norm: Any) -> Any:
-    return conjugate(sg.rfft_pair(x, n, axis, SWAPPED[norm]))
-
-
 def hfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
     if len(axes) > 1:
-        x = sg.fftn_pair(x, None if s is None else s[:-1], axes[:-1], norm)
-    return hfft(x, None if s is None else s[-1], axes[-1], norm)
+        x = fft.fftn(x, None if s is None else s[:-1], axes[:-1], norm)
+    return fft.hfft(x, None if s is None else s[-1], axes[-1], norm)
 
 
 def ihfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
-    y = ihfft(x, None if s is None else s[-1], axes[-1], norm)
+    y = fft.ihfft(x, None if s is None else s[-1], axes[-1], norm)
     if len(axes) == 1:
         return y
-    return sg.ifftn_pair(y, None if s is None else s[:-1], axes[:-1], norm)
+    return fft.ifftn(y, None if s is None else s[:-1], axes[:-1], norm)
 
 
 def stft(
     x: Any, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
     window: Any = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
-    onesided: bool | None = None, return_complex: bool | None = None,
+    onesided: bool | None = None, return_complex: bool = True,
     align_to_window: bool | None = None,
 ) -> Any:  # fmt: skip
-    """Return the transforms of overlapping frames as pairs, (..., frequencies, frames, 2)."""
-    return sg.view_as_real(sg.stft(
+    """Return the transforms of overlapping frames, as pairs if torch is asked for these."""
+    found = fft.stft(
         x, n_fft, hop_length, win_length, window, center, pad_mode, normalized, onesided
-    ))  # fmt: skip
+    )
+    return found if return_complex else sg.view_as_real(found)
 
 
-def as_pair(result: Any) -> Any:
-    return pair_of(result) if result.is_complex() else result
+def istft(z: Any, n_fft: int, *args: Any, window: Any = None, **options: Any) -> Any:
+    need(window is None or not window.dtype.is_complex, "a complex window")
+    return fft.istft(z, n_fft, *args, window=window, **options)
 
 
-def same(x: Any) -> Any:
-    return x
+FIRST_HALF = Convention(
+    "of a whole spectrum torch believes the first half, here the real part of the signal counts", 0,
+    lambda z, n_fft, return_complex=False, **options: z.shape[-2] == n_fft and not return_complex)
 
 
-KINDS: dict[str, tuple[Any, Any, Any, bool]] = {
-    "fft": (sg.fft_pair, sg.fftn_pair, pair, True),
-    "ifft": (sg.ifft_pair, sg.ifftn_pair, pair, True),
-    "rfft": (sg.rfft_pair, sg.rfftn_pair, same, True),
-    "irfft": (sg.irfft_pair, sg.irfftn_pair, pair, False),
-    "hfft": (hfft, hfftn, pair, False),
-    "ihfft": (ihfft, ihfftn, same, True),
+KINDS: dict[str, tuple[Any, Any]] = {
+    "fft": (fft.fft, fft.fftn),
+    "ifft": (fft.ifft, fft.ifftn),
+    "rfft": (fft.rfft, fft.rfftn),
+    "irfft": (fft.irfft, fft.irfftn),
+    "hfft": (fft.hfft, hfftn),
+    "ihfft": (fft.ihfft, ihfftn),
 }
 
 
 def transforms() -> dict[str, Row]:
     """Return the rows of the six transforms, of one axis, two, and any."""
     rows: dict[str, Row] = {}
-    for name, (one, many, enter, to_complex) in KINDS.items():
-        theirs = pair_of if to_complex else None
-        rows[f"fft.{name}"] = Entry(single(one, enter), theirs)
-        rows[f"fft.{name}2"] = Entry(multiple(many, enter, (-2, -1)), theirs)
-        rows[f"fft.{name}n"] = Entry(multiple(many, enter, None), theirs)
+    for name, (one, many) in KINDS.items():
+        rows[f"fft.{name}"] = single(one)
+        rows[f"fft.{name}2"] = multiple(many, (-2, -1))
+        rows[f"fft.{name}n"] = multiple(many, None)
     return rows
 
 
@@ -150,7 +134,7 @@ TRANSFORMS: dict[str, Row] = {
     **transforms(),
     "fft.fftshift": lambda x, dim=None: sg.fftshift(x, dim),
     "fft.ifftshift": lambda x, dim=None: sg.ifftshift(x, dim),
-    "stft": Entry(stft, theirs=as_pair),
-    "istft": COMPLEX,
+    "stft": stft,
+    "istft": Entry(istft, conventions=(FIRST_HALF,)),
     **{f"signal.windows.{name}": row for name, row in WINDOWS.items()},
 }
