@@ -29,6 +29,7 @@ from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.verify import verify_program
+from symgraph.ops.conv import Convolution
 from symgraph.ops.custom import inlined
 from symgraph.rewrites.bfloat16 import widened
 from symgraph.rewrites.complex import realise
@@ -69,6 +70,8 @@ class _Clock:
 
 def by_loops(node: Node) -> bool:
     """Tell whether a product becomes a (fused) loop nest rather than a call of the product."""
+    if isinstance(node.op, Convolution):
+        return node.op.by_loops(node)
     if node.op.name != "matmul":
         return True
     if node.dtype not in ("float32", "float64"):

@@ -50,6 +50,7 @@ class Op:
     view = False  # only moves the index; never stored for its own sake
     opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
     compound = False  # has several results, which `result` nodes name (loops, branches)
+    copied: tuple[int, ...] = ()  # inputs that statements copy: read where they are made
     takes_complex = False  # rewrites/complex.py has its rule, or `expand` leads to ops with one
 
     Params: Any = ()
@@ -79,6 +80,10 @@ class Op:
         if not self.takes_complex and any(i.type.dtype.is_complex for i in inputs):
             raise no_complex(self.name, inputs)
         return make(self, inputs, self.Params(**params) if self.params else ())
+
+    def copies(self, node: Node) -> tuple[int, ...]:
+        """Return the inputs that the statements of a node copy."""
+        return self.copied
 
     def rebuild(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """Make the same operation on other inputs."""

@@ -13,6 +13,7 @@ from symgraph.core.dtype import FLOAT32
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
+from symgraph.loops.convolution import lower_convolution
 from symgraph.loops.dft import lower_dft
 from symgraph.loops.grammar import Axis, Buffer, Check, Expr, Nest, Program, Size, Store, View
 from symgraph.loops.lapack import lower_lapack
@@ -318,6 +319,10 @@ class Lowering(Roots):
     def product(self, node: Node, out: Buffer | View) -> None:
         """Store the matrix product of the two inputs."""
         lower_product(self, node, out)
+
+    def convolution(self, node: Node, out: Buffer | View) -> None:
+        """Store a convolution, or one of its transposes."""
+        lower_convolution(self, node, out)
 
     def stacked(self, node: Node, out: Buffer | View) -> None:
         """Store all inputs as parts of one array, by one nest."""
