@@ -16,6 +16,7 @@ SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its sh
 PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
 STEP_STRIPS = 96  # packed for as many rows or columns of the result
+SCATTERED_STRIPS = 512  # the same where packing goes through tables
 LONGEST_STEP = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
 
 
@@ -28,8 +29,13 @@ class Shares:
     step: Size
 
 
-def product_shares(batch: Sequence[Size], m: Size, n: Size, k: Size) -> Shares:
-    """Return how a (batched) product is cut. Results do not depend on it: see cpu/gemm."""
+def product_shares(
+    batch: Sequence[Size], m: Size, n: Size, k: Size, together: int = STEP_STRIPS
+) -> Shares:
+    """Return how a (batched) product is cut. Results do not depend on it: see cpu/gemm.
+
+    together: rows or columns of the result that a step has at least.
+    """
     units: Size = SLICES
     for b in batch:
         units = units * b
@@ -38,7 +44,8 @@ def product_shares(batch: Sequence[Size], m: Size, n: Size, k: Size) -> Shares:
     grain, least, most = (
         maximum(1, amount * SLICES // work) for amount in (PIECE_WORK, STEP_WORK, LONGEST_STEP)
     )
-    wide = (STEP_STRIPS * SLICES + strips - 1) // strips
+    steps = (strips + together - 1) // together  # of about the same size
+    wide = (SLICES + steps - 1) // steps
     return Shares(units, grain, minimum(maximum(least, wide), most))
 
 

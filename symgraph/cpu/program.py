@@ -16,6 +16,8 @@ from symgraph.cpu.lapack import DECLARED, REENTRANT, lapack_kernel
 from symgraph.cpu.product import (
     PRODUCT_NAMES,
     PRODUCTS,
+    SCATTERED_STRIPS,
+    STEP_STRIPS,
     contraction_words,
     product_shares,
     product_words,
@@ -406,9 +408,11 @@ class ProgramEmitter:
         self.products[name] = None
         amount = statement_work(call)
         self.kernels.append(KernelInfo(name, call.origin, None, amount))
-        shares = product_shares(batch, m, n, k)
-        words = product_words if call.name == "gemm" else contraction_words
-        values = words(*call.params)
+        if call.name == "gemm":
+            values, together = product_words(*call.params), STEP_STRIPS
+        else:
+            values, together = contraction_words(*call.params), SCATTERED_STRIPS
+        shares = product_shares(batch, m, n, k, together)
         parallel = amount is None or amount > RELEASE_WORK
         buffers = [*call.inputs, *call.outputs]
         word = PRODUCT_WORDS[name]
