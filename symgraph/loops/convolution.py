@@ -124,6 +124,9 @@ def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
         )
     ]
     for v, u in product(*phases):
+        if node.op.is_depthwise(node):  # type: ignore[attr-defined]
+            _append_depthwise(low, node, (target, filters, gradient), v, u)
+            continue
         columns, terms = (n, v.count, u.count), (filter_count, v.taps, u.taps)
         starts = (
             v.place * c[2] + u.place * c[3],
@@ -140,6 +143,50 @@ def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
             c_row=c[1],
             groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[1] * channels),
         )  # fmt: skip
+
+
+def _append_depthwise(
+    low: Lowering, node: Node, places: tuple[Placed, Placed, Placed], v: Phase, u: Phase
+) -> None:
+    """Append the loops of one phase, where each channel meets filters of its own."""
+    s, (target, filters, gradient), p = low.s, places, node.params
+    extents = (node.type.shape[0], node.type.shape[1], v.count, u.count)
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(extents))
+    each = node.inputs[1].type.shape[0] // p.groups
+    loops = tuple(s.axis(f"k{k}", n) for k, n in enumerate((each, v.taps, u.taps)))
+    n, channel, a, b = map(s.at, axes)
+    m, i, j = map(s.at, loops)
+    out = s.iadd(s.imul(channel, each), m)
+
+    def load(place: Placed, *terms: tuple[Any, Size]) -> Expr:
+        return s.load(place.buffer, _address(low, place.start, *terms))
+
+    def steps(t: Any, phase: Phase) -> Any:
+        return s.iadd(phase.first_tap, s.imul(t, phase.tap_step))
+
+    def window(at: Any, t: Any, phase: Phase) -> Any:
+        return s.isub(s.iadd(at, phase.window), s.imul(t, phase.back))
+
+    w, g = filters.strides, gradient.strides
+    product_ = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
+        gradient, (n, g[0]), (out, g[1]), (window(a, i, v), g[2]), (window(b, j, u), g[3])
+    )
+    places_ = (
+        s.iadd(s.imul(at, stride), phase.place)
+        for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
+    )
+    address = _address(
+        low, target.start, *zip((n, channel, *places_), target.strides, strict=True)
+    )
+    store = low.store(target.buffer, address, s.reduce("dot", loops, product_))
+    low.program.statements.append(Nest(axes, (store,), origin=(node,)))
+
+
+def _address(low: Lowering, start: Any, *terms: tuple[Any, Size]) -> Expr:
+    address = low.s.index(start)
+    for index, stride in terms:
+        address = low.s.iadd(address, low.s.imul(index, stride))
+    return address
 
 
 def axis_phases(

@@ -158,11 +158,13 @@ class Convolution(Op):
     @classmethod
     def by_loops(cls, node: Node) -> bool:
         """Tell whether a convolution is a loop nest: a product of one channel each is none."""
-        if node.dtype not in ("float32", "float64"):
-            return True
+        return node.dtype not in ("float32", "float64") or cls.is_depthwise(node)
+
+    @classmethod
+    def is_depthwise(cls, node: Node) -> bool:
+        """Tell whether filters meet one of several channels each."""
         filters = node if cls.result_is_filter else node.inputs[1]
-        groups, channels = node.params.groups, filters.type.shape[1]
-        return not _is_one(groups) and _is_one(channels)
+        return not _is_one(node.params.groups) and _is_one(filters.type.shape[1])
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -331,6 +333,11 @@ class Conv2dInput(Convolution):
     name = "conv2d_input"
     doc = "The transpose of conv2d by its images: (y-shaped g, filters) to images of `size`."
     params = (*GEOMETRY, "size")
+
+    @classmethod
+    def by_loops(cls, node: Node) -> bool:
+        """Those of floats are statements, one for each place modulo the stride."""
+        return node.dtype not in ("float32", "float64")
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
