@@ -111,7 +111,7 @@ def _is_parallel(statement: Statement, kernel: Any) -> bool:
     if kernel.schedule is not None:
         return bool(kernel.schedule.parallel and kernel.schedule.grain is not NEVER_SHARED)
     large = kernel.work is None or kernel.work > PARALLEL_WORK
-    return isinstance(statement, LibraryCall) and statement.name == "gemm" and large
+    return isinstance(statement, LibraryCall) and statement.name in ("gemm", "contract") and large
 
 
 def _first_sizes(version: Version) -> dict[Atom, int]:

@@ -71,6 +71,8 @@ class _Clock:
 
 def by_loops(node: Node) -> bool:
     """Tell whether a product becomes a (fused) loop nest rather than a call of the product."""
+    if node.op.by_loops is not None:
+        return bool(node.op.by_loops(node))
     if node.op.name != "matmul":
         return True
     if node.dtype not in ("float32", "float64"):

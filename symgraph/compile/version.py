@@ -23,6 +23,7 @@ from symgraph.cpu import jit
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.call import Entry, entry_names
 from symgraph.cpu.jit import Loaded
+from symgraph.cpu.product import PRODUCTS
 from symgraph.dims.dim import Atom, evaluate
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ gemm: Any = lazy("symgraph.cpu.gemm.compiled")
 lapack: Any = lazy("symgraph.cpu.lapack")
 slow: Any = lazy("symgraph.compile.slow")
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
-PRODUCTS = ("float32", "float64")
 
 
 class Version:
@@ -64,7 +64,7 @@ class Version:
     def _connect(self, loaded: Loaded) -> Entry:
         """Connect the machine code to Python."""
         compiled, plan = self._compiled, self.plan
-        user = [gemm.address(dtype) if dtype in plan.products else 0 for dtype in PRODUCTS]
+        user = [gemm.address(name) if name in plan.products else 0 for name in PRODUCTS]
         user.append(0 if self._table is None else self._table.ctypes.data)
         user += [array.ctypes.data for array in plan.constants]
 

@@ -49,6 +49,7 @@ class Op:
     view = False  # only moves the index; never stored for its own sake
     opaque = False  # impure or hidden from rewrites (random draws, stop_gradient)
     compound = False  # has several results, which `result` nodes name (loops, branches)
+    copied: tuple[int, ...] = ()  # inputs that statements copy: read where they are made
     takes_complex = False  # rewrites/complex.py has its rule, or `expand` leads to ops with one
 
     Params: Any = ()
@@ -70,6 +71,7 @@ class Op:
     expand: Any = None  # expand(o, node) -> Node
     lower: Any = None  # lower(s, node, index, read) -> Expr
     statements: Any = None  # statements(low, node, out): lowered as statements of its own
+    by_loops: Any = None  # by_loops(node) -> whether it is lowered by `lower`, not by `statements`
     specialise: Any = None  # specialise(o, node) -> Node: a cheaper form once sizes are known
     batch: Any = None  # batch(o, node, inputs, axes) -> (Node, axis); used by vmap
 
@@ -82,6 +84,10 @@ class Op:
     def updates(self, node: Node) -> Sequence[tuple[Node, Node]]:
         """Return (shared variable, new value) of each update that the node carries with it."""
         return ()
+
+    def copies(self, node: Node) -> tuple[int, ...]:
+        """Return the inputs that the statements of a node copy."""
+        return self.copied
 
     def rebuild(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """Make the same operation on other inputs."""

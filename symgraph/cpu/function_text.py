@@ -105,6 +105,30 @@ class FunctionText:
             results.append(self.new(f"phi {kind} [ {first}, %{before} ], [ {value}, %{back} ]"))
         return results
 
+    def repeat(
+        self,
+        carried: Carried,
+        condition: Callable[[list[str]], str],
+        body: Callable[[list[str]], Sequence[str]],
+    ) -> list[str]:
+        """Repeat while `condition(values)` holds; `body(values)` returns the next values."""
+        head, inside, exit_ = self.labels("while", "do", "end")
+        before = self.label
+        names = [self.name() for _ in carried]
+        self.do(f"br label %{head}")
+        self.block(head)
+        place = len(self.lines)
+        self.do(f"br i1 {condition(names)}, label %{inside}, label %{exit_}")
+        self.block(inside)
+        after = list(body(names))
+        self.do(f"br label %{head}")
+        self.lines[place:place] = [
+            f"  {name} = phi {kind} [ {first}, %{before} ], [ {value}, %{self.label} ]"
+            for name, (kind, first), value in zip(names, carried, after, strict=True)
+        ]
+        self.block(exit_)
+        return names
+
     def when(
         self,
         condition: str,

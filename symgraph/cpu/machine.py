@@ -58,9 +58,9 @@ def _copy(size: int) -> Callable[[], object]:
 def _product() -> Callable[[], object]:
     a, b, out = (np.ones((SIDE, SIDE), np.float32) for _ in range(3))
     layout = (0, (), SIDE, 1)
-    words = product_words((), (SIDE, SIDE, SIDE), layout, layout, 0)
+    words = product_words((SIDE, SIDE, SIDE), layout, layout, 0)
     table = np.array([*(x.ctypes.data for x in (a, b, out)), *words], np.int64)
-    call = jit.callable_at(gemm.address("float32"))
+    call = jit.callable_at(gemm.address("gemm.float32"))
     keep = (a, b, out, table)
     return lambda: call(keep[3].ctypes.data, 0, SLICES)
 

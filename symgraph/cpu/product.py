@@ -10,10 +10,13 @@ from symgraph.cpu.gemm.shape import SLICE_BITS
 from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.grammar import Size
 
+PRODUCT_NAMES = ("gemm", "contract")
+PRODUCTS = tuple(f"{name}.{dtype}" for name in PRODUCT_NAMES for dtype in ("float32", "float64"))
 SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its shape
 PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
 STEP_STRIPS = 96  # packed for as many rows or columns of the result
+SCATTERED_STRIPS = 512  # the same where packing goes through tables
 LONGEST_STEP = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
 
 
@@ -26,8 +29,13 @@ class Shares:
     step: Size
 
 
-def product_shares(batch: Sequence[Size], m: Size, n: Size, k: Size) -> Shares:
-    """Return how a (batched) product is cut. Results do not depend on it: see cpu/gemm."""
+def product_shares(
+    batch: Sequence[Size], m: Size, n: Size, k: Size, together: int = STEP_STRIPS
+) -> Shares:
+    """Return how a (batched) product is cut. Results do not depend on it: see cpu/gemm.
+
+    together: rows or columns of the result that a step has at least.
+    """
     units: Size = SLICES
     for b in batch:
         units = units * b
@@ -36,18 +44,36 @@ def product_shares(batch: Sequence[Size], m: Size, n: Size, k: Size) -> Shares:
     grain, least, most = (
         maximum(1, amount * SLICES // work) for amount in (PIECE_WORK, STEP_WORK, LONGEST_STEP)
     )
-    wide = (STEP_STRIPS * SLICES + strips - 1) // strips
+    steps = (strips + together - 1) // together  # of about the same size
+    wide = (SLICES + steps - 1) // steps
     return Shares(units, grain, minimum(maximum(least, wide), most))
 
 
-def product_words(
-    batch: Sequence[Size], sizes: tuple[Size, Size, Size], left: Any, right: Any, start: Size
-) -> list[Size]:
+def product_words(sizes: Sequence[Size], left: Any, right: Any, start: Size) -> list[Size]:
     """Return what follows the three arrays in the arguments of the product function.
 
     `left`, `right`: (offset, strides of the batch axes, row stride, column stride), in elements.
     """
-    words = [*sizes, left[2], left[3], right[2], right[3], left[0], right[0], start, len(batch)]
+    *batch, m, n, k = sizes
+    words = [m, n, k, left[2], left[3], right[2], right[3], left[0], right[0], start, len(batch)]
     for size, a, b in zip(batch, left[1], right[1], strict=True):
         words += [size, a, b]
+    return words
+
+
+def contraction_words(
+    sizes: Sequence[Size],
+    starts: Sequence[Size],
+    c_row: Size,
+    tables: Sequence[Sequence[Size]],
+    batch: Sequence[Sequence[Size]],
+) -> list[Size]:
+    """Return what follows the three arrays in the arguments of cpu/gemm/contract.
+
+    starts: of both operands and of the result; tables: the axes of each; batch: of each axis its
+    size and the strides of all three.
+    """
+    words = [*sizes[-3:], c_row, *starts, len(batch)]
+    for part in (*tables, *batch):
+        words += part
     return words

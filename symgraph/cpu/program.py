@@ -13,7 +13,15 @@ from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.call_site import Call
 from symgraph.cpu.kernel import KernelEmitter
-from symgraph.cpu.product import product_shares, product_words
+from symgraph.cpu.product import (
+    PRODUCT_NAMES,
+    PRODUCTS,
+    SCATTERED_STRIPS,
+    STEP_STRIPS,
+    contraction_words,
+    product_shares,
+    product_words,
+)
 from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.amount import nest_amount, statement_amount
@@ -41,9 +49,10 @@ lapack: Any = lazy("symgraph.cpu.lapack")
 repeat: Any = lazy("symgraph.cpu.repeat")
 sort: Any = lazy("symgraph.cpu.sort")
 
-PRODUCT_WORDS = {"float32": CTX_USER, "float64": CTX_USER + 1}  # addresses of cpu/gemm
-LAPACK_WORD = CTX_USER + 2  # address of the table of LAPACK functions
-CONSTANT_WORDS = CTX_USER + 3  # addresses of constants, in order
+# addresses of cpu/gemm, by (kernel, dtype)
+PRODUCT_WORDS = {name: CTX_USER + k for k, name in enumerate(PRODUCTS)}
+LAPACK_WORD = CTX_USER + len(PRODUCTS)  # address of the table of LAPACK functions
+CONSTANT_WORDS = LAPACK_WORD + 1  # addresses of constants, in order
 CHECK_WORK = RELEASE_WORK  # operations between two looks at signals, where statements are short
 
 
@@ -65,7 +74,7 @@ class Module:
     text: str
     kernels: list[KernelInfo]
     constants: list[Buffer]  # their addresses belong in the context from CONSTANT_WORDS on
-    products: tuple[str, ...]  # dtypes whose product function belongs in PRODUCT_WORDS
+    products: tuple[str, ...]  # those whose address belongs in PRODUCT_WORDS
     needs_lapack: bool  # a table of cpu/lapack.py belongs in LAPACK_WORD
     arena: Size  # bytes, or a symbolic size
     plan: Plan
@@ -402,19 +411,21 @@ class ProgramEmitter:
             return self._sort_call(call)
         if call.name == "dft":
             return self._dft_call(call)
-        if call.name != "gemm":
+        if call.name not in PRODUCT_NAMES:
             return self._lapack_call(call)
-        sizes, left, right, start = call.params
-        *batch, m, n, k = sizes
-        dtype = call.outputs[0].dtype
-        self.products[dtype] = None
+        *batch, m, n, k = call.params[0]
+        name = f"{call.name}.{call.outputs[0].dtype}"
+        self.products[name] = None
         amount = statement_work(call)
-        self.kernels.append(KernelInfo(f"gemm.{dtype}", call.origin, None, amount))
-        shares = product_shares(batch, m, n, k)
-        values = product_words(batch, (m, n, k), left, right, start)
+        self.kernels.append(KernelInfo(name, call.origin, None, amount))
+        if call.name == "gemm":
+            values, together = product_words(*call.params), STEP_STRIPS
+        else:
+            values, together = contraction_words(*call.params), SCATTERED_STRIPS
+        shares = product_shares(batch, m, n, k, together)
         parallel = amount is None or amount > RELEASE_WORK
         buffers = [*call.inputs, *call.outputs]
-        word = PRODUCT_WORDS[dtype]
+        word = PRODUCT_WORDS[name]
         return Call(word, buffers, values, None, shares.units, shares.grain, parallel, shares.step)
 
     # -- pointers and sizes ------------------------------------------------------------------------

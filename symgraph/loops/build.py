@@ -19,6 +19,7 @@ from symgraph.loops.roots import Roots, both_guards, is_indirect
 from symgraph.loops.split import split_reduction
 
 # How the statements of some ops are lowered, which most programs do not have.
+convolution: Any = lazy("symgraph.loops.convolution")
 dft: Any = lazy("symgraph.loops.dft")
 lapack: Any = lazy("symgraph.loops.lapack")
 positions: Any = lazy("symgraph.loops.positions")
@@ -321,6 +322,10 @@ class Lowering(Roots):
     def product(self, node: Node, out: Buffer | View) -> None:
         """Store the matrix product of the two inputs."""
         product.lower_product(self, node, out)
+
+    def convolution(self, node: Node, out: Buffer | View) -> None:
+        """Store a convolution, or one of its transposes."""
+        convolution.lower_convolution(self, node, out)
 
     def stacked(self, node: Node, out: Buffer | View) -> None:
         """Store all inputs as parts of one array, by one nest."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.loops.convolution import run_contraction
 from symgraph.loops.dft import run_dft
 from symgraph.loops.evaluate import evaluate
 from symgraph.loops.grammar import (
@@ -104,10 +105,13 @@ def _run(statements: Sequence[Statement], memory: Memory, aliases: Any, at: Step
         elif statement.name == "dft":
             buffers = (statement.inputs[0], statement.outputs[0])
             run_dft(statement, *(_place(b, memory, aliases) for b in buffers))
-        elif statement.name != "gemm":
-            run_lapack(statement, lambda b: _place(b, memory, aliases))
-        else:
+        elif statement.name == "gemm":
             _product(statement, memory, aliases)
+        elif statement.name == "contract":
+            arrays = (*statement.inputs, *statement.outputs)
+            run_contraction(statement, *(_place(b, memory, aliases) for b in arrays))
+        else:
+            run_lapack(statement, lambda b: _place(b, memory, aliases))
 
 
 def _loop(loop: Loop, memory: Memory, aliases: Any, at: Steps) -> None:

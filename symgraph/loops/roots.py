@@ -194,7 +194,7 @@ class Roots:
             if node.op.name in RUNNING and self._one_by_one(node, x):
                 self.roots.setdefault(x, f"{node.op.name} reads it in order, vectors compute it")
                 continue
-            if regions or k in getattr(node.op, "copied", ()):
+            if regions or k in node.op.copies(node):
                 axes = self.nest_axes(x)
                 nest: Any = node
                 if node.op.name == "concatenate":

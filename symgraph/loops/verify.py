@@ -142,7 +142,7 @@ def _inside(program: Program | None, address: Expr, size: object, what: str) -> 
 
 
 def _call(call: LibraryCall) -> None:
-    if call.name != "gemm":
+    if call.name not in ("gemm", "contract"):
         return
     dtypes = {b.dtype for b in (*call.inputs, *call.outputs)}
     if len(dtypes) != 1:

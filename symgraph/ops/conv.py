@@ -78,10 +78,15 @@ def guarded(s: Any, read: Any, k: int, index: Index, guard: Any) -> Any:
     return s.select(guard, value, s.const(0, value.dtype))
 
 
-def _contraction(s: Any, node: Node, loops: Any, x: Any, y: Any) -> Any:
+def _contraction(s: Any, node: Any, loops: Any, x: Any, y: Any) -> Any:
+    """Sum products: in order, so that versions for other sizes give the same bits.
+
+    Not so for the gradient of filters, whose terms are what vectors are made of.
+    """
+    ordered = node.dtype in ("float32", "float64") and not node.op.result_is_filter
     if node.dtype == "float16":  # a storage type: summed in float32
         x, y = s.cast(x, FLOAT32), s.cast(y, FLOAT32)
-    return s.cast(s.reduce("sum", loops, x * y), node.dtype)
+    return s.cast(s.reduce("dot" if ordered else "sum", loops, x * y), node.dtype)
 
 
 # -- NumPy references ---------------------------------------------------------------------------
@@ -122,6 +127,15 @@ def _spread(g: np.ndarray, w: np.ndarray, p: Any) -> np.ndarray:
 NO_PADDING = ((0, 0), (0, 0))
 
 
+def _is_one(n: Size) -> bool:
+    return isinstance(n, int) and n == 1
+
+
+def _is_padded(padding: Any) -> bool:
+    """Tell whether there is padding, all of it known and none negative."""
+    return padding != NO_PADDING and _positive(padding)
+
+
 def _positive(padding: Any) -> bool:
     return all(isinstance(v, int) and v >= 0 for pair_ in padding for v in pair_)
 
@@ -134,6 +148,24 @@ class Convolution(Op):
     linear = (0, 1)
     loops = True
     result_is_filter = False
+
+    def statements(self, low: Any, node: Node, out: Any) -> None:
+        low.convolution(node, out)
+
+    def copies(self, node: Node) -> tuple[int, ...]:
+        """Images that get zeros around them are read where they are made."""
+        return (0,) if node.params.padding != NO_PADDING else ()
+
+    @classmethod
+    def by_loops(cls, node: Node) -> bool:
+        """Tell whether a convolution is a loop nest: a product of one channel each is none."""
+        return node.dtype not in ("float32", "float64") or cls.is_depthwise(node)
+
+    @classmethod
+    def is_depthwise(cls, node: Node) -> bool:
+        """Tell whether filters meet one of several channels each."""
+        filters = node if cls.result_is_filter else node.inputs[1]
+        return not _is_one(node.params.groups) and _is_one(filters.type.shape[1])
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -264,7 +296,7 @@ class Conv2d(Convolution):
     def specialise(o: Namespace, node: Node) -> Node:
         """Pad the images once, so that the inner loops need no guards."""
         (x, w), p = node.inputs, node.params._asdict()
-        if p["padding"] == NO_PADDING or not _positive(p["padding"]):
+        if not Conv2d.by_loops(node) or not _is_padded(p["padding"]):
             return node
         image = o.pad(x, (NO_PADDING[0], NO_PADDING[0], *p["padding"]))
         return Conv2d.instance(image, w, **{**p, "padding": NO_PADDING})
@@ -286,7 +318,7 @@ class Conv2d(Convolution):
         (x, w), p = node.inputs, node.params._asdict()
         if k == 0:
             return Conv2dInput.instance(g, w, **p, size=x.type.shape[2:])
-        return Conv2dFilter.instance(x, g, **p, size=w.type.shape[2:])
+        return Conv2dFilter.instance(x, g, **p, size=w.type.shape[1:])
 
 
 def _channel(s: Any, out: Any, c: Any, w: Node, groups: int) -> Any:
@@ -302,6 +334,11 @@ class Conv2dInput(Convolution):
     name = "conv2d_input"
     doc = "The transpose of conv2d by its images: (y-shaped g, filters) to images of `size`."
     params = (*GEOMETRY, "size")
+
+    @classmethod
+    def by_loops(cls, node: Node) -> bool:
+        """Those of floats are statements, one for each place modulo the stride."""
+        return node.dtype not in ("float32", "float64")
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
@@ -332,7 +369,8 @@ class Conv2dInput(Convolution):
         """
         (g, w), p = node.inputs, node.params
         sizes = (*g.type.shape[2:], *w.type.shape[2:], *p.size)
-        if p.groups != 1 or not all(isinstance(n, int) for n in sizes):
+        known = all(isinstance(n, int) for n in sizes)
+        if not Conv2dInput.by_loops(node) or p.groups != 1 or not known:
             return node
         spread = tuple((n - 1) * s + 1 for n, s in zip(g.type.shape[2:], p.stride, strict=True))
         around = tuple(
@@ -351,6 +389,10 @@ class Conv2dInput(Convolution):
             g, turned, stride=(1, 1), padding=around, dilation=p.dilation, groups=1
         )
         return Conv2d.specialise(o, whole) if whole.type == node.type else node
+
+    def copies(self, node: Node) -> tuple[int, ...]:
+        """Windows get zeros around them where others would meet the images."""
+        return (0,) if any(not _is_one(n) for n in node.inputs[1].type.shape[2:]) else ()
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
         (g, w), p = node.inputs, node.params
@@ -373,7 +415,7 @@ class Conv2dInput(Convolution):
         (y, w), p = node.inputs, geometry(node.params)
         if k == 0:
             return Conv2d.instance(g, w, **p)
-        return Conv2dFilter.instance(g, y, **p, size=w.type.shape[2:])
+        return Conv2dFilter.instance(g, y, **p, size=w.type.shape[1:])
 
 
 def geometry(params: Any) -> dict[str, Any]:
@@ -397,28 +439,29 @@ def check_windows(name: str, g: Node, size: Any, kernel: Any, params: Any) -> No
 @register
 class Conv2dFilter(Convolution):
     name = "conv2d_filter"
-    doc = "The transpose of conv2d by its filters: (images, y-shaped g) to filters of `size`."
+    doc = "The transpose of conv2d by its filters: (images, y-shaped g) to filters (o, *size)."
     params = (*GEOMETRY, "size")
     result_is_filter = True
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
         for x, w, y, params in _SAMPLES:
-            yield (x, y), {**params, "size": w[2:]}
+            yield (x, y), {**params, "size": w[1:]}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         x, g = inputs
         _require_rank(self.name, inputs)
         if _differ(x.type.shape[0], g.type.shape[0]):
             raise ShapeError(f"{self.name}: {x.type} and {g.type} differ in the number of images")
-        check_windows(self.name, g, x.type.shape[2:], params.size, params)
-        channels = x.type.shape[1] // params.groups
-        return x.type.with_shape((g.type.shape[1], channels, *params.size))
+        check_windows(self.name, g, x.type.shape[2:], params.size[1:], params)
+        if _differ(x.type.shape[1], params.size[0] * params.groups):
+            raise ShapeError(f"{self.name}: {x.type} has not {params.size[0]} channels per group")
+        return x.type.with_shape((g.type.shape[1], *params.size))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         x, g = map(_wide, arrays)
         p = node.params
-        view = _windows(x, p.size, p)
+        view = _windows(x, p.size[1:], p)
         g = g.reshape(g.shape[0], p.groups, -1, *g.shape[2:])
         value = _einsum("ngcijpq,ngoij->gocpq", view, g)
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
@@ -427,7 +470,7 @@ class Conv2dFilter(Convolution):
     def specialise(o: Namespace, node: Node) -> Node:
         """Pad the images once, so that the inner loops need no guards."""
         (x, g), p = node.inputs, node.params._asdict()
-        if p["padding"] == NO_PADDING or not _positive(p["padding"]):
+        if not Conv2dFilter.by_loops(node) or not _is_padded(p["padding"]):
             return node
         image = o.pad(x, (NO_PADDING[0], NO_PADDING[0], *p["padding"]))
         return Conv2dFilter.instance(image, g, **{**p, "padding": NO_PADDING})

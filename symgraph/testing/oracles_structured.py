@@ -356,7 +356,7 @@ def _conv_input(p: dict[str, Any], g: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _conv_filter(p: dict[str, Any], x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    w = np.zeros((g.shape[1], x.shape[1] // p["groups"], *p["size"]), object)
+    w = np.zeros((g.shape[1], *p["size"]), object)
     for i, j, k in _related(p, x.shape, w.shape, g.shape):
         w[j] += x[i].item() * g[k].item()
     return _wrapped(w, x)

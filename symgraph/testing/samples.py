@@ -82,8 +82,13 @@ def _where() -> Sample:
 
 
 def _conv() -> Sample:
+    x, k = new_input("float32", (2, 3, 9, 11)), new_input("float32", (3, 1, 3, 3))
+    return _one(sg.conv2d(x, k, groups=3))
+
+
+def _conv_gradients() -> Sample:
     x, k = new_input("float32", (2, 3, 9, 11)), new_input("float32", (4, 3, 3, 3))
-    return _one(sg.conv2d(x, k))
+    return Sample(tuple(sg.grad(sg.square(sg.conv2d(x, k, 2, 1)).sum(), [x, k])))
 
 
 def _pool() -> Sample:
@@ -142,6 +147,7 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "dot": lambda: _one(_vector(100) @ _vector(100, name="y")),
     "row_times_matrix": _product(1, 64, 64),
     "conv2d": _conv,
+    "conv2d_gradients": _conv_gradients,
     "max_pool": _pool,
     "max_pool_gradient": _pool_gradient,
     "random": _random,

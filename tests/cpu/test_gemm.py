@@ -37,7 +37,7 @@ def run(a, b, vector_bytes=32, cuts=()):
         (0, [s // size for s in x.strides[:-2]], *(s // size for s in x.strides[-2:]))
         for x in (a, b)
     )
-    words = product_words(lead, (m, n, k), left, right, 0)
+    words = product_words((*lead, m, n, k), left, right, 0)
     table = np.array([x.ctypes.data for x in (a, b, out)] + words, np.int64)
     units = product_shares(lead, m, n, k).units
     ends = [0, *sorted(int(c * units) for c in cuts), units]

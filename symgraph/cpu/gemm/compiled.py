@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 
 from symgraph.cpu import jit
+from symgraph.cpu.gemm.contract import contract_text
 from symgraph.cpu.gemm.whole import gemm_text
 
 _ELEMENTS = {"float32": "float", "float64": "double"}
+_TEXTS = {"gemm": gemm_text, "contract": contract_text}
 
 
 @functools.cache
-def _code(dtype: str) -> jit.Loaded:
-    return jit.build(gemm_text(_ELEMENTS[dtype], jit.target().vector_bytes), ("gemm",))
+def _code(name: str, dtype: str) -> jit.Loaded:
+    return jit.build(_TEXTS[name](_ELEMENTS[dtype], jit.target().vector_bytes), (name,))
 
 
-def address(dtype: str) -> int:
-    """Return the address of the product of `float32` or `float64`: see `whole.gemm`."""
-    return _code(dtype).address("gemm")
+def address(product: str) -> int:
+    """Return the address of a product, such as gemm.float32: see `whole`, `contract`."""
+    name, dtype = product.split(".")
+    return _code(name, dtype).address(name)

@@ -73,7 +73,7 @@ def pack_rows(shape: Shape) -> str:
         for first, count in shape.pieces(shape.rows):
             rows = [shape.load(f, f.at(s, at)) for s in starts[first : first + count]]
             rows += ["poison"] * (shape.lanes - count)
-            columns.append(_transposed(shape, f, rows))
+            columns.append(transposed(shape, f, rows))
         # in order: what a store writes behind its rows is overwritten by the next
         for c in range(shape.lanes):
             for t, column in enumerate(columns):
@@ -216,7 +216,7 @@ def pack_b_across(shape: Shape) -> str:
         for half in range(2):
             own = starts[half * shape.lanes : (half + 1) * shape.lanes]
             rows = [f.load(shape.vector, f.at(s, at), shape.size) for s in own]
-            for i, value in enumerate(_transposed(shape, f, rows)):
+            for i, value in enumerate(transposed(shape, f, rows)):
                 f.store(shape.vector, value, f.at(target, i * 2 * width + half * width), width)
         return []
 
@@ -233,7 +233,7 @@ def pack_b_across(shape: Shape) -> str:
     return f.text()
 
 
-def _transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:
+def transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:
     """Transpose a square of registers: at each stage, blocks off the diagonal are exchanged."""
     n = len(rows)
     step = n // 2

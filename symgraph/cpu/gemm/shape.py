@@ -30,9 +30,11 @@ class Shape:
         """Return the intrinsics that the functions call."""
         v = self.vector
         masked = f"@llvm.masked.load.{self.suffix}.p0(ptr, i32, <{self.lanes} x i1>, {v})"
+        stored = f"@llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, <{self.lanes} x i1>)"
         return "\n".join([
             f"declare {v} @llvm.fma.{self.suffix}({v}, {v}, {v})",
             f"declare {v} {masked}",
+            f"declare void {stored}",
             "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
             "",
         ])  # fmt: skip
@@ -52,9 +54,25 @@ class Shape:
         if count == self.lanes:
             return self.load(f, at)
         bits = ", ".join(f"i1 {'true' if j < count else 'false'}" for j in range(self.lanes))
+        return self.load_masked(f, at, f"<{bits}>", "zeroinitializer")
+
+    def mask(self, f: FunctionText, bits: str) -> str:
+        """Return the mask of which the lowest bits of an i32 are the lanes."""
+        narrow = f.new(f"trunc i32 {bits} to i{self.lanes}")
+        return f.new(f"bitcast i{self.lanes} {narrow} to <{self.lanes} x i1>")
+
+    def load_masked(self, f: FunctionText, at: str, mask: str, others: str) -> str:
+        """Load the lanes of a mask; nothing is read for the others, which are given."""
         return f.new(
             f"call {self.vector} @llvm.masked.load.{self.suffix}.p0(ptr {at}, i32 {self.size}, "
-            f"<{self.lanes} x i1> <{bits}>, {self.vector} zeroinitializer)"
+            f"<{self.lanes} x i1> {mask}, {self.vector} {others})"
+        )
+
+    def store_masked(self, f: FunctionText, value: str, at: str, mask: str) -> None:
+        """Store the lanes of a mask."""
+        f.do(
+            f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr {at}, "
+            f"i32 {self.size}, <{self.lanes} x i1> {mask})"
         )
 
     def pieces(self, count: int) -> list[tuple[int, int]]:

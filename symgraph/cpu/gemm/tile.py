@@ -26,7 +26,8 @@ def tile(shape: Shape, rows: int, vectors: int) -> str:
     c_at = {(i, j): f.at(c_row[i], j * width) if j else c_row[i] for i, j in places}
     below = f.mul("%ldc", rows)  # the tile that comes next
     for at in c_row:
-        prefetch(f, f.at(at, below), write=True)
+        for line in range(0, vectors * width, 64):
+            prefetch(f, f.at(at, below, line), write=True)
     old, start = f.labels("old", "start")
     f.do(f"br i1 %more, label %{old}, label %{start}")
     f.block(old)

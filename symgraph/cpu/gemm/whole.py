@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import blocks, pack, tile
@@ -53,7 +53,7 @@ def gemm(shape: Shape) -> str:
     m, n, k = w["m"], w["n"], w["k"]
     ldc = f.mul(n, shape.size)
     item_bytes = f.mul(m, ldc)
-    high, wide = _tile_size(shape, f, m, n, k)
+    high, wide = tile_size(shape, f, m, n, k)
     across = f.ceil_div(n, wide)
     tiles = f.mul(f.ceil_div(m, high), across)
     some = f.new(f"icmp sgt i64 {f.mul(m, n)}, 0")
@@ -102,29 +102,21 @@ def gemm(shape: Shape) -> str:
             )
             return f.add(t[0], f.mul(row_count, col_count))
 
-        _while_below(shape, f, first, stop, strip)
+        while_below(f, first, stop, strip)
         return f.add(u, f.sub(until, low))
 
-    _while_below(shape, f, "%begin", last, part)
+    while_below(f, "%begin", last, part)
     return f.text()
 
 
-def _while_below(shape: Shape, f: FunctionText, start: str, end: str, body: object) -> None:
+def while_below(f: FunctionText, start: str, end: str, body: Callable[[list[str]], str]) -> None:
     """Repeat while a position that the body moves on is below `end`."""
-    head, exit_ = f.labels("while", "end")
-    position, before = f.name(), f.label
-    enter = f.new(f"icmp slt i64 {start}, {end}")
-    f.do(f"br i1 {enter}, label %{head}, label %{exit_}")
-    f.block(head)
-    place = len(f.lines)
-    after = body([position])  # type: ignore[operator]
-    more = f.new(f"icmp slt i64 {after}, {end}")
-    f.do(f"br i1 {more}, label %{head}, label %{exit_}")
-    f.lines.insert(place, f"  {position} = phi i64 [ {start}, %{before} ], [ {after}, %{f.label} ]")
-    f.block(exit_)
+    f.repeat(
+        [("i64", start)], lambda at: f.new(f"icmp slt i64 {at[0]}, {end}"), lambda at: [body(at)]
+    )
 
 
-def _tile_size(shape: Shape, f: FunctionText, m: str, n: str, k: str) -> tuple[str, str]:
+def tile_size(shape: Shape, f: FunctionText, m: str, n: str, k: str) -> tuple[str, str]:
     """Return rows and columns of the tiles that threads share: strips along the longer side."""
     by_rows = f.new(f"icmp sge i64 {m}, {n}")
     one = f.new(f"add i64 {shape.rows}, 0")

@@ -1,0 +1,377 @@
+"""The product of operands with tables of offsets: convolutions, and other contractions.
+
+As in `blocks`, except that both operands are packed through tables (`offsets`, `gather`), and that
+columns of the result may lie anywhere: a tile whose columns are not contiguous goes through a spare
+one. What is summed is one chain per element here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm import gather, tile
+from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, run_at
+from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, SLICE_BITS, Shape
+from symgraph.cpu.gemm.whole import tile_size, while_below
+
+TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
+HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
+BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
+PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
+CHUNK = 512  # columns whose part of the result stays in the second cache with a block of A
+
+
+def contract_text(element: str, vector_bytes: int) -> str:
+    """Return the module of the product of `float` or `double`; it defines `contract`."""
+    shape = Shape(element, vector_bytes)
+    widths = dict.fromkeys((shape.rows, shape.columns))
+    return "\n".join([
+        shape.declarations(),
+        tile.tile(shape, shape.rows, 1),
+        *(tile.tile(shape, rows, 2) for rows in (shape.rows, *shape.parts)),
+        tile.copy_tile(shape),
+        tile.row_of_tiles(shape),
+        offsets(shape),
+        gather.gather_vector(shape),
+        *(part(shape, width)
+          for width in widths
+          for part in (gather.gather_lanes, gather.gather_steps, gather.gather_single,
+                       gather.gather)),
+        copy_apart(shape, "in"),
+        copy_apart(shape, "out"),
+        tiles_apart(shape),
+        clear_apart(shape),
+        slivers(shape),
+        block(shape),
+        contract(shape),
+    ])  # fmt: skip
+
+
+def _axes(f: FunctionText, name: str) -> str:
+    return f.at("%args", 8 * (len(HEAD) + TABLES.index(name) * AXIS_WORDS))
+
+
+def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
+    """Return room for a table of so many offsets, and for its runs."""
+    return (
+        f.new(f"alloca [{count} x i64], align 64"),
+        f.new(f"alloca [{count + 2} x i64], align 64"),
+    )
+
+
+def _fill(
+    f: FunctionText, axes: str, start: str, count: str, aligned: bool, to: tuple[str, str]
+) -> None:
+    f.do(
+        f"call void @offsets(ptr {axes}, i64 {start}, i64 {count}, "
+        f"i1 {'true' if aligned else 'false'}, ptr {to[0]}, ptr {to[1]})"
+    )
+
+
+def _contiguous(shape: Shape, f: FunctionText, found: tuple[str, str], count: str) -> str:
+    """Tell whether all offsets of a table follow each other."""
+    few = f.new(f"icmp eq i64 {f.load('i64', found[1], 8)}, {f.ceil_div(count, shape.lanes)}")
+    end = f.sub(count, 1)
+    ends = f.sub(offset_at(f, found[0], end), offset_at(f, found[0], 0))
+    return f.new(f"and i1 {few}, {f.new(f'icmp eq i64 {ends}, {f.mul(end, shape.size)}')}")
+
+
+def block(shape: Shape) -> str:
+    """Multiply rows from `i` on with columns from `j` on, by chunks of columns."""
+    f = FunctionText(
+        "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
+        "i64 %n, i64 %k) nounwind"
+    )
+    packed_a = f.new(f"alloca [{A_BYTES + shape.lanes * shape.rows * shape.size} x i8], align 64")
+    a_steps, b_steps = _scratch(f, DEPTH), _scratch(f, DEPTH)
+    lanes = _scratch(f, shape.rows)
+    ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
+    row_axes = _axes(f, "a_rows")
+    single = f.new(f"icmp eq i64 {f.load('i64', row_axes, 8)}, 1")
+    row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
+    few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
+    deep = f.ceil_div("%k", f.ceil_div("%k", DEPTH))  # blocks of about the same size
+    high = f.ceil_div("%m", f.ceil_div("%m", shape.block_rows))
+    high = f.mul(f.ceil_div(high, shape.rows), shape.rows)
+    wide = f.ceil_div("%n", f.ceil_div("%n", CHUNK))
+    wide = f.mul(f.ceil_div(wide, shape.columns), shape.columns)
+
+    def columns(j: str, _: list[str]) -> Sequence[str]:
+        n, first = f.least(f.sub("%n", j), wide), f.add("%j", j)
+
+        def rows(i: str, _: list[str]) -> Sequence[str]:
+            m, row = f.least(f.sub("%m", i), high), f.add("%i", i)
+            c = f.at("%c", f.mul(row, ldc))
+
+            def depth(p: str, _: list[str]) -> Sequence[str]:
+                k = f.least(f.sub("%k", p), deep)
+                more = f.new(f"icmp sgt i64 {p}, 0")
+                _fill(f, _axes(f, "a_steps"), p, k, False, a_steps)
+                _fill(f, _axes(f, "b_steps"), p, k, False, b_steps)
+                plain = f.new(f"and i1 {few}, {single}")
+                plain = f.new(f"and i1 {plain}, {_contiguous(shape, f, a_steps, k)}")
+
+                def sliver(r: str, at: list[str]) -> Sequence[str]:
+                    count = f.least(f.sub(m, r), shape.rows)
+                    _fill(f, row_axes, f.add(row, r), count, True, lanes)
+                    f.do(
+                        f"call void @gather.{shape.rows}(ptr %a, ptr {lanes[0]}, ptr {lanes[1]}, "
+                        f"ptr {a_steps[0]}, ptr {a_steps[1]}, i64 {k}, ptr {at[0]})"
+                    )
+                    return [f.at(at[0], f.mul(k, shape.rows * shape.size))]
+
+                def pack() -> None:
+                    f.loop(0, m, shape.rows, sliver, [("ptr", packed_a)])
+
+                def chosen(kind: str, packed: str, direct: str) -> str:
+                    return f.new(f"select i1 {plain}, {kind} {direct}, {kind} {packed}")
+
+                f.when(plain, lambda: None, pack)
+                a = f.at("%a", f.mul(row, row_stride), offset_at(f, a_steps[0], 0))
+                size = shape.rows * shape.size
+                start = chosen("ptr", packed_a, a)
+                a_row = chosen("i64", str(shape.size), row_stride)
+                a_column = chosen("i64", str(size), str(shape.size))
+                apart = chosen("i64", f.mul(k, size), f.mul(row_stride, shape.rows))
+                f.do(
+                    f"call void @slivers(ptr %args, ptr {start}, i64 {a_row}, i64 {a_column}, "
+                    f"i64 {apart}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
+                    f"i64 {ldc}, i64 {m}, i64 {first}, i64 {n}, i64 {k}, i1 {more})"
+                )
+                return []
+
+            f.loop(0, "%k", deep, depth)
+            return []
+
+        f.loop(0, "%m", high, rows)
+        return []
+
+    f.loop(0, "%n", wide, columns)
+    return f.text()
+
+
+def slivers(shape: Shape) -> str:
+    """Multiply a block of A with slivers of B, each packed before."""
+    f = FunctionText(
+        "define internal void @slivers(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
+        "ptr %steps, ptr %step.runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %k, i1 %more) "
+        "nounwind"
+    )
+    stride = shape.columns * shape.size
+    packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
+    columns, places = _scratch(f, shape.columns), _scratch(f, shape.columns)
+
+    def sliver(t: str, _: list[str]) -> Sequence[str]:
+        count, first = f.least(f.sub("%n", t), shape.columns), f.add("%j", t)
+        _fill(f, _axes(f, "b_columns"), first, count, True, columns)
+        f.do(
+            f"call void @gather.{shape.columns}(ptr %b, ptr {columns[0]}, ptr {columns[1]}, "
+            f"ptr %steps, ptr %step.runs, i64 %k, ptr {packed})"
+        )
+        _fill(f, _axes(f, "c_columns"), first, count, True, places)
+        operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {packed}, i64 {stride}"
+
+        def together() -> None:
+            c = f.at("%c", offset_at(f, places[0], 0))
+            f.do(
+                f"call void @tiles({operands}, ptr {c}, i64 %ldc, i64 %m, i64 {count}, i64 %k, "
+                f"i1 %more, ptr {packed}, i64 0, i64 0)"
+            )
+
+        def apart() -> None:
+            f.do(
+                f"call void @tiles.apart({operands}, ptr %c, i64 %ldc, ptr {places[0]}, "
+                f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more)"
+            )
+
+        f.when(_contiguous(shape, f, places, count), together, apart)
+        return []
+
+    f.loop(0, "%n", shape.columns, sliver)
+    return f.text()
+
+
+def tiles_apart(shape: Shape) -> str:
+    """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
+    f = FunctionText(
+        "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
+        "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more) nounwind"
+    )
+    spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
+    stride = shape.columns * shape.size
+
+    def sliver(i: str, values: list[str]) -> Sequence[str]:
+        a, c = values
+        rows = f.least(f.sub("%m", i), shape.rows)
+
+        def copy(way: str) -> None:
+            f.do(
+                f"call void @copy.{way}(ptr {spare}, ptr {c}, i64 %ldc, ptr %places, ptr %runs, "
+                f"i64 {rows}, i64 %count)"
+            )
+
+        f.when("%more", lambda: copy("in"))
+        f.do(
+            f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, ptr {spare}, "
+            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %b, i64 0, "
+            "i64 0)"
+        )
+        copy("out")
+        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows))]
+
+    f.loop(0, "%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c")])
+    return f.text()
+
+
+def copy_apart(shape: Shape, way: str) -> str:
+    """Copy a spare tile from ("in") or to ("out") columns of C, by runs or one by one."""
+    f = FunctionText(
+        f"define internal void @copy.{way}(ptr %spare, ptr %c, i64 %ldc, ptr %places, ptr %runs, "
+        "i64 %rows, i64 %count) nounwind"
+    )
+    number = f.load("i64", "%runs", 8)
+    stride = shape.columns * shape.size
+
+    def ends(at: list[str]) -> list[str]:
+        """Return source and target."""
+        return at[::-1] if way == "in" else at
+
+    def by_runs() -> None:
+        def run(r: str, _: list[str]) -> Sequence[str]:
+            start, end = run_at(f, "%runs", r)
+            ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
+            mask = shape.mask(f, f.new(f"trunc i64 {ones} to i32"))
+
+            def row(_: str, at: list[str]) -> Sequence[str]:
+                source, target = ends(at)
+                value = shape.load_masked(f, source, mask, "zeroinitializer")
+                shape.store_masked(f, value, target, mask)
+                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
+
+            f.loop(0, "%rows", 1, row, _places(shape, f, start))
+            return []
+
+        f.loop(0, number, 1, run)
+
+    def one_by_one() -> None:
+        def column(j: str, _: list[str]) -> Sequence[str]:
+            def row(_: str, at: list[str]) -> Sequence[str]:
+                source, target = ends(at)
+                shape.store_one(f, shape.load_one(f, source), target)
+                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
+
+            f.loop(0, "%rows", 1, row, _places(shape, f, j))
+            return []
+
+        f.loop(0, "%count", 1, column)
+
+    f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, one_by_one)
+    return f.text()
+
+
+def _places(shape: Shape, f: FunctionText, j: str) -> list[tuple[str, str]]:
+    """Return where column `j` begins in the spare tile and in C."""
+    place = f.at("%c", offset_at(f, "%places", j))
+    return [("ptr", f.at("%spare", f.mul(j, shape.size))), ("ptr", place)]
+
+
+def clear_apart(shape: Shape) -> str:
+    """Set rows and columns of C to zero: the sum over no k."""
+    f = FunctionText(
+        "define internal void @clear(ptr %args, ptr %c, i64 %i, i64 %m, i64 %j, i64 %n) nounwind"
+    )
+    place = _scratch(f, 1)
+    ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
+    start = f.at("%c", f.mul("%i", ldc))
+
+    def column(j: str, _: list[str]) -> Sequence[str]:
+        _fill(f, _axes(f, "c_columns"), f.add("%j", j), "1", True, place)
+
+        def row(_: str, at: list[str]) -> Sequence[str]:
+            shape.store_one(f, "0.0", at[0])
+            return [f.at(at[0], ldc)]
+
+        f.loop(0, "%m", 1, row, [("ptr", f.at(start, offset_at(f, place[0], 0)))])
+        return []
+
+    f.loop(0, "%n", 1, column)
+    return f.text()
+
+
+def contract(shape: Shape) -> str:
+    """Return the entry: some slices of a (batched) product.
+
+    Words: those of HEAD (arrays, sizes, row stride of C, offsets, number of batch axes); the axes
+    of the five tables (`offsets`); of each batch axis size and strides of a, b, c. In elements.
+    """
+    f = FunctionText("define void @contract(ptr %args, i64 %begin, i64 %end) nounwind")
+    w = {}
+    for i, name in enumerate(HEAD):
+        w[name] = f.load("ptr" if i < 3 else "i64", f.at("%args", 8 * i), 8)
+    for name in "abc":
+        w[name] = f.at(w[name], f.mul(w[f"{name}_start"], shape.size))
+    m, n, k = w["m"], w["n"], w["k"]
+    high, wide = tile_size(shape, f, m, n, k)
+    across = f.ceil_div(n, wide)
+    tiles = f.mul(f.ceil_div(m, high), across)
+    some = f.new(f"icmp sgt i64 {f.mul(m, n)}, 0")
+    last = f.new(f"select i1 {some}, i64 %end, i64 %begin")
+    empty = f.new(f"icmp sle i64 {k}, 0")
+    slices = 1 << SLICE_BITS
+
+    def part(values: list[str]) -> str:
+        """Do what lies in one item; return where the next one begins."""
+        u = values[0]
+        item = f.new(f"lshr i64 {u}, {SLICE_BITS}")
+        low = f.new(f"and i64 {u}, {slices - 1}")
+        until = f.least(f.add(low, f.sub(last, u)), slices)
+        first = f.new(f"lshr i64 {f.mul(tiles, low)}, {SLICE_BITS}")
+        stop = f.new(f"lshr i64 {f.mul(tiles, until)}, {SLICE_BITS}")
+        a, b, c = _item(shape, f, w, item)
+
+        def strip(t: list[str]) -> str:
+            row = f.new(f"udiv i64 {t[0]}, {across}")
+            column, left = f.sub(t[0], f.mul(row, across)), f.sub(stop, t[0])
+            # whole rows of tiles at once where there are no others before them
+            rows = f.new(f"udiv i64 {left}, {across}")
+            aligned, many = f.new(f"icmp eq i64 {column}, 0"), f.new(f"icmp sgt i64 {rows}, 0")
+            whole = f.new(f"and i1 {aligned}, {many}")
+            rest = f.least(f.sub(across, column), left)
+            row_count = f.new(f"select i1 {whole}, i64 {rows}, i64 1")
+            col_count = f.new(f"select i1 {whole}, i64 {across}, i64 {rest}")
+            i, j = f.mul(row, high), f.mul(column, wide)
+            m_part = f.least(f.sub(m, i), f.mul(row_count, high))
+            n_part = f.least(f.sub(n, j), f.mul(col_count, wide))
+            place = f"i64 {i}, i64 {m_part}, i64 {j}, i64 {n_part}"
+            f.when(
+                empty,
+                lambda: f.do(f"call void @clear(ptr %args, ptr {c}, {place})"),
+                lambda: f.do(
+                    f"call void @block(ptr %args, ptr {a}, ptr {b}, ptr {c}, {place}, i64 {k})"
+                ),
+            )
+            return f.add(t[0], f.mul(row_count, col_count))
+
+        while_below(f, first, stop, strip)
+        return f.add(u, f.sub(until, low))
+
+    while_below(f, "%begin", last, part)
+    return f.text()
+
+
+def _item(shape: Shape, f: FunctionText, w: dict[str, str], item: str) -> list[str]:
+    """Return where an item of the batch begins in all three arrays."""
+    top = f.add(w["axes"], -1)
+
+    def axis(t: str, values: list[str]) -> Sequence[str]:
+        rest, *places = values
+        at = f.at("%args", 8 * BATCH_AT, f.mul(f.sub(top, t), 32))
+        size, *steps = (f.load("i64", f.at(at, 8 * k), 8) for k in range(4))
+        whole = f.new(f"udiv i64 {rest}, {size}")
+        own = f.mul(f.sub(rest, f.mul(whole, size)), shape.size)
+        moved = [f.at(p, f.mul(own, s)) for p, s in zip(places, steps, strict=True)]
+        return [whole, *moved]
+
+    carried = [("i64", item), *(("ptr", w[name]) for name in "abc")]
+    return f.loop(0, w["axes"], 1, axis, carried)[1:]

@@ -1,0 +1,208 @@
+"""Pack a sliver of an operand through tables of offsets: whichever way it has runs.
+
+A sliver is as wide as a tile (its lanes) and as deep as a block; packed, the lanes of a step lie
+together. The three ways: a vector of lanes is put together from runs along the lanes; runs along
+the depth are transposed in registers; elements are copied one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm.offsets import offset_at, run_at
+from symgraph.cpu.gemm.pack import transposed
+from symgraph.cpu.gemm.shape import Shape
+
+UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
+RUN_COST = 3  # cycles to read a part of a vector
+SINGLE_COST = 2  # and a single element
+
+
+def gather(shape: Shape, width: int) -> str:
+    """Pack a sliver of `width` lanes, whose tables are `lanes` and `steps`, `k` deep."""
+    f = FunctionText(
+        f"define internal void @gather.{width}(ptr %from, ptr %lanes, ptr %lane.runs, ptr %steps, "
+        "ptr %step.runs, i64 %k, ptr %to) nounwind"
+    )
+    along, across = f.load("i64", "%lane.runs", 8), f.load("i64", "%step.runs", 8)
+    vectors = -(-width // shape.lanes)
+    square = shape.lanes * (int(math.log2(shape.lanes)) + 4) * vectors
+    together = f.mul(f.mul(along, RUN_COST), "%k")
+    turned = f.mul(across, square)
+    single = f.mul("%k", SINGLE_COST * width)
+    least = f.least(f.least(together, turned), single)
+    count = f.load("i64", f.at("%lane.runs", f.mul(f.add(along, 1), 8)), 8)
+
+    def by_lanes() -> None:
+        f.do(f"call void @gather.lanes.{width}(ptr %from, ptr %lanes, ptr %lane.runs, ptr %steps, "
+             "i64 %k, ptr %to)")  # fmt: skip
+
+    def by_steps() -> None:
+        f.do(f"call void @gather.steps.{width}(ptr %from, ptr %lanes, i64 {count}, ptr %steps, "
+             "ptr %step.runs, ptr %to)")  # fmt: skip
+
+    def one_by_one() -> None:
+        f.do(f"call void @gather.single.{width}(ptr %from, ptr %lanes, i64 {count}, ptr %steps, "
+             "i64 %k, ptr %to)")  # fmt: skip
+
+    def others() -> None:
+        f.when(f.new(f"icmp eq i64 {least}, {turned}"), by_steps, one_by_one)
+
+    f.when(f.new(f"icmp eq i64 {least}, {together}"), by_lanes, others)
+    return f.text()
+
+
+def gather_lanes(shape: Shape, width: int) -> str:
+    """Pack vectors of lanes, each put together from aligned runs; lanes that are missing are 0."""
+    f = FunctionText(
+        f"define internal void @gather.lanes.{width}(ptr %from, ptr %lanes, ptr %runs, "
+        "ptr %steps, i64 %k, ptr %to) nounwind"
+    )
+    places = f.new(f"alloca [{width} x i64], align 64")
+    masks = f.new(f"alloca [{width} x i32], align 64")
+    count = f.load("i64", "%runs", 8)
+    vectors = -(-width // shape.lanes)
+
+    def run(r: str, before: list[str]) -> list[str]:
+        start, end = run_at(f, "%runs", r)
+        lane = f.new(f"and i64 {start}, {shape.lanes - 1}")
+        place = f.sub(offset_at(f, "%lanes", start), f.mul(lane, shape.size))
+        f.store("i64", place, f.at(places, f.mul(r, 8)), 8)
+        ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
+        mask = f.new(f"trunc i64 {f.new(f'shl i64 {ones}, {lane}')} to i32")
+        f.store("i32", mask, f.at(masks, f.mul(r, 4)), 4)
+        below = (f.new(f"icmp slt i64 {start}, {v * shape.lanes}") for v in range(1, vectors))
+        return [
+            f.add(n, f.new(f"zext i1 {test} to i64")) for n, test in zip(before, below, strict=True)
+        ]
+
+    firsts = f.loop(0, count, 1, run, [("i64", "0")] * (vectors - 1))
+    bounds = ["0", *firsts, count]
+    # the last vector may write behind its step: what it overwrites is written after it
+    for v in reversed(range(vectors)):
+        first, number = bounds[v], f.sub(bounds[v + 1], bounds[v])
+        f.do(
+            f"call void @gather.vector(ptr %from, ptr {f.at(places, f.mul(first, 8))}, "
+            f"ptr {f.at(masks, f.mul(first, 4))}, i64 {number}, ptr %steps, i64 %k, "
+            f"ptr {f.at('%to', v * shape.width)}, i64 {width * shape.size})"
+        )
+    return f.text()
+
+
+def gather_vector(shape: Shape) -> str:
+    """Store one vector per step, put together from `count` masked loads, `stride` bytes apart."""
+    f = FunctionText(
+        "define internal void @gather.vector(ptr %from, ptr %places, ptr %masks, i64 %count, "
+        "ptr %steps, i64 %k, ptr %to, i64 %stride) nounwind"
+    )
+
+    def some(number: int) -> None:
+        parts = [
+            (offset_at(f, "%places", r), shape.mask(f, f.load("i32", f.at("%masks", 4 * r), 4)))
+            for r in range(number)
+        ]
+
+        def step(t: str, at: list[str]) -> list[str]:
+            source, value = f.at("%from", offset_at(f, "%steps", t)), "zeroinitializer"
+            for place, mask in parts:
+                value = shape.load_masked(f, f.at(source, place), mask, value)
+            f.store(shape.vector, value, at[0], shape.size)
+            return [f.at(at[0], "%stride")]
+
+        f.loop(0, "%k", 1, step, [("ptr", "%to")])
+
+    def many() -> None:
+        def step(t: str, at: list[str]) -> list[str]:
+            source = f.at("%from", offset_at(f, "%steps", t))
+
+            def part(r: str, values: list[str]) -> list[str]:
+                mask = shape.mask(f, f.load("i32", f.at("%masks", f.mul(r, 4)), 4))
+                place = f.at(source, offset_at(f, "%places", r))
+                return [shape.load_masked(f, place, mask, values[0])]
+
+            value = f.loop(0, "%count", 1, part, [(shape.vector, "zeroinitializer")])[0]
+            f.store(shape.vector, value, at[0], shape.size)
+            return [f.at(at[0], "%stride")]
+
+        f.loop(0, "%k", 1, step, [("ptr", "%to")])
+
+    def choose(number: int) -> None:
+        if number > UNROLLED:
+            many()
+            return
+        test = f.new(f"icmp eq i64 %count, {number}")
+        f.when(test, functools.partial(some, number), functools.partial(choose, number + 1))
+
+    choose(1)
+    return f.text()
+
+
+def gather_steps(shape: Shape, width: int) -> str:
+    """Pack runs along the depth: squares are transposed in registers.
+
+    Missing lanes repeat the last one; rows behind a run are overwritten by the next one.
+    """
+    f = FunctionText(
+        f"define internal void @gather.steps.{width}(ptr %from, ptr %lanes, i64 %count, "
+        "ptr %steps, ptr %runs, ptr %to) nounwind"
+    )
+    last = f.sub("%count", 1)
+    starts = [
+        f.at("%from", offset_at(f, "%lanes", f.least(str(lane), last))) for lane in range(width)
+    ]
+    stride = width * shape.size
+
+    def run(r: str, _: list[str]) -> list[str]:
+        start, end = run_at(f, "%runs", r)
+        ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
+        mask = shape.mask(f, f.new(f"trunc i64 {ones} to i32"))
+        at, target = offset_at(f, "%steps", start), f.at("%to", f.mul(start, stride))
+        squares = []
+        for first, number in shape.pieces(width):
+            rows = [
+                shape.load_masked(f, f.at(s, at), mask, "zeroinitializer")
+                for s in starts[first : first + number]
+            ]
+            rows += ["poison"] * (shape.lanes - number)
+            squares.append((first, transposed(shape, f, rows)))
+            if width % shape.lanes == 0:
+                _store_square(shape, f, [squares.pop()], target, stride)
+        _store_square(shape, f, squares, target, stride)
+        return []
+
+    f.loop(0, f.load("i64", "%runs", 8), 1, run)
+    return f.text()
+
+
+def _store_square(
+    shape: Shape, f: FunctionText, squares: list[tuple[int, list[str]]], to: str, stride: int
+) -> None:
+    """Store the columns in order: what one writes behind its step is overwritten by the next."""
+    for c in range(shape.lanes):
+        for first, columns in squares:
+            place = f.at(to, c * stride + first * shape.size)
+            f.store(shape.vector, columns[c], place, shape.size)
+
+
+def gather_single(shape: Shape, width: int) -> str:
+    """Copy element by element; missing lanes are left as they are."""
+    f = FunctionText(
+        f"define internal void @gather.single.{width}(ptr %from, ptr %lanes, i64 %count, "
+        "ptr %steps, i64 %k, ptr %to) nounwind"
+    )
+
+    def step(t: str, at: list[str]) -> list[str]:
+        source = f.at("%from", offset_at(f, "%steps", t))
+
+        def lane(i: str, _: list[str]) -> list[str]:
+            value = shape.load_one(f, f.at(source, offset_at(f, "%lanes", i)))
+            shape.store_one(f, value, f.at(at[0], f.mul(i, shape.size)))
+            return []
+
+        f.loop(0, "%count", 1, lane)
+        return [f.at(at[0], width * shape.size)]
+
+    f.loop(0, "%k", 1, step, [("ptr", "%to")])
+    return f.text()

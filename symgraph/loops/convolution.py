@@ -1,0 +1,368 @@
+"""Lower convolutions to products of operands that are read where they lie, without patches.
+
+Each of the three is a sum over axes of two arrays, whose addresses are linear in all axes; the call
+is told which of them are rows, columns and terms:
+
+    forward       rows: filters; columns: images and places; terms: channels, elements of a window
+    filters       rows: filters; columns: channels, elements of a window; terms: images and places
+    images        rows: channels; columns: images and places; terms: filters, elements of a window
+
+The gradient of the images is one product for each place modulo the stride: only there the elements
+of a window are the same everywhere. Images are copied with zeros around them where windows leave
+them; groups are a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symgraph.core.node import Node
+from symgraph.core.record import dataclass
+from symgraph.dims.dim import maximum
+from symgraph.loops.grammar import Buffer, Expr, LibraryCall, Nest, Size, View
+from symgraph.loops.product import strides_of
+from symgraph.loops.roots import is_size
+
+if TYPE_CHECKING:
+    from symgraph.loops.build import Lowering
+
+Pads = Sequence[tuple[Size, Size]]
+NEVER = 1 << 40  # a period that no axis reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An array in a buffer: where it begins, and the stride of each axis."""
+
+    buffer: Buffer
+    start: Any  # a size, or an expression of the loops around
+    strides: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The places a = (first + t) * stride + rest - pad of an axis, `count` of them, and the
+    `taps` elements of a window that meet them: first_tap, first_tap + tap_step ... They do so in
+    window first + t + ahead, in the ones before it by `back` each.
+    """
+
+    place: Size
+    count: Size
+    taps: Size
+    first_tap: int
+    tap_step: int
+    window: Size
+    back: int
+
+
+def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
+    """Append the product that computes conv2d, or its transpose by filters or by images."""
+    kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}
+    kind[node.op.name](low, node, out)
+
+
+def _forward(low: Lowering, node: Node, out: Buffer | View) -> None:
+    (x, w), p = node.inputs, node.params
+    (sh, sw), (dh, dw) = p.stride, p.dilation
+    images, filters = padded(low, x, p.padding), placed(low, w)
+    n, rows, height, width = node.type.shape
+    _, channels, kh, kw = w.type.shape
+    target = place_of(out)
+    rows = rows // p.groups
+    b, a, c = images.strides, filters.strides, target.strides
+    terms = (channels, kh, kw)
+    _append(
+        low, node, (target, filters, images), (rows, (n, height, width), terms),
+        a_rows=table((rows,), a[:1]),
+        a_steps=table(terms, a[1:]),
+        b_steps=table(terms, (b[1], b[2] * dh, b[3] * dw)),
+        b_columns=table((n, height, width), (b[0], b[2] * sh, b[3] * sw)),
+        c_columns=table((n, height, width), (c[0], c[2], c[3])),
+        c_row=c[1],
+        groups=(p.groups, a[0] * rows, b[1] * channels, c[1] * rows),
+    )  # fmt: skip
+
+
+def _filters(low: Lowering, node: Node, out: Buffer | View) -> None:
+    (x, g), p = node.inputs, node.params
+    (sh, sw), (dh, dw) = p.stride, p.dilation
+    images, gradient = padded(low, x, p.padding), placed(low, g)
+    rows, channels, kh, kw = node.type.shape
+    n, _, height, width = g.type.shape
+    target = place_of(out)
+    rows = rows // p.groups
+    b, a, c = images.strides, gradient.strides, target.strides
+    columns, terms = (channels, kh, kw), (n, height, width)
+    _append(
+        low, node, (target, gradient, images), (rows, columns, terms),
+        a_rows=table((rows,), a[1:2]),
+        a_steps=table(terms, (a[0], a[2], a[3])),
+        b_steps=table(terms, (b[0], b[2] * sh, b[3] * sw)),
+        b_columns=table(columns, (b[1], b[2] * dh, b[3] * dw)),
+        c_columns=table(columns, c[1:]),
+        c_row=c[0],
+        groups=(p.groups, a[1] * rows, b[1] * channels, c[0] * rows),
+    )  # fmt: skip
+
+
+def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
+    (g, w), p = node.inputs, node.params
+    around = windows_outside(node)
+    gradient, filters, target = padded(low, g, around), placed(low, w), place_of(out)
+    b, a, c = gradient.strides, filters.strides, target.strides
+    n, filter_count = g.type.shape[0], w.type.shape[0] // p.groups
+    channels = w.type.shape[1]
+    phases = [
+        axis_phases(size, kernel, stride, dilation, pad, before)
+        for size, kernel, stride, dilation, (pad, _), (before, _) in zip(
+            p.size, w.type.shape[2:], p.stride, p.dilation, p.padding, around, strict=True
+        )
+    ]
+    for v, u in product(*phases):
+        if node.op.is_depthwise(node):  # type: ignore[attr-defined]
+            _append_depthwise(low, node, (target, filters, gradient), v, u)
+            continue
+        columns, terms = (n, v.count, u.count), (filter_count, v.taps, u.taps)
+        starts = (
+            v.place * c[2] + u.place * c[3],
+            v.first_tap * a[2] + u.first_tap * a[3],
+            v.window * b[2] + u.window * b[3],
+        )
+        _append(
+            low, node, (target, filters, gradient), (channels, columns, terms), starts,
+            a_rows=table((channels,), a[1:2]),
+            a_steps=table(terms, (a[0], a[2] * v.tap_step, a[3] * u.tap_step)),
+            b_steps=table(terms, (b[1], -b[2] * v.back, -b[3] * u.back)),
+            b_columns=table(columns, (b[0], b[2], b[3])),
+            c_columns=table(columns, (c[0], c[2] * p.stride[0], c[3] * p.stride[1])),
+            c_row=c[1],
+            groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[1] * channels),
+        )  # fmt: skip
+
+
+def _append_depthwise(
+    low: Lowering, node: Node, places: tuple[Placed, Placed, Placed], v: Phase, u: Phase
+) -> None:
+    """Append the loops of one phase, where each channel meets filters of its own."""
+    s, (target, filters, gradient), p = low.s, places, node.params
+    extents = (node.type.shape[0], node.type.shape[1], v.count, u.count)
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(extents))
+    each = node.inputs[1].type.shape[0] // p.groups
+    loops = tuple(s.axis(f"k{k}", n) for k, n in enumerate((each, v.taps, u.taps)))
+    n, channel, a, b = map(s.at, axes)
+    m, i, j = map(s.at, loops)
+    out = s.iadd(s.imul(channel, each), m)
+
+    def load(place: Placed, *terms: tuple[Any, Size]) -> Expr:
+        return s.load(place.buffer, _address(low, place.start, *terms))
+
+    def steps(t: Any, phase: Phase) -> Any:
+        return s.iadd(phase.first_tap, s.imul(t, phase.tap_step))
+
+    def window(at: Any, t: Any, phase: Phase) -> Any:
+        return s.isub(s.iadd(at, phase.window), s.imul(t, phase.back))
+
+    w, g = filters.strides, gradient.strides
+    product_ = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
+        gradient, (n, g[0]), (out, g[1]), (window(a, i, v), g[2]), (window(b, j, u), g[3])
+    )
+    places_ = (
+        s.iadd(s.imul(at, stride), phase.place)
+        for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
+    )
+    address = _address(
+        low, target.start, *zip((n, channel, *places_), target.strides, strict=True)
+    )
+    store = low.store(target.buffer, address, s.reduce("dot", loops, product_))
+    low.program.statements.append(Nest(axes, (store,), origin=(node,)))
+
+
+def _address(low: Lowering, start: Any, *terms: tuple[Any, Size]) -> Expr:
+    address = low.s.index(start)
+    for index, stride in terms:
+        address = low.s.iadd(address, low.s.imul(index, stride))
+    return address
+
+
+def axis_phases(
+    size: Size, kernel: Size, stride: int, dilation: int, pad: Size, before: Size
+) -> list[Phase]:
+    """Return the phases of an axis: element a meets tap u in window (a + pad - u d) / s.
+
+    With a + pad = s t + rest these are the taps with u d = rest modulo s; `before` zeros have been
+    put in front of the windows.
+    """
+    common = math.gcd(stride, dilation)
+    step = stride // common
+    found = []
+    for rest in range(stride):
+        first = (pad - rest + stride - 1) // stride
+        count = (size - 1 + pad - rest) // stride - first + 1
+        tap = next((u for u in range(step) if u * dilation % stride == rest), None)
+        taps: Size = 0 if tap is None else maximum(0, (kernel - tap + step - 1) // step)
+        tap = tap or 0
+        window = before + first + (rest - tap * dilation) // stride
+        found.append(
+            Phase(first * stride + rest - pad, count, taps, tap, step, window, dilation // common)
+        )
+    return found
+
+
+def windows_outside(node: Node) -> list[tuple[Size, Size]]:
+    """Return how many windows in front of the first and behind the last meet the image."""
+    (g, w), p = node.inputs, node.params
+    return [
+        (
+            maximum(0, ((kernel - 1) * dilation - pad) // stride),
+            maximum(0, (size - 1 + pad) // stride - (count - 1)),
+        )
+        for size, kernel, count, stride, dilation, (pad, _) in zip(
+            p.size, w.type.shape[2:], g.type.shape[2:], p.stride, p.dilation, p.padding,
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def is_padded(pads: Pads) -> bool:
+    """Tell whether there may be zeros around an image."""
+    return not all(is_size(n, 0) for pair in pads for n in pair)
+
+
+# -- operands --------------------------------------------------------------------------------------
+def placed(low: Lowering, x: Node) -> Placed:
+    """Return where `x` lies; it is stored first where it is no buffer seen through strides."""
+    axes = low.nest_axes(x)
+    value = low.value(x, [low.s.at(a) for a in axes])
+    if value.op == "load" and len(value.args) == 1:
+        strides = strides_of(value.args[0], axes)
+        if strides is not None:
+            return Placed(value.data, strides[0], tuple(strides[1]))
+    buffer = low.temporary(x.dtype, x.type.shape)
+    low.store_value(x, buffer)
+    return place_of(buffer)
+
+
+def padded(low: Lowering, x: Node, pads: Pads) -> Placed:
+    """Return where images lie with zeros around them."""
+    if not is_padded(pads):
+        return placed(low, x)
+    s = low.s
+    sizes = [n + a + b for n, (a, b) in zip(x.type.shape[2:], pads, strict=True)]
+    buffer = low.temporary(x.dtype, (*x.type.shape[:2], *sizes))
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(buffer.shape))
+    index = [s.at(a) for a in axes]
+    inner = [s.isub(i, before) for i, (before, _) in zip(index[2:], pads, strict=True)]
+    guard: Expr | None = None
+    for i, n in zip(inner, x.type.shape[2:], strict=True):
+        inside = s.inside(i, n)
+        guard = inside if guard is None else guard if inside is None else guard & inside
+    value = low.value(x, [*index[:2], *inner], guard)
+    if guard is not None:
+        value = s.select(guard, value, s.const(0, x.dtype))
+    low.add(Nest(axes, (low.store(buffer, low.flat(index, buffer.shape), value),), origin=(x,)))
+    return place_of(buffer)
+
+
+def place_of(out: Buffer | View) -> Placed:
+    """Return where a whole buffer, or a part of one, lies."""
+    strides: list[Size] = []
+    stride: Size = 1
+    for n in reversed(out.shape):
+        strides.insert(0, stride)
+        stride = stride * n
+    if isinstance(out, View):
+        return Placed(out.buffer, out.offset, tuple(strides))
+    return Placed(out, 0, tuple(strides))
+
+
+# -- the call --------------------------------------------------------------------------------------
+def table(sizes: Sequence[Size], strides: Sequence[Size]) -> tuple[Size, ...]:
+    """Return the words of up to three axes (cpu/gemm/offsets): those that can be are merged."""
+    found: list[tuple[Size, Size]] = []
+    for n, stride in zip(sizes, strides, strict=True):
+        if is_size(n, 1):
+            continue
+        if found and found[-1][1] == stride * n:
+            found[-1] = (found[-1][0] * n, stride)
+        else:
+            found.append((n, stride))
+    found = [(1, 0)] * (3 - len(found)) + found
+    (_, s0), (n1, s1), (n2, s2) = found
+    return (n1, n2, s0, s1, s2, NEVER, 0)
+
+
+def _append(
+    low: Lowering,
+    node: Node,
+    places: tuple[Placed, Placed, Placed],
+    sizes: tuple[Size, tuple[Size, ...], tuple[Size, ...]],
+    more: tuple[Any, Any, Any] = (0, 0, 0),
+    *,
+    groups: tuple[Size, Size, Size, Size],
+    c_row: Size,
+    **tables: tuple[Size, ...],
+) -> None:
+    """Append the call: `places` of result and operands, which begin `more` elements further on."""
+    (c, a, b), (rows, columns, terms) = places, sizes
+    starts = tuple(
+        _sum(low, place.start, n) for place, n in zip((a, b, c), (*more[1:], more[0]), strict=True)
+    )
+    batch = () if is_size(groups[0], 1) else (groups,)
+    whole = (*(g[0] for g in batch), rows, _points(columns), _points(terms))
+    params = (whole, starts, c_row, tuple(tables[name] for name in TABLES), batch)
+    call = LibraryCall("contract", (c.buffer,), (a.buffer, b.buffer), params, origin=(node,))
+    low.program.statements.append(call)
+
+
+TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
+
+
+def _sum(low: Lowering, start: Any, more: Any) -> Any:
+    return low.s.iadd(start, more) if isinstance(start, Expr) else start + more
+
+
+def _points(sizes: Sequence[Size]) -> Size:
+    total: Size = 1
+    for n in sizes:
+        total = total * n
+    return total
+
+
+# -- the interpreter -------------------------------------------------------------------------------
+def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
+    """Compute the call with NumPy. Raises IndexError where it reads outside of an array."""
+    (*_, rows, columns, terms), starts, c_row, tables, batch = call.params
+    counts = (rows, terms, terms, columns, columns)
+    a_rows, a_steps, b_steps, b_columns, c_columns = (
+        _offsets(words, count) for words, count in zip(tables, counts, strict=True)
+    )
+    c_rows = np.arange(rows) * c_row
+    for item in np.ndindex(*(g[0] for g in batch)):
+        at = [
+            start + sum(i * g[k + 1] for i, g in zip(item, batch, strict=True))
+            for k, start in enumerate(starts)
+        ]
+        left = _read(a, at[0] + a_rows[:, None] + a_steps)
+        right = _read(b, at[1] + b_steps[:, None] + b_columns)
+        with np.errstate(all="ignore"):
+            c[at[2] + c_rows[:, None] + c_columns] = left @ right
+
+
+def _offsets(words: Sequence[int], count: int) -> np.ndarray:
+    """Return the offsets of all positions of a table."""
+    n1, n2, s0, s1, s2, period, jump = words
+    position = np.arange(count)
+    outer, inner = np.divmod(position, max(1, n2))
+    i0, i1 = np.divmod(outer, max(1, n1))
+    return np.asarray(i0 * s0 + i1 * s1 + inner * s2 + inner // period * jump)
+
+
+def _read(flat: np.ndarray, address: np.ndarray) -> np.ndarray:
+    if address.size and (address.min() < 0 or address.max() >= flat.size):
+        raise IndexError(f"a contraction reads outside of {flat.size} elements")
+    return np.asarray(flat[address])

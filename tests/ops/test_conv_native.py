@@ -1,0 +1,118 @@
+"""Convolutions in native code: products through tables of offsets against their definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import symgraph as sg
+from symgraph.core.op import ops
+from symgraph.testing.tolerances import RELATIVE
+
+DTYPES = ("float32", "float64")
+KINDS = ("conv2d", "conv2d_input", "conv2d_filter")
+
+
+@st.composite
+def geometries(draw: Any) -> dict[str, Any]:
+    """Draw sizes and parameters of a convolution that has at least one window."""
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    stride, dilation = draw(pair), draw(pair)
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    padding = draw(st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2))
+    reach = [d * (k - 1) + 1 - sum(p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    sizes = [max(1, r) + draw(st.integers(0, 20)) for r in reach]
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    return {
+        "x": (draw(st.integers(1, 3)), groups * draw(st.integers(1, 9)), *sizes),
+        "out": groups * draw(st.integers(1, 20)),
+        "kernel": kernel,
+        "params": {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups},
+    }
+
+
+def shapes_of(case: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the shapes of images, filters and result."""
+    n, c, *sizes = case["x"]
+    p = case["params"]
+    filters = (case["out"], c // p["groups"], *case["kernel"])
+    places = [
+        (size + sum(pad) - d * (k - 1) - 1) // s + 1
+        for size, pad, d, k, s in zip(
+            sizes, p["padding"], p["dilation"], case["kernel"], p["stride"], strict=True
+        )
+    ]
+    return case["x"], filters, (n, case["out"], *places)
+
+
+def problem(kind: str, case: dict[str, Any], dtype: str, seed: int = 0) -> tuple[Any, Any]:
+    """Return the two arrays of an op, and the node as a function of them."""
+    x, w, y = shapes_of(case)
+    first, second = {"conv2d": (x, w), "conv2d_input": (y, w), "conv2d_filter": (x, y)}[kind]
+    size = {"conv2d": {}, "conv2d_input": {"size": x[2:]}, "conv2d_filter": {"size": w[1:]}}[kind]
+    rng = np.random.default_rng(seed)
+    arrays = [rng.standard_normal(s).astype(dtype) for s in (first, second)]
+
+    def make(a: Any, b: Any) -> Any:
+        return ops[kind](a, b, **case["params"], **size)
+
+    return arrays, make
+
+
+def wanted(make: Any, arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the result in float64, and that of the absolute values: the scale of its error."""
+    found = []
+    for f in (lambda a: a, np.abs):
+        wide = [f(a.astype(np.float64)) for a in arrays]
+        node = make(*(sg.tensor("v", a.shape, "float64") for a in wide))
+        found.append(node.op.numpy(node, *wide))
+    return found[0], found[1]
+
+
+def check(make: Any, arrays: Any, **options: Any) -> np.ndarray:
+    inputs = [sg.tensor(name, a.shape, str(a.dtype)) for name, a in zip("ab", arrays, strict=True)]
+    found = sg.function(inputs, make(*inputs), **options)(*arrays)
+    value, scale = wanted(make, arrays)
+    assert found.shape == value.shape
+    assert np.all(np.abs(found - value) <= RELATIVE[str(arrays[0].dtype)] * scale + 1e-300)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=geometries(), kind=st.sampled_from(KINDS), dtype=st.sampled_from(DTYPES))
+def test_any_geometry_agrees_with_the_definition(case: Any, kind: str, dtype: str) -> None:
+    arrays, make = problem(kind, case, dtype)
+    check(make, arrays)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=geometries(), kind=st.sampled_from(KINDS))
+def test_exact_and_generic_versions_have_the_same_bits(case: Any, kind: str) -> None:
+    arrays, make = problem(kind, case, "float32")
+    a, b = (sg.tensor(name, (None,) * 4, "float32") for name in "ab")
+    node = make(a, b)
+    exact, generic = (sg.function([a, b], node, shapes=s)(*arrays) for s in ("exact", "generic"))
+    np.testing.assert_array_equal(exact, generic)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_debug_mode_checks_the_lowering(kind: str, threads: int) -> None:
+    """The interpreter of the loop program and NumPy agree with native code."""
+    case = {
+        "x": (2, 6, 9, 8), "out": 4, "kernel": (3, 2),
+        "params": {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2), "groups": 2},
+    }  # fmt: skip
+    arrays, make = problem(kind, case, "float32")
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    sg.set_threads(threads)
+    try:
+        plain = sg.function(inputs, make(*inputs))(*arrays)
+        debug = sg.function(inputs, make(*inputs), mode="debug")(*arrays)
+    finally:
+        sg.set_threads(2)
+    np.testing.assert_array_equal(plain, debug)
