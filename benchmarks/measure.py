@@ -26,6 +26,7 @@ BUSY = 0.05  # a sample whose threads waited longer for a core (as part of its t
 SLOW_START = 5.0  # seconds; a start that takes longer is not repeated
 # Relative to the largest entry; float32 sums differ.
 TOLERANCES = {"train": 1e-4, "step": 1e-4, "hvp": 1e-3, "net_hvp": 1e-3, "ggn": 1e-3, "loop": 1e-3}
+TOLERANCES |= {"adaptive": 1e-3, "mala": 1e-3}  # a test may fall the other way by a rounding error
 TOLERANCE = 1e-5
 START_THREADS = 2
 REFERENCES = ("numpy", "torch", "jax", "pytensor", "torch.compile", OURS)

@@ -18,6 +18,7 @@ from benchmarks.fft import specifications
 from benchmarks.models import SIZES, WIDTH, parameter_count
 from benchmarks.nets import DEPTHS, NETS, PRODUCTS, UPDATE, Net, NetData, make_net
 from benchmarks.recurrences import RECURRENCES
+from benchmarks.simulations import DRAWS, END, EXAMPLES, FEATURES, FIXED_STEP
 
 # ("fc", width), ("conv", channels, kernel, padding) or ("pool", size)
 Layer = tuple[str | int, ...]
@@ -239,6 +240,13 @@ def _loops() -> list[Row]:
         found.append(Row(f"scan.linear_{name}", "linear", text, (shape, shape)))
         grad = "gradient of the sum of squared states, " + text
         found.append(Row(f"scan.linear_{name}_grad", "linear_grad", grad, (shape, shape)))
+    sampler = ((EXAMPLES, FEATURES), (EXAMPLES,), (DRAWS, FEATURES), (DRAWS, 2))
+    oscillator = f"van der Pol's oscillator to t = {END:.0f} by a while loop"
+    found += [
+        Row("scan.ode_rk4", "rk4", f"{oscillator}, Runge-Kutta, step {FIXED_STEP}", ((2,),)),
+        Row("scan.ode_adaptive", "adaptive", f"{oscillator}, steps by an estimate", ((2,),)),
+        Row("scan.mala", "mala", f"{DRAWS} Langevin steps with Metropolis tests", sampler),
+    ]
     p = ((parameter_count(),), (32, SIZES[0]), (32, SIZES[-1]))
     what = f"tanh network of {parameter_count()} parameters, 32 examples"
     jacobian = ((1000,), (1000, 100))

@@ -20,6 +20,7 @@ from benchmarks.peers.nets_jax import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.recurrences import RECURRENCES
 from benchmarks.rows import RATE, Data, Row
+from benchmarks.simulations import END, adaptive, langevin, log_density, runge_kutta, signs
 
 
 def start(threads: int) -> None:
@@ -145,7 +146,37 @@ def _loss(p: Any, x: Any, y: Any) -> Any:
     return network_loss(_Names, p, x, y)
 
 
+class _Simulation(_Names):
+    where, minimum, maximum = (staticmethod(f) for f in (jnp.where, jnp.minimum, jnp.maximum))
+    sqrt, stack, softplus = (staticmethod(f) for f in (jnp.sqrt, jnp.stack, jax.nn.softplus))
+
+
+def rk4(y: Any) -> Any:
+    step = lambda state: runge_kutta(_Simulation, *state)
+    return jax.lax.while_loop(lambda state: state[0] < END, step, (jnp.float32(0), y))[1]
+
+
+def ode_adaptive(y: Any) -> Any:
+    start = (jnp.float32(0), jnp.float32(0.01), y)
+    step = lambda state: adaptive(_Simulation, *state)
+    return jax.lax.while_loop(lambda state: state[0] < END, step, start)[2]
+
+
+def mala(x: Any, label: Any, noise: Any, dice: Any) -> Any:
+    sign = signs(_Simulation, label)
+    both = jax.value_and_grad(lambda w: log_density(_Simulation, x, sign, w))
+
+    def step(state: Any, given: Any) -> Any:
+        *new, good = langevin(_Simulation, both, state, *given)
+        return tuple(new), (new[0], good)
+
+    zero = jnp.zeros(x.shape[1], x.dtype)
+    chain, good = jax.lax.scan(step, (zero, *both(zero)), (noise, dice))[1]
+    return chain.mean(0), good.mean()
+
+
 EXPRESSIONS |= expressions(jnp.fft)
+EXPRESSIONS |= {"rk4": rk4, "adaptive": ode_adaptive, "mala": mala}
 EXPRESSIONS |= {
     "kalman": kalman,
     "kalman_grad": jax.grad(lambda z: _summed(kalman(z)[0])),

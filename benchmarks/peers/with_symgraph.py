@@ -20,6 +20,7 @@ from benchmarks.peers.nets_symgraph import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.recurrences import RECURRENCES
 from benchmarks.rows import RATE, Data, Row
+from benchmarks.simulations import END, adaptive, langevin, log_density, runge_kutta, signs
 
 MAKERS = (sg.scalar, sg.vector, sg.matrix, sg.tensor3, sg.tensor4)
 
@@ -130,7 +131,35 @@ def per_example(p: Any, x: Any, y: Any) -> Any:
     return sg.vmap(lambda a, b: sg.grad(network_loss(sg, p, a[None], b[None]), p))(x, y)
 
 
+def rk4(y: Any) -> Any:
+    start = [np.float32(0), y]
+    step = lambda t, y: runge_kutta(sg, t, y)
+    return sg.while_loop(lambda t, y: t < END, step, start)[1]
+
+
+def ode_adaptive(y: Any) -> Any:
+    start = [np.float32(0), np.float32(0.01), y]
+    step = lambda t, h, y: adaptive(sg, t, h, y)
+    return sg.while_loop(lambda t, h, y: t < END, step, start)[2]
+
+
+def mala(x: Any, label: Any, noise: Any, dice: Any) -> list[Any]:
+    sign = signs(sg, label)
+
+    def both(w: Any) -> tuple[Any, Any]:
+        value = log_density(sg, x, sign, w)
+        return value, sg.grad(value, w)
+
+    def step(noise: Any, dice: Any, *state: Any) -> list[Any]:
+        return list(langevin(sg, both, state, noise, dice))
+
+    zero = sg.zeros((x.shape[1],), x.dtype)
+    chain = sg.scan(step, [noise, dice], [zero, *both(zero), None])
+    return [chain[0].mean(0), chain[3].mean()]
+
+
 EXPRESSIONS |= expressions(sg.fft)
+EXPRESSIONS |= {"rk4": rk4, "adaptive": ode_adaptive, "mala": mala}
 EXPRESSIONS |= {
     "kalman": kalman,
     "kalman_grad": lambda z: sg.grad(_summed(kalman(z)[0]), z),

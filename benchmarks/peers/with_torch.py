@@ -12,6 +12,7 @@ from benchmarks.models import decay_step, gru_step, kalman_step, network_loss
 from benchmarks.peers.nets_torch import KINDS
 from benchmarks.program import STEPS, Program
 from benchmarks.rows import RATE, Data, Row
+from benchmarks.simulations import END, adaptive, langevin, log_density, runge_kutta, signs
 
 
 def start(threads: int) -> None:
@@ -137,7 +138,46 @@ def _loss(p: Any, x: Any, y: Any) -> Any:
     return network_loss(torch, p, x, y)
 
 
+class _Simulation:
+    where, stack, sqrt, softplus = torch.where, torch.stack, torch.sqrt, nnf.softplus
+    maximum = staticmethod(lambda a, b: torch.clamp(a, min=b))
+    minimum = staticmethod(lambda a, b: torch.clamp(a, max=b))
+
+
+def rk4(y: Any) -> Any:
+    t = torch.tensor(0.0)
+    while t < END:
+        t, y = runge_kutta(_Simulation, t, y)
+    return y
+
+
+def ode_adaptive(y: Any) -> Any:
+    t, h = torch.tensor(0.0), torch.tensor(0.01)
+    while t < END:
+        t, h, y = adaptive(_Simulation, t, h, y)
+    return y
+
+
+def mala(x: Any, label: Any, noise: Any, dice: Any) -> list[Any]:
+    sign = signs(_Simulation, label)
+
+    def both(w: Any) -> tuple[Any, Any]:
+        w = w.detach().requires_grad_()
+        value = log_density(_Simulation, x, sign, w)
+        return value.detach(), torch.autograd.grad(value, w)[0]
+
+    w = torch.zeros(x.shape[1])
+    state, chain, accepted = (w, *both(w)), [], []
+    for row, two in zip(noise, dice, strict=True):
+        *new, good = langevin(_Simulation, both, state, row, two)
+        state = tuple(new)
+        chain.append(state[0])
+        accepted.append(good)
+    return [torch.stack(chain).mean(0), torch.stack(accepted).mean()]
+
+
 EXPRESSIONS |= expressions(torch.fft)
+EXPRESSIONS |= {"rk4": rk4, "adaptive": ode_adaptive, "mala": mala}
 EXPRESSIONS |= {
     "kalman": kalman,
     "kalman_grad": _gradient(lambda z: kalman(z)[0]),

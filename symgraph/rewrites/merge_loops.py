@@ -58,24 +58,21 @@ def _shared_variables(a: Opened, b: Opened) -> dict[Node, Node]:
     mapping: dict[Node, Node] = {b.step: a.step}
     arrays = {array: x for x, array in reversed(a.sequences.items())}
     mapping |= {x: arrays[array] for x, array in b.sequences.items() if array in arrays}
-    pairs = {
-        kb: ka
-        for kb, (_, start, _) in b.carries.items()
-        for ka, (_, other, _) in a.carries.items()
-        if start is other
-    }
-    while True:  # assume that the pairs stay equal, until no step parts them
-        trial = mapping | {b.carries[kb][0]: a.carries[ka][0] for kb, ka in pairs.items()}
-        nexts = substitute([b.carries[kb][2] for kb in pairs], trial)
-        parted = [
-            kb
-            for (kb, ka), new in zip(pairs.items(), nexts, strict=True)
-            if new is not a.carries[ka][2]
-        ]
-        if not parted:
-            return trial
-        for kb in parted:
-            del pairs[kb]
+    carries = [*a.carries.values(), *b.carries.values()]
+    numbers: dict[Any, int] = {}
+    kinds = [numbers.setdefault(start, len(numbers)) for _, start, _ in carries]
+    equal: dict[Node, Node] = {}
+    while len(set(equal.values())) < len(numbers):
+        # carries of a kind are equal, until a step parts them: the first one stands for all
+        firsts: dict[int, Node] = {}
+        equal = {x: firsts.setdefault(k, x) for k, (x, _, _) in zip(kinds, carries, strict=True)}
+        nexts = substitute([new for _, _, new in carries], mapping | equal)
+        numbers = {}
+        pairs = zip(kinds, nexts, strict=True)
+        kinds = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
+    mine = {x for x, _, _ in a.carries.values()}
+    others = (x for x, _, _ in b.carries.values())
+    return mapping | {x: equal[x] for x in others if equal[x] in mine}
 
 
 def _merge(a: Node, b: Node) -> dict[Node, Node]:

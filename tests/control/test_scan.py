@@ -10,7 +10,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.compile import pipeline
-from symgraph.ops.loop import loops
+from symgraph.ops.loop import Parts, loops
 
 STEPS = 5
 
@@ -432,3 +432,61 @@ def test_the_derivative_by_a_last_row_is_no_array(backwards: bool, strict: bool)
         close(a, b.eval(values))
     graph = f.compiled.version_list[0].graph
     assert strict == any(p.op.name == "place" for n in loops(graph) for p in n.inputs)
+
+
+def crossed(x: Any, a: Any, b: Any) -> Any:
+    return [sg.tanh(x + b), a * sg.sin(x) + b]
+
+
+def memory(x: Any, a: Any, b: Any) -> Any:
+    b = sg.sigmoid(x - a) * b + sg.sigmoid(x) * sg.tanh(a + x)
+    return [sg.sigmoid(x + a) * sg.tanh(b), b]
+
+
+@pytest.mark.parametrize("step", [crossed, memory])
+def test_states_that_start_alike_are_computed_once(step: Any) -> None:
+    """A gradient runs the forward loop too: with the same states, whatever they begin with."""
+    values = inputs()
+    x, h, _ = values
+    states = sg.scan(step, x, [h, h])
+    cost = (states[0] ** 2).sum() + states[1].sum()
+    outputs = [states[0], cost, sg.grad(cost, x)]
+    found = loops(pipeline.prepare(outputs, "default"))
+    assert len(found) == 2
+    assert all(carries(n) == 2 for n in found)
+    rows, a, b = [], h, h
+    for t in range(STEPS):
+        a, b = step(x[t], a, b)
+        rows.append((a, b))
+    first = sg.stack([r[0] for r in rows])
+    other = (first**2).sum() + sum(r[1].sum() for r in rows)
+    agree(outputs, [first, other, sg.grad(other, x)], values)
+
+
+def carries(loop: Any) -> int:
+    """Return the number of states of a loop."""
+    return len(Parts.of(loop).initial)
+
+
+def test_states_that_part_later_are_not_one() -> None:
+    """Both begin with h, and stay equal for one step."""
+    values = inputs()
+    x, h, _ = values
+
+    def step(row: Any, n: Any, a: Any) -> Any:
+        return [n + 1, sg.where(n < 1, sg.tanh(a), sg.tanh(a) + row)]
+
+    def other(row: Any, n: Any, a: Any) -> Any:
+        return [n + 1, sg.where(n < 1, sg.tanh(a), sg.tanh(a) - row)]
+
+    both = [sg.scan(s, x, [sg.as_tensor(0), h])[1] for s in (step, other)]
+    assert [carries(n) for n in loops(pipeline.prepare(both, "default"))] == [3]
+    agree(both, [written_out(s, x, h) for s in (step, other)], values)
+
+
+def written_out(step: Any, x: Any, h: Any) -> Any:
+    n, rows = sg.as_tensor(0), []
+    for t in range(STEPS):
+        n, h = step(x[t], n, h)
+        rows.append(h)
+    return sg.stack(rows)
