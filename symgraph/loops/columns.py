@@ -8,7 +8,7 @@ from symgraph.loops.grammar import Axis, Expr, Nest, Store, walk
 from symgraph.loops.schedule import TILE_REGISTERS, element_bytes, stride
 
 VECTORS = 2  # of one part of the columns
-FEWEST = 5  # parts from which it pays: up to 8 vectors of sums are one pass anyway
+PASSES = (3, 5, 6)  # parts that one pass may take; 1, 2 and 4 are one pass anyway
 
 
 def split_columns(nest: Nest, vector_bytes: int) -> Nest:
@@ -25,8 +25,8 @@ def split_columns(nest: Nest, vector_bytes: int) -> Nest:
     part = VECTORS * max(1, vector_bytes // element_bytes(exprs))
     if not isinstance(axis.extent, int) or axis.extent % part or not _sums(exprs, axis):
         return nest
-    parts, most = axis.extent // part, TILE_REGISTERS // VECTORS
-    if not any(parts % t == 0 for t in range(FEWEST, most + 1)):
+    parts = axis.extent // part
+    if not any(parts % t == 0 for t in PASSES if t * VECTORS <= TILE_REGISTERS):
         return nest
     s = store.value.builder
     names = {a.name for a in nest.axes} | {e.data.name for e in exprs if e.op == "axis"}

@@ -24,6 +24,7 @@ RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
 RECOMPUTE_FAR = 20  # for two nests, of an array that no cache holds
 FAR_BYTES = 1 << 22
 LONGEST_ROW = 4096  # elements of a row that the emitter keeps in the first-level cache
+RECOMPUTE_SUMMED = 64  # turns of a product that need an operand, from which it is stored
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
 MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
@@ -59,6 +60,7 @@ class Context:
     index: tuple[Any, ...]
     guard: Expr | None
     loops: tuple[Axis, ...]  # the loops around the read, outermost first
+    summed: int = 0  # how many of them, the last ones, are of a sum that the reader takes
 
 
 class Roots:
@@ -233,7 +235,8 @@ class Roots:
             if not x.op.is_leaf:
                 around = (context.loops if loops is None else loops) + tuple(s.created)
                 both = both_guards(context.guard, guard)
-                new = Context(context.nest, tuple(map(s.index, index)), both, around)
+                place = tuple(map(s.index, index))
+                new = Context(context.nest, place, both, around, len(s.created))
                 known = self.contexts.setdefault(x, [])
                 if new not in known:
                     known.append(new)
@@ -272,6 +275,8 @@ class Roots:
         cost = self.cost[node]
         if not prefix and cost > RECOMPUTE_OUTER:
             return f"its {cost} operations would be done again in a loop of its reader"
+        if not prefix and cost > 1 and any(_summed_often(c) for c in contexts):
+            return f"its {cost} operations would be done again in every turn of a product"
         nests = len({c.nest for c in contexts})
         if nests > 1:
             dear = cost > (RECOMPUTE_FAR if self._is_far(node) else RECOMPUTE_OTHER_NEST)
@@ -312,6 +317,16 @@ def _prefix(context: Context) -> bool:
         elif inside:
             return False
     return True
+
+
+def _summed_often(context: Context) -> bool:
+    """Tell whether a sum reads the value, the same elements in many turns of the loops around."""
+    bits = _bits(context.index)
+    own = context.loops[len(context.loops) - context.summed :]
+    if not any(axis.bit & bits for axis in own):
+        return False
+    others = [a.extent for a in context.loops if not a.bit & bits]
+    return math.prod(n for n in others if isinstance(n, int)) >= RECOMPUTE_SUMMED
 
 
 def _in_one_row(contexts: Sequence[Context]) -> bool:

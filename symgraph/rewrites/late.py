@@ -40,6 +40,24 @@ def div_by_power_of_two(x: Var, c: Const) -> Any:
     return x / c, x * p.reciprocal(c)
 
 
+def _root_example() -> list[Node]:
+    x = new_input("float64", (3, 4), "x")
+    return [o.power(x, -0.5)]
+
+
+@rewrite_rule(
+    phase="late", numeric=ulp(4), roots=("power",), children=("constant", "broadcast_to"),
+    example=_root_example,
+)  # fmt: skip
+def power_as_inverse_root(node: Node) -> Node | None:
+    """x ** -0.5 -> 1 / sqrt(x), but inf at -0.0 and 0 at -inf, as powers are."""
+    x, exponent = node.inputs
+    if const_value(exponent) != -0.5 or not node.dtype.is_float:
+        return None
+    power = o.reciprocal(o.add(o.sqrt(x), 0.0))  # the root of -0.0 is -0.0
+    return o.broadcast_to(o.where(o.eq(x, -math.inf), 0.0, power), node.type.shape)
+
+
 def _power_example() -> list[Node]:
     x = new_input("float64", (3, 4), "x")
     return [o.power(x, 3.0), o.power(x, 7.0), o.power(x, -2.0), o.power(x, 4)]
