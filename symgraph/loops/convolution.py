@@ -175,9 +175,7 @@ def _append_depthwise(
         s.iadd(s.imul(at, stride), phase.place)
         for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
     )
-    address = _address(
-        low, target.start, *zip((n, channel, *places_), target.strides, strict=True)
-    )
+    address = _address(low, target.start, *zip((n, channel, *places_), target.strides, strict=True))
     store = low.store(target.buffer, address, s.reduce("dot", loops, product_))
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
