@@ -16,7 +16,7 @@ SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its sh
 PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
 STEP_STRIPS = 96  # packed for as many rows or columns of the result
-SCATTERED_STRIPS = 512  # the same where packing goes through tables
+SCATTERED_STEP = 264 << 9  # elements of the result in a step where packing goes through tables
 LONGEST_STEP = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
 
 
@@ -30,7 +30,7 @@ class Shares:
 
 
 def product_shares(
-    batch: Sequence[Size], m: Size, n: Size, k: Size, together: int = STEP_STRIPS
+    batch: Sequence[Size], m: Size, n: Size, k: Size, together: Size = STEP_STRIPS
 ) -> Shares:
     """Return how a (batched) product is cut. Results do not depend on it: see cpu/gemm.
 
@@ -47,6 +47,11 @@ def product_shares(
     steps = (strips + together - 1) // together  # of about the same size
     wide = (SLICES + steps - 1) // steps
     return Shares(units, grain, minimum(maximum(least, wide), most))
+
+
+def scattered_strips(m: Size, n: Size) -> Size:
+    """Return how many rows or columns a step has at least where packing goes through tables."""
+    return maximum(STEP_STRIPS, SCATTERED_STEP // maximum(1, minimum(m, n)))
 
 
 def product_words(sizes: Sequence[Size], left: Any, right: Any, start: Size) -> list[Size]:

@@ -16,11 +16,11 @@ from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.product import (
     PRODUCT_NAMES,
     PRODUCTS,
-    SCATTERED_STRIPS,
     STEP_STRIPS,
     contraction_words,
     product_shares,
     product_words,
+    scattered_strips,
 )
 from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
@@ -418,10 +418,9 @@ class ProgramEmitter:
         self.products[name] = None
         amount = statement_work(call)
         self.kernels.append(KernelInfo(name, call.origin, None, amount))
-        if call.name == "gemm":
-            values, together = product_words(*call.params), STEP_STRIPS
-        else:
-            values, together = contraction_words(*call.params), SCATTERED_STRIPS
+        scattered = call.name == "contract"
+        values = (contraction_words if scattered else product_words)(*call.params)
+        together = scattered_strips(m, n) if scattered else STEP_STRIPS
         shares = product_shares(batch, m, n, k, together)
         parallel = amount is None or amount > RELEASE_WORK
         buffers = [*call.inputs, *call.outputs]

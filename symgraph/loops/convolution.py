@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Pads = Sequence[tuple[Size, Size]]
 NEVER = 1 << 40  # a period that no axis reaches
+PACKING = 4  # rows of a product in whose time an operand is packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def _filters(low: Lowering, node: Node, out: Buffer | View) -> None:
 
 def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
     (g, w), p = node.inputs, node.params
+    if pays_together(node):
+        _images_together(low, node, out)
+        return
     around = windows_outside(node)
     gradient, filters, target = padded(low, g, around), placed(low, w), place_of(out)
     b, a, c = gradient.strides, filters.strides, target.strides
@@ -145,6 +149,72 @@ def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
         )  # fmt: skip
 
 
+def pays_together(node: Node) -> bool:
+    """Tell whether one product for all places modulo the stride is less work.
+
+    Filters are then as long as multiples of the stride, with zeros. It pays for few channels: each
+    product packs the gradient anew.
+    """
+    w, p = node.inputs[1], node.params
+    channels, *kernel = w.type.shape[1:]
+    known = isinstance(channels, int) and all(isinstance(k, int) for k in kernel)
+    if not known or p.stride == (1, 1) or p.dilation != (1, 1):
+        return False
+    if node.op.is_depthwise(node):  # type: ignore[attr-defined]
+        return False
+    phases, taps = math.prod(p.stride), math.prod(kernel)
+    longest = math.prod(-(-k // s) for k, s in zip(kernel, p.stride, strict=True))
+    return bool(longest * (phases * channels + PACKING) < taps * (channels + PACKING))
+
+
+def _images_together(low: Lowering, node: Node, out: Buffer | View) -> None:
+    """Append one product whose rows are channels and places modulo the stride, and a copy."""
+    s, (g, w), p = low.s, node.inputs, node.params
+    n, channels = g.type.shape[0], w.type.shape[1]
+    filter_count = w.type.shape[0] // p.groups
+    taps = [-(-k // stride) for k, stride in zip(w.type.shape[2:], p.stride, strict=True)]
+    firsts = [pad // stride for (pad, _), stride in zip(p.padding, p.stride, strict=True)]
+    counts = [
+        (size - 1 + pad) // stride - first + 1
+        for size, (pad, _), stride, first in zip(p.size, p.padding, p.stride, firsts, strict=True)
+    ]
+    around = [
+        (maximum(0, t - 1 - first), maximum(0, first + count - windows))
+        for t, first, count, windows in zip(taps, firsts, counts, g.type.shape[2:], strict=True)
+    ]
+    gradient = padded(low, g, around)
+    filters = padded(low, w, [
+        (0, t * stride - k) for t, stride, k in zip(taps, p.stride, w.type.shape[2:], strict=True)
+    ])  # fmt: skip
+    rest = low.temporary(node.dtype, (channels * p.groups, *p.stride, n, *counts))
+    target = place_of(rest)
+    b, a, c = gradient.strides, filters.strides, target.strides
+    columns, terms = (n, *counts), (filter_count, *taps)
+    windows = (around[k][0] + firsts[k] for k in (0, 1))
+    _append(
+        low, node, (target, filters, gradient), (channels * math.prod(p.stride), columns, terms),
+        (0, 0, sum(k * stride for k, stride in zip(windows, b[2:], strict=True))),
+        a_rows=table((channels, *p.stride), a[1:]),
+        a_steps=table(terms, (a[0], a[2] * p.stride[0], a[3] * p.stride[1])),
+        b_steps=table(terms, (b[1], -b[2], -b[3])),
+        b_columns=table(columns, (b[0], b[2], b[3])),
+        c_columns=table(columns, c[3:]),
+        c_row=c[2],
+        groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[0] * channels),
+    )  # fmt: skip
+    axes = low.nest_axes(node)
+    image, channel, *at = map(s.at, axes)
+    moved = [s.iadd(i, pad) for i, (pad, _) in zip(at, p.padding, strict=True)]
+    phase = [s.imod(i, stride) for i, stride in zip(moved, p.stride, strict=True)]
+    place = [
+        s.isub(s.ifloordiv(i, stride), first)
+        for i, stride, first in zip(moved, p.stride, firsts, strict=True)
+    ]
+    value = s.load(rest, low.flat((channel, *phase, image, *place), rest.shape))
+    address = low.flat([s.at(axis) for axis in axes], node.type.shape)
+    low.program.statements.append(Nest(axes, (low.store(out, address, value),), origin=(node,)))
+
+
 def _append_depthwise(
     low: Lowering, node: Node, places: tuple[Placed, Placed, Placed], v: Phase, u: Phase
 ) -> None:
@@ -175,9 +245,7 @@ def _append_depthwise(
         s.iadd(s.imul(at, stride), phase.place)
         for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
     )
-    address = _address(
-        low, target.start, *zip((n, channel, *places_), target.strides, strict=True)
-    )
+    address = _address(low, target.start, *zip((n, channel, *places_), target.strides, strict=True))
     store = low.store(target.buffer, address, s.reduce("dot", loops, product_))
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 

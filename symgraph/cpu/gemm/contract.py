@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import gather, tile
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, run_at
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, SLICE_BITS, Shape
+from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, SLICE_BITS, Shape, prefetch
 from symgraph.cpu.gemm.whole import tile_size, while_below
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
-CHUNK = 512  # columns whose part of the result stays in the second cache with a block of A
+CHUNK = 264 << 9  # elements of the result that stay in the second cache with a block of A
 
 
 def contract_text(element: str, vector_bytes: int) -> str:
@@ -94,7 +94,8 @@ def block(shape: Shape) -> str:
     deep = f.ceil_div("%k", f.ceil_div("%k", DEPTH))  # blocks of about the same size
     high = f.ceil_div("%m", f.ceil_div("%m", shape.block_rows))
     high = f.mul(f.ceil_div(high, shape.rows), shape.rows)
-    wide = f.ceil_div("%n", f.ceil_div("%n", CHUNK))
+    most = f.new(f"udiv i64 {CHUNK}, {high}")
+    wide = f.ceil_div("%n", f.ceil_div("%n", most))
     wide = f.mul(f.ceil_div(wide, shape.columns), shape.columns)
 
     def columns(j: str, _: list[str]) -> Sequence[str]:
@@ -232,6 +233,7 @@ def copy_apart(shape: Shape, way: str) -> str:
     )
     number = f.load("i64", "%runs", 8)
     stride = shape.columns * shape.size
+    below = f.mul("%ldc", shape.rows)  # the tile that comes next
 
     def ends(at: list[str]) -> list[str]:
         """Return source and target."""
@@ -246,6 +248,8 @@ def copy_apart(shape: Shape, way: str) -> str:
             def row(_: str, at: list[str]) -> Sequence[str]:
                 source, target = ends(at)
                 value = shape.load_masked(f, source, mask, "zeroinitializer")
+                if way == "out":
+                    prefetch(f, f.at(at[1], below), write=True)
                 shape.store_masked(f, value, target, mask)
                 return [f.at(at[0], stride), f.at(at[1], "%ldc")]
 

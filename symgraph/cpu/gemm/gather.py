@@ -80,15 +80,56 @@ def gather_lanes(shape: Shape, width: int) -> str:
 
     firsts = f.loop(0, count, 1, run, [("i64", "0")] * (vectors - 1))
     bounds = ["0", *firsts, count]
-    # the last vector may write behind its step: what it overwrites is written after it
-    for v in reversed(range(vectors)):
-        first, number = bounds[v], f.sub(bounds[v + 1], bounds[v])
-        f.do(
-            f"call void @gather.vector(ptr %from, ptr {f.at(places, f.mul(first, 8))}, "
-            f"ptr {f.at(masks, f.mul(first, 4))}, i64 {number}, ptr %steps, i64 %k, "
-            f"ptr {f.at('%to', v * shape.width)}, i64 {width * shape.size})"
+
+    def one_vector_at_a_time() -> None:
+        # the last vector may write behind its step: what it overwrites is written after it
+        for v in reversed(range(vectors)):
+            first, number = bounds[v], f.sub(bounds[v + 1], bounds[v])
+            f.do(
+                f"call void @gather.vector(ptr %from, ptr {f.at(places, f.mul(first, 8))}, "
+                f"ptr {f.at(masks, f.mul(first, 4))}, i64 {number}, ptr %steps, i64 %k, "
+                f"ptr {f.at('%to', v * shape.width)}, i64 {width * shape.size})"
+            )
+
+    def both_vectors(runs: list[tuple[int, int]]) -> None:
+        if not runs:
+            one_vector_at_a_time()
+            return
+        one, two = runs[0]
+        tests = [
+            f.new(f"icmp eq i64 {found}, {wanted}")
+            for found, wanted in ((firsts[0], one), (count, one + two))
+        ]
+        f.when(
+            f.new(f"and i1 {tests[0]}, {tests[1]}"),
+            lambda: _gather_both(shape, f, (one, two), places, masks, width),
+            functools.partial(both_vectors, runs[1:]),
         )
+
+    both_vectors([(1, 1), (1, 2), (2, 1)] if vectors == 2 else [])
     return f.text()
+
+
+def _gather_both(
+    shape: Shape, f: FunctionText, runs: tuple[int, int], places: str, masks: str, width: int
+) -> None:
+    """Put two vectors together for each step, from so many runs each: they share cache lines."""
+    parts = [
+        (offset_at(f, places, r), shape.mask(f, f.load("i32", f.at(masks, 4 * r), 4)))
+        for r in range(sum(runs))
+    ]
+
+    def step(t: str, at: list[str]) -> list[str]:
+        source = f.at("%from", offset_at(f, "%steps", t))
+        values = ["zeroinitializer", "zeroinitializer"]
+        for r, (place, mask) in enumerate(parts):
+            v = int(r >= runs[0])
+            values[v] = shape.load_masked(f, f.at(source, place), mask, values[v])
+        for v, value in enumerate(values):
+            f.store(shape.vector, value, f.at(at[0], v * shape.width), shape.size)
+        return [f.at(at[0], width * shape.size)]
+
+    f.loop(0, "%k", 1, step, [("ptr", "%to")])
 
 
 def gather_vector(shape: Shape) -> str:

@@ -6,7 +6,7 @@ from symgraph.cpu.function_text import FunctionText
 
 SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 DEPTH = 256  # of k that is multiplied at a time
-A_BYTES = 1 << 18  # of the packed block of A
+A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12
 
 
 class Shape:
