@@ -215,7 +215,7 @@ def run_starts(job: Run, rows: Sequence[Row]) -> None:
         for peer, python in job.pythons.items():
             reports = repeat_start(job, peer, python, row, names)
             for name in names:
-                cell = start_cell(reports, name)
+                cell = start_cell(reports, name, row.start == "memory")
                 if cell is not None and name in lines:
                     lines[name]["cells"][peer] = cell
         for name in names:
@@ -230,13 +230,13 @@ def repeat_start(
     """Start a row some times, with an empty cache each time or with the first one's cache."""
     reports: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=job.caches) as shared:
-        if row.start == "warm":  # the report of the run that fills the cache is not kept
+        if row.start != "cold":  # the report of the run that fills the cache is not kept
             first = start_once(peer, START_THREADS, python, Path(shared), names)
             if "rows" not in first:
                 return [first]
         for _ in range(min(3, job.plan.repeat)):
             with tempfile.TemporaryDirectory(dir=job.caches) as empty:
-                caches = Path(shared if row.start == "warm" else empty)
+                caches = Path(empty if row.start == "cold" else shared)
                 reports.append(start_once(peer, START_THREADS, python, caches, names))
             if "rows" not in reports[-1] or max(reports[-1]["rows"].values()) > SLOW_START:
                 break
@@ -244,23 +244,29 @@ def repeat_start(
     return reports
 
 
-def start_cell(reports: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """Return a cell from the reports of fresh processes; None where the peer has no such row."""
+def start_cell(
+    reports: Sequence[dict[str, Any]], name: str, memory: bool = False
+) -> dict[str, Any] | None:
+    """Return a cell from the reports of fresh processes; None where the peer has no such row.
+
+    Its figures are seconds, or the peaks of memory in bytes.
+    """
     if "failed" in reports[-1]:
         return {"failed": reports[-1]["failed"]}
     if "absent" in reports[-1]:
         return None
-    cell = quartiles([r["rows"][name] for r in reports])
-    for part in ("numpy_s", "import_s", "llvm_s"):
+    cell = quartiles([r["peak"] if memory else r["rows"][name] for r in reports])
+    for part in ("numpy_s", "import_s", "llvm_s", "peak"):
         cell[part] = statistics.median(r[part] for r in reports)
-    return cell
+    return cell | {"facts": reports[-1]["facts"]}
 
 
 def summary(line: dict[str, Any]) -> str:
     """Return a line of progress."""
     cells = []
     for peer, cell in line["cells"].items():
-        text = f"{cell['median'] * 1e6:.4g} us" if "median" in cell else "failed"
+        unit, scale = ("MB", 1e-6) if line["row"].startswith("memory.") else ("us", 1e6)
+        text = f"{cell['median'] * scale:.4g} {unit}" if "median" in cell else "failed"
         cells.append(f"{peer} {text}{' WRONG' if 'wrong' in cell else ''}")
     return f"{line['row']}: {', '.join(cells)}"
 

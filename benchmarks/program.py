@@ -17,11 +17,13 @@ class Program:
     """`statement` runs the work once, to the end, in the namespace `names`.
 
     results: returns the values that are compared between peers; called once, before any timing.
+    facts: what else is known after a run, in bytes (rows of memory).
     """
 
     statement: str
     names: dict[str, Any]
     results: Callable[[], Sequence[Any]]
+    facts: Callable[[], dict[str, int]] = dict
 
 
 def digest(results: Sequence[Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ TITLES = {
     "scan": "Recurrences",
     "higher": "Jacobians, Hessians, gradients per example",
     "compile": "From definition to the first result, fresh process",
+    "memory": "Peak memory of training steps above that of the imports, fresh process",
 }
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
@@ -35,6 +38,7 @@ COLOURS = {
     "numpy": "#999999",
 }
 MARKER = "<!-- Below: written by `python -m benchmarks report FILE --into THIS`. -->"
+GROWS_FROM = 50  # below, what every compilation costs hides the growth
 Line = dict[str, Any]
 
 
@@ -44,6 +48,11 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{_digits(seconds / scale)} {unit}"
     return f"{_digits(seconds * 1e9)} ns"
+
+
+def amount(row: str, value: float) -> str:
+    """Write the figure of a row: a time, or bytes."""
+    return f"{_digits(value * 1e-6)} MB" if row.startswith("memory.") else duration(value)
 
 
 def _digits(value: float) -> str:
@@ -96,7 +105,9 @@ def markdown(results: Results) -> str:
         plural = "thread" if threads == 1 else "threads"
         parts.append(f"## {TITLES[group]}, {threads} {plural}\n\n" + "\n".join(table(lines)))
         if group == "compile":
-            parts.append(imports(lines))
+            parts += [imports(lines), growth(lines), compiler_memory(lines)]
+        if group == "memory":
+            parts.append(arenas(lines))
     parts.append(notes(results))
     return "\n\n".join(p for p in parts if p) + "\n"
 
@@ -133,7 +144,7 @@ def table(lines: list[Line]) -> Iterator[str]:
     for line in lines:
         times = [c["median"] for c in line["cells"].values() if good(c)]
         best = min(times, default=0.0)
-        cells = [cell_text(line["cells"].get(p), best) for p in peers]
+        cells = [cell_text(line["row"], line["cells"].get(p), best) for p in peers]
         ratio = advantage(line)
         peer = best_peer(line)
         verdict = f"{ratio:.2f} ({peer[0]})" if ratio and peer else "-"
@@ -143,14 +154,14 @@ def table(lines: list[Line]) -> Iterator[str]:
         yield f"| {line['row']} | {' | '.join(cells)} | {verdict} |"
 
 
-def cell_text(cell: dict[str, Any] | None, best: float) -> str:
+def cell_text(row: str, cell: dict[str, Any] | None, best: float) -> str:
     """Write a cell: median and half the quartile range in per cent; ~ where disturbed."""
     if cell is None:
         return "-"
     if "median" not in cell:
         return "failed"
     spread = (cell["q3"] - cell["q1"]) / 2 / cell["median"]
-    text = duration(cell["median"])
+    text = amount(row, cell["median"])
     text = f"**{text}**" if good(cell) and cell["median"] == best else text
     text += f" ±{100 * spread:.0f}%" if cell["n"] > 1 else " (once)"
     text += " ~" if disturbed(cell) else ""
@@ -170,6 +181,49 @@ def imports(lines: list[Line]) -> str:
         for p, v in found.items()
     ]
     return f"Imports, which are not in these figures (least of all processes): {', '.join(texts)}."
+
+
+def growth(lines: list[Line]) -> str:
+    """Return how compile time grows with the size that ends a row's name: fitted exponents."""
+    series: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for line in lines:
+        match = re.fullmatch(r"compile\.(\w+)_(\d+)\.cold", line["row"])
+        for peer, cell in line["cells"].items() if match else ():
+            if match and good(cell) and int(match[2]) >= GROWS_FROM:
+                point = (math.log(int(match[2])), math.log(cell["median"]))
+                series.setdefault((match[1], peer), []).append(point)
+    texts = [f"{kind}, {peer} {slope(s):.2f}" for (kind, peer), s in series.items() if len(s) > 1]
+    what = f"Exponents of the growth with n, from n = {GROWS_FROM} on, empty cache"
+    return f"{what}: {'; '.join(texts)}." if texts else ""
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Return the slope of the line of least squares."""
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
+
+
+def compiler_memory(lines: list[Line]) -> str:
+    """Return the peaks of memory of compilation and first run."""
+    texts = [
+        f"{line['row'].removeprefix('compile.').removesuffix('.cold')} "
+        + ", ".join(f"{p} {_digits(c['peak'] * 1e-6)}" for p, c in cells.items())
+        for line in lines
+        if line["row"].endswith(".cold")
+        and (cells := {p: c for p, c in line["cells"].items() if c.get("peak")})
+    ]
+    what = "Peak memory of compilation and first result above that of the imports, MB, empty cache"
+    return f"{what}: {'; '.join(texts)}." if texts else ""
+
+
+def arenas(lines: list[Line]) -> str:
+    """Return the arenas of our functions and what their temporaries would take one by one."""
+    texts = [
+        f"{line['row'].removeprefix('memory.')} {_digits(facts['arena'] * 1e-6)} of "
+        f"{_digits(facts['temporaries'] * 1e-6)}"
+        for line in lines
+        if (facts := line["cells"].get(OURS, {}).get("facts"))
+    ]
+    return f"Arena of symgraph and the sum of its temporaries, MB: {'; '.join(texts)}."
 
 
 def notes(results: Results) -> str:
@@ -197,8 +251,8 @@ def summary(results: Results) -> str:
     texts = [f"{'row':{width}}  thr  {OURS:>18}  {'best peer':>28}  ratio"]
     for line in results["rows"]:
         mine, peer, ratio = line["cells"].get(OURS, {}), best_peer(line), advantage(line)
-        left = cell_text(mine or None, -1.0)
-        right = f"{duration(peer[1])} {peer[0]}" if peer else "-"
+        left = cell_text(line["row"], mine or None, -1.0)
+        right = f"{amount(line['row'], peer[1])} {peer[0]}" if peer else "-"
         texts.append(
             f"{line['row']:{width}}  {line['threads']:>3}  {left:>18}  {right:>28}  "
             + (f"{ratio:5.2f}" if ratio else "    -")
@@ -212,7 +266,7 @@ def changes_table(changes: list[Change]) -> str:
     width = max((len(c.row) for c in ordered), default=3)
     lines = [f"{'row':{width}}  thr  {'base':>9}  {'new':>9}  new/base"]
     for c in ordered:
-        times = f"{duration(c.old):>9}  {duration(c.new):>9}"
+        times = f"{amount(c.row, c.old):>9}  {amount(c.row, c.new):>9}"
         text = f"{c.row:{width}}  {c.threads:>3}  {times}  {c.ratio:8.2f}  {c.verdict}"
         lines.append(text.rstrip())
     return "\n".join(lines)

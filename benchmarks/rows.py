@@ -33,8 +33,8 @@ class Row:
     them, and the number below which they are. window: stride, padding and groups of a convolution.
     net, batch, image: the network, the rows of a batch and the shape of one example (kinds "train"
     and "hvp"). model: a whole model (kinds "step", "update", "net_hvp" and "ggn"). start: "cold" or
-    "warm" for rows that time the start in a fresh process. after: a row whose function is compiled
-    first.
+    "warm" for rows that time the start in a fresh process, "memory" for its peak memory in bytes.
+    after: a row whose function is compiled first.
     """
 
     name: str
@@ -152,6 +152,9 @@ def _models() -> list[Row]:
         *(Row(f"train.{n}", "step", text, model=net) for n, (text, net) in NETS.items()),
         *(Row(f"hvp.{n}", kind, text, model=net) for n, (kind, text, net) in PRODUCTS.items()),
     ]
+    for name, (text, net) in NETS.items():
+        what = f"peak memory of three steps above that of the imports, {text}"
+        rows.append(Row(f"memory.{name}", "step", what, model=net, start="memory"))
     for name, (text, net) in {**NETS, **DEPTHS}.items():
         for start, note in (("cold", "empty cache"), ("warm", "cache filled earlier")):
             row = f"compile.{name}.{start}"

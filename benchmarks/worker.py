@@ -126,6 +126,20 @@ def queue_wait() -> float:
     return total * 1e-9
 
 
+def forget_peak() -> int:
+    """Let the peak of memory begin anew at what the process holds now, which is returned."""
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+def memory(name: str) -> int:
+    """Return a line of the process's status in bytes (Linux; 0 elsewhere)."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(v.split()[1]) for v in lines if v.startswith(f"{name}:")), 0)
+
+
 def load(peer: str, threads: int) -> ModuleType:
     """Import a peer and set its threads."""
     peers = importlib.import_module("benchmarks.peers")
@@ -139,6 +153,8 @@ def time_start(peer: str, names: list[str]) -> dict[str, Any]:
 
     Returns seconds: "numpy_s", "import_s" (the library), "llvm_s" (LLVM's own import, where the
     library has left it to the first function), and "rows": from definition to results, per row.
+    "peak" are the bytes that the process held at most above those after the imports, and "facts"
+    what the last program says of itself; rows of memory run three times.
     """
     marks = [time.perf_counter()]
     rows = importlib.import_module("benchmarks.rows")
@@ -150,6 +166,7 @@ def time_start(peer: str, names: list[str]) -> dict[str, Any]:
     if peer == "symgraph":
         importlib.import_module("llvmlite.binding")
     marks.append(time.perf_counter())
+    before = forget_peak()
     found: dict[str, float] = {}
     for name in names:
         start = time.perf_counter()
@@ -159,10 +176,14 @@ def time_start(peer: str, names: list[str]) -> dict[str, Any]:
         namespace = dict(built.names)
         exec(built.statement, namespace)  # noqa: S102 - the first call, as it is timed elsewhere
         found[name] = time.perf_counter() - start
+        if rows.ROWS[name].start == "memory":
+            timeit.Timer(built.statement, globals=namespace).timeit(2)
     steps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
     return {
         **dict(zip(("numpy_s", "import_s", "llvm_s"), steps, strict=True)),
         "rows": found,
+        "peak": memory("VmHWM") - before,
+        "facts": built.facts(),
         "versions": module.versions(),
     }
 

@@ -218,3 +218,25 @@ def test_duration_units() -> None:
         "12.3 us",
         "244 ns",
     ]
+
+
+def test_memory_rows(tmp_path: Path) -> None:
+    plan = measure.Plan(rows.select(["memory.policy"]), [OURS], repeat=1)
+    with (tmp_path / "log").open("w") as log:
+        found = measure.run(plan, log)
+    mine = found["rows"][0]["cells"][OURS]
+    assert 1e5 < mine["median"] < 1e9
+    assert 0 < mine["facts"]["arena"] <= mine["facts"]["temporaries"]
+    table = report.markdown(found)
+    assert f"{mine['median'] * 1e-6:.1f} MB" in table
+    assert "the sum of its temporaries, MB: policy 0." in table
+
+
+def test_growth_is_the_slope_of_logarithms() -> None:
+    lines = [
+        {"row": f"compile.deep_{n}.cold", "cells": {OURS: cell(1e-3 * n**1.5)}}
+        for n in (5, 50, 100, 200)
+    ]
+    lines[0]["cells"][OURS] = cell(9.0)  # too small to count
+    assert report.growth(lines).endswith(f"deep, {OURS} 1.50.")
+    assert not report.growth(lines[:2])

@@ -207,7 +207,14 @@ def step(net: Net, data: NetData) -> Program:
     values = list(data.inputs.values())
     call = f"f({', '.join(data.inputs)})"
     names = {"f": f, **data.inputs}
-    return Program(call, names, lambda: [np.array(f(*values)) for _ in range(STEPS)])
+    results = lambda: [np.array(f(*values)) for _ in range(STEPS)]
+    return Program(call, names, results, lambda: storage(f))
+
+
+def storage(f: Any) -> dict[str, int]:
+    """Return the bytes of the arena, and those of all temporaries if none shared its place."""
+    version = f.compiled.version_list[0]
+    return {"arena": version.module.arena, "temporaries": version.module.plan.total_bytes}
 
 
 def update(net: Net, data: NetData) -> Program:

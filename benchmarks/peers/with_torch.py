@@ -244,7 +244,7 @@ def hvp(row: Row, data: Data) -> Program:
 
 def build(row: Row, data: Data) -> Program | None:
     """Return the program of a row, or None where eager torch has nothing to start or to run."""
-    if row.start:
+    if row.start in ("cold", "warm"):
         return None
     if row.model and data.net:
         return KINDS[row.kind](row.model, data.net)

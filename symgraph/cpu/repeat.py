@@ -30,7 +30,9 @@ from symgraph.loops.grammar import (
     Statement,
     Store,
 )
+from symgraph.loops.points import written_out
 from symgraph.loops.schedule import Schedule, choose_schedule
+from symgraph.loops.storage import writes
 
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 
@@ -61,6 +63,8 @@ class LoopEmitter(KernelEmitter):
         self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
         self.rows = {}
+        # elements that this step has stored, and the registers in which they still are
+        self.held: dict[Buffer, list[tuple[Scope, Expr]]] = {}
         self.words = 0
         self.parallel = False
 
@@ -191,6 +195,8 @@ class LoopEmitter(KernelEmitter):
     def _statement(
         self, scope: Scope, statement: Statement, axes: Sequence[Axis], place: int
     ) -> None:
+        for buffer in writes(statement):
+            self._forget(buffer)
         if isinstance(statement, Loop):
             self._repeat(scope, statement, axes, place)
         elif isinstance(statement, Check):
@@ -198,7 +204,8 @@ class LoopEmitter(KernelEmitter):
         elif isinstance(statement, LibraryCall):
             self._call_outside(scope, statement, axes)
         else:
-            nest = split_columns(statement, self.vector_bytes)
+            nest = written_out(self.builder, statement)
+            nest = split_columns(nest, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
             if schedule.parallel:
                 self._call_outside(scope, nest, axes)
@@ -216,6 +223,21 @@ class LoopEmitter(KernelEmitter):
     def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
         self.start(nest, schedule)
         self._loops(scope, list(schedule.order), self.prepared())
+        if not nest.axes:
+            for t in nest.stores:
+                self._hold(scope, t)
+
+    def _hold(self, scope: Scope, t: Store) -> None:
+        """Let later nests of the step read an element from the register that was stored."""
+        element = self.builder.load(t.buffer, t.address)
+        if t.accumulate or t.guard is not None or scope.home(element.free) is not scope:
+            return
+        scope.env[element] = self.value(t.value, scope)
+        self.held.setdefault(t.buffer, []).append((scope, element))
+
+    def _forget(self, buffer: Buffer) -> None:
+        for scope, element in self.held.pop(buffer, ()):
+            scope.env.pop(element, None)
 
     def _check(self, scope: Scope, check: Check) -> None:
         """Leave with the code where the condition holds at any point."""

@@ -58,7 +58,7 @@ def test_a_place_from_data_is_left_alone() -> None:
 slices = st.tuples(st.integers(0, 6), st.integers(0, 5), st.sampled_from([1, 2, 3, -1]))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(slices, min_size=1, max_size=4), st.booleans())
 def test_slices_at_constant_places(parts: list[tuple[int, int, int]], flipped: bool) -> None:
     x = sg.tensor("x", (12, 11), "float32")
