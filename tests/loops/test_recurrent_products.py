@@ -86,9 +86,22 @@ def column_sum(n):
 
 
 @pytest.mark.parametrize(
-    ("n", "parts"), [(96, 6), (80, 5), (160, 10), (192, 12), (64, 0), (128, 0), (97, 0), (90, 0)]
+    ("n", "parts"),
+    [(96, 6), (80, 5), (160, 10), (192, 12), (48, 3), (64, 0), (128, 0), (97, 0), (90, 0)],
 )
 def test_columns_are_split_where_a_tile_of_parts_fills_the_registers(n, parts):
     nest = column_sum(n)
     new = split_columns(nest, 32)
     assert (new is nest) if not parts else [a.extent for a in new.axes] == [1, parts, 16]
+
+
+@pytest.mark.parametrize(("rows", "stored"), [(200, True), (3, False)])
+def test_an_operand_that_many_rows_need_is_computed_once(rows, stored):
+    """The bits are those of the product with the operand made before."""
+    x, w = sg.tensor("x", (rows, 16)), sg.tensor("w", (16, 24))
+    f = sg.function([x, w], sg.tanh(x @ (w * w)))
+    rng = np.random.default_rng(rows)
+    a, b = (rng.standard_normal(s, dtype="float32") for s in ((rows, 16), (16, 24)))
+    plain = sg.function([x, w], sg.tanh(x @ w))
+    np.testing.assert_array_equal(f(a, b), plain(a, b * b))
+    assert ("in every turn of a product" in f.explain()) == stored
