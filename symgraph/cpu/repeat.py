@@ -75,6 +75,7 @@ class LoopEmitter(KernelEmitter):
         self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
         self.rows = {}
+        self._turned: str | None = None  # whether this step takes tiles from the last one on
         self.words = 0
         self.parallel = False
 
@@ -212,12 +213,26 @@ class LoopEmitter(KernelEmitter):
         elif isinstance(statement, LibraryCall):
             self._call_outside(scope, statement, axes)
         else:
-            nest = split_columns(statement, self.vector_bytes)
+            nest, tile = split_columns(statement, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
             if schedule.parallel:
                 self._call_outside(scope, nest, axes)
+            elif tile and schedule.unroll is not None:
+                self._back_and_forth(scope, nest, schedule.tiled(tile), axes[-1])
             else:
                 self._inline(scope, nest, schedule)
+
+    def _back_and_forth(self, scope: Scope, nest: Nest, schedule: Schedule, step: Axis) -> None:
+        """Emit a nest whose tiles are taken from the last to the first one in every other step."""
+        self._turned = self._new(scope, f"trunc i64 {scope.positions[step]} to i1")
+        self._inline(scope, nest, schedule)
+        self._turned = None
+
+    def _taken(self, scope: Scope, axis: Axis, position: str, end: str, step: int) -> str:
+        if self._turned is None or axis is not self._tiles:
+            return position
+        from_end = self._new(scope, f"sub i64 {int(end) - step}, {position}")
+        return self._new(scope, f"select i1 {self._turned}, i64 {from_end}, i64 {position}")
 
     def _lap(self, scope: Scope, place: int, before: str) -> str:
         """Count a statement of a step; return the time, at which the next one begins."""
