@@ -43,7 +43,7 @@ class Loops(Operations):
             return self._append(scope, inner, body(inner, initial))
         head, exit_ = self._label("loop"), self._label("done")
         inner.label, position = head, self._name()
-        inner.positions[axis] = position
+        inner.positions[axis] = self._taken(inner, axis, position, end, step)
         phis = [self._name() for _ in carried]
         following = body(inner, phis)
         after, test = self._name(), self._name()
@@ -68,6 +68,10 @@ class Loops(Operations):
         if static:
             return following
         return self._merge(scope, carried, following, before, inner.label)
+
+    def _taken(self, scope: Scope, axis: Axis, position: str, end: str, step: int) -> str:
+        """Return the place on the axis of the turn that begins at `position`."""
+        return position
 
     def _merge(
         self, scope: Scope, carried: Any, following: Sequence[str], before: str, latch: str

@@ -65,6 +65,7 @@ class LoopEmitter(KernelEmitter):
         self.rows = {}
         # elements that this step has stored, and the registers in which they still are
         self.held: dict[Buffer, list[tuple[Scope, Expr]]] = {}
+        self._turned: str | None = None  # whether this step takes tiles from the last one on
         self.words = 0
         self.parallel = False
 
@@ -205,12 +206,26 @@ class LoopEmitter(KernelEmitter):
             self._call_outside(scope, statement, axes)
         else:
             nest = written_out(self.builder, statement)
-            nest = split_columns(nest, self.vector_bytes)
+            nest, tile = split_columns(nest, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
             if schedule.parallel:
                 self._call_outside(scope, nest, axes)
+            elif tile and schedule.unroll is not None:
+                self._back_and_forth(scope, nest, schedule.tiled(tile), axes[-1])
             else:
                 self._inline(scope, nest, schedule)
+
+    def _back_and_forth(self, scope: Scope, nest: Nest, schedule: Schedule, step: Axis) -> None:
+        """Emit a nest whose tiles are taken from the last to the first one in every other step."""
+        self._turned = self._new(scope, f"trunc i64 {scope.positions[step]} to i1")
+        self._inline(scope, nest, schedule)
+        self._turned = None
+
+    def _taken(self, scope: Scope, axis: Axis, position: str, end: str, step: int) -> str:
+        if self._turned is None or axis is not self._tiles:
+            return position
+        from_end = self._new(scope, f"sub i64 {int(end) - step}, {position}")
+        return self._new(scope, f"select i1 {self._turned}, i64 {from_end}, i64 {position}")
 
     def _lap(self, scope: Scope, place: int, before: str) -> str:
         """Count a statement of a step; return the time, at which the next one begins."""

@@ -55,6 +55,11 @@ class Schedule:
             order, vector, self.lanes, unroll, self.tile, self.parallel, self.grain, self.block
         )
 
+    def tiled(self, tile: int) -> Schedule:
+        """Return the same schedule with another number of iterations in a tile."""
+        order, vector, lanes, unroll = self.order, self.vector, self.lanes, self.unroll
+        return Schedule(order, vector, lanes, unroll, tile, self.parallel, self.grain, self.block)
+
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     """Return the schedule of a nest for vectors of `vector_bytes`."""

@@ -10,6 +10,7 @@ from symgraph.core.op import o
 from symgraph.core.pattern import Const, Var, const_value, p, rewrite_rule, rule, ulp
 
 LARGEST_POWER = 16
+_HALVES = (-0.5, 1.5, -1.5, 2.5, -2.5)
 
 
 def _marker_example() -> list[Node]:
@@ -42,20 +43,26 @@ def div_by_power_of_two(x: Var, c: Const) -> Any:
 
 def _root_example() -> list[Node]:
     x = new_input("float64", (3, 4), "x")
-    return [o.power(x, -0.5)]
+    return [o.power(x, e) for e in (-0.5, 1.5, -1.5, 2.5, -2.5)]
 
 
 @rewrite_rule(
     phase="late", numeric=ulp(4), roots=("power",), children=("constant", "broadcast_to"),
     example=_root_example,
 )  # fmt: skip
-def power_as_inverse_root(node: Node) -> Node | None:
-    """x ** -0.5 -> 1 / sqrt(x), but inf at -0.0 and 0 at -inf, as powers are."""
+def power_by_root(node: Node) -> Node | None:
+    """x ** (n / 2) -> sqrt(x) times x or its square, n odd up to 5; exact at -inf and -0.0."""
     x, exponent = node.inputs
-    if const_value(exponent) != -0.5 or not node.dtype.is_float:
+    value = const_value(exponent)
+    if value not in _HALVES or not node.dtype.is_float:
         return None
-    power = o.reciprocal(o.add(o.sqrt(x), 0.0))  # the root of -0.0 is -0.0
-    return o.broadcast_to(o.where(o.eq(x, -math.inf), 0.0, power), node.type.shape)
+    if value == -0.5:  # the root first: the reciprocal could overflow
+        power = o.reciprocal(o.abs(o.sqrt(x)))
+        return o.broadcast_to(o.where(o.eq(x, -math.inf), 0.0, power), node.type.shape)
+    base = o.reciprocal(x) if value < 0 else x
+    power = o.abs(o.sqrt(base) * (base if abs(value) < 2 else o.square(base)))
+    pole = o.eq(x, 0.0 if value < 0 else -math.inf)
+    return o.broadcast_to(o.where(pole, math.inf, power), node.type.shape)
 
 
 def _power_example() -> list[Node]:

@@ -76,19 +76,75 @@ def test_a_matrix_that_the_steps_write_is_not_copied():
         np.testing.assert_allclose(f(rows), m, atol=1e-5)
 
 
-def column_sum(n):
+def column_sum(n, rows=32):
     s = Builder()
-    i, j, k = s.axis("i0", 1), s.axis("i1", n), s.axis("k0", 32)
-    x, w = Buffer("x", FLOAT32, (32,), "input"), Buffer("w", FLOAT32, (32, n), "input")
+    i, j, k = s.axis("i0", 1), s.axis("i1", n), s.axis("k0", rows)
+    x, w = Buffer("x", FLOAT32, (rows,), "input"), Buffer("w", FLOAT32, (rows, n), "input")
     out = Buffer("out", FLOAT32, (n,), "output")
     terms = s.load(x, s.at(k)) * s.load(w, s.iadd(s.imul(s.at(k), n), s.at(j)))
     return Nest((i, j), (Store(out, s.at(j), s.reduce("sum", (k,), terms)),))
 
 
 @pytest.mark.parametrize(
-    ("n", "parts"), [(96, 6), (80, 5), (160, 10), (192, 12), (64, 0), (128, 0), (97, 0), (90, 0)]
+    ("n", "parts"),
+    [(96, 6), (80, 5), (160, 10), (192, 12), (48, 3), (64, 0), (128, 0), (97, 0), (90, 0)],
 )
 def test_columns_are_split_where_a_tile_of_parts_fills_the_registers(n, parts):
     nest = column_sum(n)
-    new = split_columns(nest, 32)
+    new, tile = split_columns(nest, 32)
+    assert not tile
     assert (new is nest) if not parts else [a.extent for a in new.axes] == [1, parts, 16]
+
+
+@pytest.mark.parametrize(("rows", "stored"), [(200, True), (3, False)])
+def test_an_operand_that_many_rows_need_is_computed_once(rows, stored):
+    """The bits are those of the product with the operand made before."""
+    x, w = sg.tensor("x", (rows, 16)), sg.tensor("w", (16, 24))
+    f = sg.function([x, w], sg.tanh(x @ (w * w)))
+    rng = np.random.default_rng(rows)
+    a, b = (rng.standard_normal(s, dtype="float32") for s in ((rows, 16), (16, 24)))
+    plain = sg.function([x, w], sg.tanh(x @ w))
+    np.testing.assert_array_equal(f(a, b), plain(a, b * b))
+    assert ("in every turn of a product" in f.explain()) == stored
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "tile"),
+    [(64, 192, 6), (64, 256, 4), (64, 320, 5), (32, 192, 0), (128, 384, 0), (256, 768, 0)],
+)
+def test_large_matrices_are_read_in_passes_that_the_near_cache_holds(rows, columns, tile):
+    assert split_columns(column_sum(columns, rows), 32)[1] == tile
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 30])
+@pytest.mark.parametrize("columns", [192, 256])
+def test_passes_back_and_forth_change_no_bit(columns, steps):
+    """Every step is the same as a step alone, which has no turn."""
+    inputs, states = recurrence(steps, 64, columns)
+    one, following = recurrence(1, 64, columns)
+    rng = np.random.default_rng(steps)
+    x, h, u = (0.1 * rng.standard_normal(v.type.shape, dtype="float32") for v in inputs)
+    f = sg.function(inputs, states)
+    found = f(x, h, u)
+    step = sg.function(one, following)
+    for row, state in zip(x, found, strict=True):
+        (h,) = step(row[None], h, u)
+        np.testing.assert_array_equal(state, h)
+    if steps > 2:
+        assert "trunc i64" in f.explain("llvm")
+
+
+def test_steps_of_inner_and_outer_loops_have_turns_of_their_own():
+    x, h, u = sg.tensor("x", (3, 5, 64)), sg.tensor("h", (64,)), sg.tensor("u", (64, 192))
+
+    def step(row, state):
+        product = state @ u
+        return sg.tanh(row + product[:64] * product[64:128] + product[128:])
+
+    inner = sg.scan(lambda rows, s: sg.scan(step, rows, s)[-1], x, h)
+    rng = np.random.default_rng(0)
+    values = [0.1 * rng.standard_normal(v.type.shape, dtype="float32") for v in (x, h, u)]
+    flat = sg.tensor("flat", (15, 64))
+    plain = sg.function([flat, h, u], sg.scan(step, flat, h))
+    expected = plain(values[0].reshape(15, 64), *values[1:])[4::5]
+    np.testing.assert_array_equal(sg.function([x, h, u], inner)(*values), expected)
