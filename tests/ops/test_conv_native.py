@@ -116,3 +116,53 @@ def test_debug_mode_checks_the_lowering(kind: str, threads: int) -> None:
     finally:
         sg.set_threads(2)
     np.testing.assert_array_equal(plain, debug)
+
+
+def layer(x: Any, out: int, kernel: Any, **params: Any) -> dict[str, Any]:
+    plain = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    return {"x": x, "out": out, "kernel": kernel, "params": plain | params}
+
+
+LAYERS = {
+    "small images, a long sum": layer((3, 130, 7, 7), 20, (3, 3), padding=((1, 1), (1, 1))),
+    "few channels, a long stride": layer((2, 3, 40, 41), 16, (11, 11), stride=(4, 4)),
+    "stride and kernel differ": layer((2, 3, 21, 30), 8, (4, 5), stride=(3, 2), dilation=(2, 3)),
+    "one pixel": layer((2, 40, 9, 9), 50, (1, 1), stride=(2, 2)),
+    "several blocks": layer((1, 64, 30, 30), 300, (3, 3)),
+    "groups": layer((2, 12, 14, 14), 20, (3, 3), groups=4),
+    "depthwise": layer((2, 8, 15, 16), 16, (5, 5), stride=(2, 2), groups=8),
+    "window larger than the image": layer((2, 3, 2, 2), 4, (5, 5), padding=((2, 3), (2, 2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_have_the_same_bits_whatever_is_known_and_whoever_helps(
+    name: str, kind: str
+) -> None:
+    arrays, make = problem(kind, LAYERS[name], "float32")
+    exact = check(make, arrays, shapes="exact")
+    a, b = (sg.tensor(name, (None,) * 4, "float32") for name in "ab")
+    generic = sg.function([a, b], make(a, b), shapes="generic")
+    try:
+        for threads in (1, 2):
+            sg.set_threads(threads)
+            np.testing.assert_array_equal(generic(*arrays), exact)
+    finally:
+        sg.set_threads(2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_images_at_all(kind: str) -> None:
+    arrays, make = problem(kind, layer((0, 3, 6, 6), 4, (3, 3)), "float32")
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    found = sg.function(inputs, make(*inputs))(*arrays)
+    assert found.shape == make(*inputs).type.shape and not found.any()
+
+
+def test_nan_stays_in_windows_that_meet_it() -> None:
+    arrays, make = problem("conv2d", layer((1, 5, 9, 9), 7, (3, 3)), "float32")
+    arrays[0][0, 2, 4, 4] = np.nan
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    bad = np.isnan(sg.function(inputs, make(*inputs))(*arrays))
+    assert bad[:, :, 2:5, 2:5].all() and bad.sum() == 7 * 9
