@@ -59,7 +59,11 @@ def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
                 after.append(_fma(shape, f, left, right[j], sums[i * vectors + j]))
         return [f.at(a, "%ac"), f.at(b, 8 if table else "%br"), *after]
 
-    carried = [("ptr", "%a"), ("ptr", "%br" if table else "%b"), *((shape.vector, x) for x in firsts)]
+    carried = [
+        ("ptr", "%a"),
+        ("ptr", "%br" if table else "%b"),
+        *((shape.vector, x) for x in firsts),
+    ]
     results = f.loop(0, "%k", 1, step, carried)[2:]
     for p, value in zip(places, results, strict=True):
         f.store(shape.vector, value, c_at[p], shape.size)
