@@ -166,3 +166,22 @@ def test_nan_stays_in_windows_that_meet_it() -> None:
     inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
     bad = np.isnan(sg.function(inputs, make(*inputs))(*arrays))
     assert bad[:, :, 2:5, 2:5].all() and bad.sum() == 7 * 9
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+def test_convolutions_in_a_loop(shapes: str) -> None:
+    """Operands and results that move from step to step, and the derivative through all of them."""
+    rng = np.random.default_rng(5)
+    arrays = [rng.standard_normal(s).astype("float32") for s in ((2, 3, 8, 8), (4, 3, 3, 3, 3))]
+    x, filters = (sg.tensor(n, a.shape, "float32") for n, a in zip("xw", arrays, strict=True))
+
+    def step(w: Any, h: Any) -> Any:
+        return sg.tanh(sg.conv2d(h, w, padding=1))
+
+    states = sg.scan(step, filters, x)
+    total = sg.square(states).sum()
+    value = [states, sg.grad(total, filters)]
+    found = sg.function([x, filters], value, shapes=shapes)(*arrays)
+    checked = sg.function([x, filters], value, mode="debug")(*arrays)
+    for p, q in zip(found, checked, strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6)
