@@ -431,6 +431,32 @@ def _points(sizes: Sequence[Size]) -> Size:
     return total
 
 
+def reach(call: LibraryCall) -> list[tuple[int, int]]:
+    """Return the lowest and highest address in both operands and the result; [] if not known."""
+    (*_, rows, columns, terms), starts, c_row, tables, batch = call.params
+    numbers = (rows, columns, terms, *starts, c_row, *(n for t in (*tables, *batch) for n in t))
+    if not all(isinstance(n, int) for n in numbers) or 0 in (rows, columns, terms):
+        return []
+    if any(g[0] == 0 for g in batch):
+        return []
+    counts = (rows, terms, terms, columns, columns)
+    spans = [_span(words, count) for words, count in zip(tables, counts, strict=True)]
+    result = (spans[4], _span((1, rows, 0, 0, c_row), rows))
+    found = []
+    for k, parts in enumerate(((spans[0], spans[1]), (spans[2], spans[3]), result)):
+        groups = [_span((1, g[0], 0, 0, g[k + 1]), g[0]) for g in batch]
+        low, high = (sum(span[end] for span in (*parts, *groups)) for end in (0, 1))
+        found.append((starts[k] + low, starts[k] + high))
+    return found
+
+
+def _span(words: Sequence[int], count: int) -> tuple[int, int]:
+    """Return the lowest and the highest offset of a table."""
+    n1, n2, *strides = words
+    ends = [(n - 1) * s for n, s in zip((count // (n1 * n2), n1, n2), strides, strict=True)]
+    return sum(min(0, e) for e in ends), sum(max(0, e) for e in ends)
+
+
 # -- the interpreter -------------------------------------------------------------------------------
 def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     """Compute the call with NumPy. Raises IndexError where it reads outside of an array."""

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symgraph as sg
+from symgraph.core.dtype import FLOAT32
+from symgraph.core.errors import VerifyError
 from symgraph.core.op import ops
+from symgraph.loops.builder import LoopBuilder
+from symgraph.loops.convolution import table
+from symgraph.loops.grammar import Buffer, LibraryCall, Program
+from symgraph.loops.verify import verify_program
 from symgraph.testing.tolerances import RELATIVE
 
 DTYPES = ("float32", "float64")
@@ -185,3 +191,24 @@ def test_convolutions_in_a_loop(shapes: str) -> None:
     checked = sg.function([x, filters], value, mode="debug")(*arrays)
     for p, q in zip(found, checked, strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_the_verifier_knows_what_a_contraction_reaches() -> None:
+    """The table of the terms of a 3 x 3 window: one row of the image further on is outside."""
+    image, out = (
+        Buffer("x", FLOAT32, (1, 2, 5, 6), "input"),
+        Buffer("y", FLOAT32, (4, 12), "output"),
+    )
+    filters = Buffer("w", FLOAT32, (4, 2, 3, 3), "input")
+    axes = (((4,), (18,)), ((18,), (1,)), ((2, 3, 3), (30, 6, 1)), ((3, 4), (6, 1)), ((12,), (1,)))
+    tables = tuple(table(*a) for a in axes)
+
+    def program(start: int) -> Program:
+        params = ((4, 12, 18), (0, start, 0), 12, tables, ())
+        call = LibraryCall("contract", (out,), (filters, image), params)
+        return Program(LoopBuilder(), [image, filters, out], [call])
+
+    verify_program(program(0), "test")
+    for start in (-1, 1):
+        with pytest.raises(VerifyError, match="reach"):
+            verify_program(program(start), "test")
