@@ -212,3 +212,20 @@ def test_the_verifier_knows_what_a_contraction_reaches() -> None:
     for start in (-1, 1):
         with pytest.raises(VerifyError, match="reach"):
             verify_program(program(start), "test")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_that_depends_on_run_time_sizes(stride: int) -> None:
+    """Padding "same" with a stride is computed from the sizes of the call."""
+    x, w = (sg.tensor(name, (None,) * 4, "float32") for name in "xw")
+    y = sg.conv2d(x, w, stride=stride, padding="same")
+    value = [y, *sg.grad(sg.square(y).sum(), [x, w])]
+    exact, generic = (sg.function([x, w], value, shapes=s) for s in ("exact", "generic"))
+    rng = np.random.default_rng(7)
+    for height, width, kernel in ((9, 12, 3), (10, 7, 4), (6, 6, 2)):
+        arrays = [
+            rng.standard_normal(s).astype("float32")
+            for s in ((2, 3, height, width), (5, 3, kernel, 3))
+        ]
+        for p, q in zip(exact(*arrays), generic(*arrays), strict=True):
+            np.testing.assert_array_equal(p, q)
