@@ -174,6 +174,20 @@ def _convolutions() -> list[Row]:
         "depthwise_b16": (128, 28, 128, 3, 1, 1, 128, 16),
         "policy_b32": (4, 84, 32, 8, 4, 0, 1, 32),
     }
+    shapes = {  # of AlexNet, OverFeat, VGG-A, GoogLeNet, ResNet-18 and a policy network
+        "alexnet1": (3, 227, 96, 11, 4, 0, 1),
+        "overfeat2": (96, 24, 256, 5, 1, 0, 1),
+        "vgg2": (64, 112, 128, 3, 1, 1, 1),
+        "vgg8": (512, 14, 512, 3, 1, 1, 1),
+        "googlenet1x1": (832, 7, 256, 1, 1, 0, 1),
+        "googlenet5x5": (16, 28, 32, 5, 1, 2, 1),
+        "resnet_down": (64, 56, 128, 3, 2, 1, 1),
+        "resnet_last": (512, 7, 512, 3, 1, 1, 1),
+        "policy1": (4, 84, 32, 8, 4, 0, 1),
+        "policy2": (32, 20, 64, 4, 2, 0, 1),
+    }
+    for name, shape in shapes.items():
+        layers |= {f"{name}_b{batch}": (*shape, batch) for batch in (1, 16)}
     found = []
     for name, (c, n, f, k, stride, pad, groups, batch) in layers.items():
         out = (n + 2 * pad - k) // stride + 1

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from symgraph.loops.build import Lowering
 
 Pads = Sequence[tuple[Size, Size]]
-NEVER = 1 << 40  # a period that no axis reaches
+SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
+LONG_SUM = 1024  # terms from which another copy of the result does not count
 PACKING = 4  # rows of a product in whose time an operand is packed
 
 
@@ -64,16 +65,43 @@ class Phase:
 def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the product that computes conv2d, or its transpose by filters or by images."""
     kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}
-    kind[node.op.name](low, node, out)
+    if not has_small_images(node):
+        kind[node.op.name](low, node, place_of(out))
+        return
+    s, (images, channels, *sizes) = low.s, node.type.shape
+    rows = place_of(low.temporary(node.dtype, (channels, images, *sizes)))
+    strides = (rows.strides[1], rows.strides[0], *rows.strides[2:])
+    kind[node.op.name](low, node, Placed(rows.buffer, 0, strides))
+    axes = low.nest_axes(node)
+    index = [s.at(a) for a in axes]
+    value = s.load(rows.buffer, _address(low, 0, *zip(index, strides, strict=True)))
+    store = low.store(out, low.flat(index, node.type.shape), value)
+    low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
-def _forward(low: Lowering, node: Node, out: Buffer | View) -> None:
+def has_small_images(node: Node) -> bool:
+    """Tell whether channels come first while a result is added up.
+
+    Else most tiles would have columns of two images, which do not lie together.
+    """
+    p = node.params
+    if node.op.name == "conv2d_filter" or (node.op.name == "conv2d_input" and p.stride != (1, 1)):
+        return False
+    n, _, *sizes = node.type.shape
+    w = node.inputs[1].type.shape
+    summed = (w[0] if node.op.name == "conv2d_input" else w[1], *w[2:])
+    if not all(isinstance(k, int) for k in (n, *sizes, *summed)) or is_size(n, 1):
+        return False
+    places = math.prod(sizes)
+    return bool(places <= SMALL_IMAGE and places % 32 and math.prod(summed) >= LONG_SUM)
+
+
+def _forward(low: Lowering, node: Node, target: Placed) -> None:
     (x, w), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
     images, filters = padded(low, x, p.padding), placed(low, w)
     n, rows, height, width = node.type.shape
     _, channels, kh, kw = w.type.shape
-    target = place_of(out)
     rows = rows // p.groups
     b, a, c = images.strides, filters.strides, target.strides
     terms = (channels, kh, kw)
@@ -89,13 +117,12 @@ def _forward(low: Lowering, node: Node, out: Buffer | View) -> None:
     )  # fmt: skip
 
 
-def _filters(low: Lowering, node: Node, out: Buffer | View) -> None:
+def _filters(low: Lowering, node: Node, target: Placed) -> None:
     (x, g), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
     images, gradient = padded(low, x, p.padding), placed(low, g)
     rows, channels, kh, kw = node.type.shape
     n, _, height, width = g.type.shape
-    target = place_of(out)
     rows = rows // p.groups
     b, a, c = images.strides, gradient.strides, target.strides
     columns, terms = (channels, kh, kw), (n, height, width)
@@ -111,13 +138,13 @@ def _filters(low: Lowering, node: Node, out: Buffer | View) -> None:
     )  # fmt: skip
 
 
-def _images(low: Lowering, node: Node, out: Buffer | View) -> None:
+def _images(low: Lowering, node: Node, target: Placed) -> None:
     (g, w), p = node.inputs, node.params
     if pays_together(node):
-        _images_together(low, node, out)
+        _images_together(low, node, target)
         return
     around = windows_outside(node)
-    gradient, filters, target = padded(low, g, around), placed(low, w), place_of(out)
+    gradient, filters = padded(low, g, around), placed(low, w)
     b, a, c = gradient.strides, filters.strides, target.strides
     n, filter_count = g.type.shape[0], w.type.shape[0] // p.groups
     channels = w.type.shape[1]
@@ -167,7 +194,7 @@ def pays_together(node: Node) -> bool:
     return bool(longest * (phases * channels + PACKING) < taps * (channels + PACKING))
 
 
-def _images_together(low: Lowering, node: Node, out: Buffer | View) -> None:
+def _images_together(low: Lowering, node: Node, target: Placed) -> None:
     """Append one product whose rows are channels and places modulo the stride, and a copy."""
     s, (g, w), p = low.s, node.inputs, node.params
     n, channels = g.type.shape[0], w.type.shape[1]
@@ -187,12 +214,12 @@ def _images_together(low: Lowering, node: Node, out: Buffer | View) -> None:
         (0, t * stride - k) for t, stride, k in zip(taps, p.stride, w.type.shape[2:], strict=True)
     ])  # fmt: skip
     rest = low.temporary(node.dtype, (channels * p.groups, *p.stride, n, *counts))
-    target = place_of(rest)
-    b, a, c = gradient.strides, filters.strides, target.strides
+    b, a, c = gradient.strides, filters.strides, place_of(rest).strides
     columns, terms = (n, *counts), (filter_count, *taps)
     windows = (around[k][0] + firsts[k] for k in (0, 1))
+    rows = channels * math.prod(p.stride)
     _append(
-        low, node, (target, filters, gradient), (channels * math.prod(p.stride), columns, terms),
+        low, node, (place_of(rest), filters, gradient), (rows, columns, terms),
         (0, 0, sum(k * stride for k, stride in zip(windows, b[2:], strict=True))),
         a_rows=table((channels, *p.stride), a[1:]),
         a_steps=table(terms, (a[0], a[2] * p.stride[0], a[3] * p.stride[1])),
@@ -211,8 +238,9 @@ def _images_together(low: Lowering, node: Node, out: Buffer | View) -> None:
         for i, stride, first in zip(moved, p.stride, firsts, strict=True)
     ]
     value = s.load(rest, low.flat((channel, *phase, image, *place), rest.shape))
-    address = low.flat([s.at(axis) for axis in axes], node.type.shape)
-    low.program.statements.append(Nest(axes, (low.store(out, address, value),), origin=(node,)))
+    address = _address(low, target.start, *zip(map(s.at, axes), target.strides, strict=True))
+    store = low.store(target.buffer, address, value)
+    low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
 def _append_depthwise(
@@ -238,15 +266,17 @@ def _append_depthwise(
         return s.isub(s.iadd(at, phase.window), s.imul(t, phase.back))
 
     w, g = filters.strides, gradient.strides
-    product_ = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
+    term = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
         gradient, (n, g[0]), (out, g[1]), (window(a, i, v), g[2]), (window(b, j, u), g[3])
     )
-    places_ = (
+    at_places = (
         s.iadd(s.imul(at, stride), phase.place)
         for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
     )
-    address = _address(low, target.start, *zip((n, channel, *places_), target.strides, strict=True))
-    store = low.store(target.buffer, address, s.reduce("dot", loops, product_))
+    address = _address(
+        low, target.start, *zip((n, channel, *at_places), target.strides, strict=True)
+    )
+    store = low.store(target.buffer, address, s.reduce("dot", loops, term))
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
@@ -361,7 +391,7 @@ def table(sizes: Sequence[Size], strides: Sequence[Size]) -> tuple[Size, ...]:
             found.append((n, stride))
     found = [(1, 0)] * (3 - len(found)) + found
     (_, s0), (n1, s1), (n2, s2) = found
-    return (n1, n2, s0, s1, s2, NEVER, 0)
+    return (n1, n2, s0, s1, s2)
 
 
 def _append(
@@ -401,6 +431,32 @@ def _points(sizes: Sequence[Size]) -> Size:
     return total
 
 
+def reach(call: LibraryCall) -> list[tuple[int, int]]:
+    """Return the lowest and highest address in both operands and the result; [] if not known."""
+    (*_, rows, columns, terms), starts, c_row, tables, batch = call.params
+    numbers = (rows, columns, terms, *starts, c_row, *(n for t in (*tables, *batch) for n in t))
+    if not all(isinstance(n, int) for n in numbers) or 0 in (rows, columns, terms):
+        return []
+    if any(g[0] == 0 for g in batch):
+        return []
+    counts = (rows, terms, terms, columns, columns)
+    spans = [_span(words, count) for words, count in zip(tables, counts, strict=True)]
+    result = (spans[4], _span((1, rows, 0, 0, c_row), rows))
+    found = []
+    for k, parts in enumerate(((spans[0], spans[1]), (spans[2], spans[3]), result)):
+        groups = [_span((1, g[0], 0, 0, g[k + 1]), g[0]) for g in batch]
+        low, high = (sum(span[end] for span in (*parts, *groups)) for end in (0, 1))
+        found.append((starts[k] + low, starts[k] + high))
+    return found
+
+
+def _span(words: Sequence[int], count: int) -> tuple[int, int]:
+    """Return the lowest and the highest offset of a table."""
+    n1, n2, *strides = words
+    ends = [(n - 1) * s for n, s in zip((count // (n1 * n2), n1, n2), strides, strict=True)]
+    return sum(min(0, e) for e in ends), sum(max(0, e) for e in ends)
+
+
 # -- the interpreter -------------------------------------------------------------------------------
 def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     """Compute the call with NumPy. Raises IndexError where it reads outside of an array."""
@@ -423,11 +479,11 @@ def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarr
 
 def _offsets(words: Sequence[int], count: int) -> np.ndarray:
     """Return the offsets of all positions of a table."""
-    n1, n2, s0, s1, s2, period, jump = words
+    n1, n2, s0, s1, s2 = words
     position = np.arange(count)
     outer, inner = np.divmod(position, max(1, n2))
     i0, i1 = np.divmod(outer, max(1, n1))
-    return np.asarray(i0 * s0 + i1 * s1 + inner * s2 + inner // period * jump)
+    return np.asarray(i0 * s0 + i1 * s1 + inner * s2)
 
 
 def _read(flat: np.ndarray, address: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.errors import VerifyError
+from symgraph.loops.convolution import reach
 from symgraph.loops.grammar import (
     ARITHMETIC,
     BITWISE,
@@ -147,3 +148,8 @@ def _call(call: LibraryCall) -> None:
     dtypes = {b.dtype for b in (*call.inputs, *call.outputs)}
     if len(dtypes) != 1:
         raise VerifyError(f"{call.name} on different dtypes: {dtypes}")
+    if call.name == "contract":
+        buffers = (*call.inputs, *call.outputs)
+        for buffer, (low, high) in zip(buffers, reach(call), strict=False):
+            if low < 0 or (isinstance(buffer.size, int) and high >= buffer.size):
+                raise VerifyError(f"contract may reach {low} to {high} of {buffer}")

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symgraph as sg
+from symgraph.core.dtype import FLOAT32
+from symgraph.core.errors import VerifyError
 from symgraph.core.op import ops
+from symgraph.loops.builder import LoopBuilder
+from symgraph.loops.convolution import table
+from symgraph.loops.grammar import Buffer, LibraryCall, Program
+from symgraph.loops.verify import verify_program
 from symgraph.testing.tolerances import RELATIVE
 
 DTYPES = ("float32", "float64")
@@ -116,3 +122,110 @@ def test_debug_mode_checks_the_lowering(kind: str, threads: int) -> None:
     finally:
         sg.set_threads(2)
     np.testing.assert_array_equal(plain, debug)
+
+
+def layer(x: Any, out: int, kernel: Any, **params: Any) -> dict[str, Any]:
+    plain = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    return {"x": x, "out": out, "kernel": kernel, "params": plain | params}
+
+
+LAYERS = {
+    "small images, a long sum": layer((3, 130, 7, 7), 20, (3, 3), padding=((1, 1), (1, 1))),
+    "few channels, a long stride": layer((2, 3, 40, 41), 16, (11, 11), stride=(4, 4)),
+    "stride and kernel differ": layer((2, 3, 21, 30), 8, (4, 5), stride=(3, 2), dilation=(2, 3)),
+    "one pixel": layer((2, 40, 9, 9), 50, (1, 1), stride=(2, 2)),
+    "several blocks": layer((1, 64, 30, 30), 300, (3, 3)),
+    "groups": layer((2, 12, 14, 14), 20, (3, 3), groups=4),
+    "depthwise": layer((2, 8, 15, 16), 16, (5, 5), stride=(2, 2), groups=8),
+    "window larger than the image": layer((2, 3, 2, 2), 4, (5, 5), padding=((2, 3), (2, 2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_have_the_same_bits_whatever_is_known_and_whoever_helps(
+    name: str, kind: str
+) -> None:
+    arrays, make = problem(kind, LAYERS[name], "float32")
+    exact = check(make, arrays, shapes="exact")
+    a, b = (sg.tensor(name, (None,) * 4, "float32") for name in "ab")
+    generic = sg.function([a, b], make(a, b), shapes="generic")
+    try:
+        for threads in (1, 2):
+            sg.set_threads(threads)
+            np.testing.assert_array_equal(generic(*arrays), exact)
+    finally:
+        sg.set_threads(2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_images_at_all(kind: str) -> None:
+    arrays, make = problem(kind, layer((0, 3, 6, 6), 4, (3, 3)), "float32")
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    found = sg.function(inputs, make(*inputs))(*arrays)
+    assert found.shape == make(*inputs).type.shape and not found.any()
+
+
+def test_nan_stays_in_windows_that_meet_it() -> None:
+    arrays, make = problem("conv2d", layer((1, 5, 9, 9), 7, (3, 3)), "float32")
+    arrays[0][0, 2, 4, 4] = np.nan
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    bad = np.isnan(sg.function(inputs, make(*inputs))(*arrays))
+    assert bad[:, :, 2:5, 2:5].all() and bad.sum() == 7 * 9
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+def test_convolutions_in_a_loop(shapes: str) -> None:
+    """Operands and results that move from step to step, and the derivative through all of them."""
+    rng = np.random.default_rng(5)
+    arrays = [rng.standard_normal(s).astype("float32") for s in ((2, 3, 8, 8), (4, 3, 3, 3, 3))]
+    x, filters = (sg.tensor(n, a.shape, "float32") for n, a in zip("xw", arrays, strict=True))
+
+    def step(w: Any, h: Any) -> Any:
+        return sg.tanh(sg.conv2d(h, w, padding=1))
+
+    states = sg.scan(step, filters, x)
+    total = sg.square(states).sum()
+    value = [states, sg.grad(total, filters)]
+    found = sg.function([x, filters], value, shapes=shapes)(*arrays)
+    checked = sg.function([x, filters], value, mode="debug")(*arrays)
+    for p, q in zip(found, checked, strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_the_verifier_knows_what_a_contraction_reaches() -> None:
+    """The table of the terms of a 3 x 3 window: one row of the image further on is outside."""
+    image, out = (
+        Buffer("x", FLOAT32, (1, 2, 5, 6), "input"),
+        Buffer("y", FLOAT32, (4, 12), "output"),
+    )
+    filters = Buffer("w", FLOAT32, (4, 2, 3, 3), "input")
+    axes = (((4,), (18,)), ((18,), (1,)), ((2, 3, 3), (30, 6, 1)), ((3, 4), (6, 1)), ((12,), (1,)))
+    tables = tuple(table(*a) for a in axes)
+
+    def program(start: int) -> Program:
+        params = ((4, 12, 18), (0, start, 0), 12, tables, ())
+        call = LibraryCall("contract", (out,), (filters, image), params)
+        return Program(LoopBuilder(), [image, filters, out], [call])
+
+    verify_program(program(0), "test")
+    for start in (-1, 1):
+        with pytest.raises(VerifyError, match="reach"):
+            verify_program(program(start), "test")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_that_depends_on_run_time_sizes(stride: int) -> None:
+    """Padding "same" with a stride is computed from the sizes of the call."""
+    x, w = (sg.tensor(name, (None,) * 4, "float32") for name in "xw")
+    y = sg.conv2d(x, w, stride=stride, padding="same")
+    value = [y, *sg.grad(sg.square(y).sum(), [x, w])]
+    exact, generic = (sg.function([x, w], value, shapes=s) for s in ("exact", "generic"))
+    rng = np.random.default_rng(7)
+    for height, width, kernel in ((9, 12, 3), (10, 7, 4), (6, 6, 2)):
+        arrays = [
+            rng.standard_normal(s).astype("float32")
+            for s in ((2, 3, height, width), (5, 3, kernel, 3))
+        ]
+        for p, q in zip(exact(*arrays), generic(*arrays), strict=True):
+            np.testing.assert_array_equal(p, q)

@@ -19,6 +19,8 @@ TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
+PACK_B_FROM = 24  # rows that share a packed sliver of B
+SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
 CHUNK = 264 << 9  # elements of the result that stay in the second cache with a block of A
 
 
@@ -28,10 +30,10 @@ def contract_text(element: str, vector_bytes: int) -> str:
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
-        tile.tile(shape, shape.rows, 1),
-        *(tile.tile(shape, rows, 2) for rows in (shape.rows, *shape.parts)),
+        tile.tile(shape, shape.rows, 1, table=True),
+        *(tile.tile(shape, rows, 2, table=True) for rows in (shape.rows, *shape.parts)),
         tile.copy_tile(shape),
-        tile.row_of_tiles(shape),
+        tile.row_of_tiles(shape, table=True),
         offsets(shape),
         gather.gather_vector(shape),
         *(part(shape, width)
@@ -153,7 +155,10 @@ def block(shape: Shape) -> str:
 
 
 def slivers(shape: Shape) -> str:
-    """Multiply a block of A with slivers of B, each packed before."""
+    """Multiply a block of A with slivers of B, packed before or read where they lie.
+
+    In place are slivers with contiguous columns for few rows or terms.
+    """
     f = FunctionText(
         "define internal void @slivers(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
         "ptr %steps, ptr %step.runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %k, i1 %more) "
@@ -163,15 +168,35 @@ def slivers(shape: Shape) -> str:
     packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
     columns, places = _scratch(f, shape.columns), _scratch(f, shape.columns)
 
+    in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
+    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
+
+    def offset(t: str, _: list[str]) -> Sequence[str]:
+        f.store("i64", f.mul(t, stride), f.at(in_order, f.mul(t, 8)), 8)
+        return []
+
+    f.loop(0, "%k", 1, offset)
+
     def sliver(t: str, _: list[str]) -> Sequence[str]:
         count, first = f.least(f.sub("%n", t), shape.columns), f.add("%j", t)
         _fill(f, _axes(f, "b_columns"), first, count, True, columns)
-        f.do(
-            f"call void @gather.{shape.columns}(ptr %b, ptr {columns[0]}, ptr {columns[1]}, "
-            f"ptr %steps, ptr %step.runs, i64 %k, ptr {packed})"
+        whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
+        whole = f.new(f"and i1 {whole}, {_contiguous(shape, f, columns, count)}")
+        direct = f.new(f"and i1 {whole}, {few}")
+        f.when(
+            direct,
+            lambda: None,
+            lambda: f.do(
+                f"call void @gather.{shape.columns}(ptr %b, ptr {columns[0]}, ptr {columns[1]}, "
+                f"ptr %steps, ptr %step.runs, i64 %k, ptr {packed})"
+            ),
         )
         _fill(f, _axes(f, "c_columns"), first, count, True, places)
-        operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {packed}, i64 {stride}"
+        there = f.at("%b", offset_at(f, columns[0], 0))
+        b = f.new(f"select i1 {direct}, ptr {there}, ptr {packed}")
+        steps = f.new(f"select i1 {direct}, ptr %steps, ptr {in_order}")
+        operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {b}, ptr {steps}"
 
         def together() -> None:
             c = f.at("%c", offset_at(f, places[0], 0))
@@ -196,7 +221,7 @@ def slivers(shape: Shape) -> str:
 def tiles_apart(shape: Shape) -> str:
     """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
     f = FunctionText(
-        "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
+        "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, "
         "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more) nounwind"
     )
     spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
@@ -214,7 +239,7 @@ def tiles_apart(shape: Shape) -> str:
 
         f.when("%more", lambda: copy("in"))
         f.do(
-            f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, ptr {spare}, "
+            f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, ptr {spare}, "
             f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %b, i64 0, "
             "i64 0)"
         )

@@ -11,23 +11,21 @@ from __future__ import annotations
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.shape import Shape
 
-AXIS_WORDS = 7  # of a table: lengths of the two inner axes, strides of all three, period, jump
+AXIS_WORDS = 5  # of a table: lengths of the two inner axes, strides of all three
 
 
 def offsets(shape: Shape) -> str:
     """Write `count` offsets in bytes from position `start` of three axes, and where runs begin.
 
-    The innermost axis moves on by `jump` besides at every multiple of `period`. `runs` gets the
-    number of runs, where each begins, and `count`. None is longer than a vector; `aligned` ones
-    end at multiples of it.
+    `runs` gets the number of runs, where each begins, and `count`. None is longer than a vector;
+    `aligned` ones end at multiples of it.
     """
     f = FunctionText(
         "define internal void @offsets(ptr %axes, i64 %start, i64 %count, i1 %aligned, ptr %to, "
         "ptr %runs) nounwind"
     )
-    n1, n2, *rest = (f.load("i64", f.at("%axes", 8 * k), 8) for k in range(AXIS_WORDS))
-    s0, s1, s2, jump = (f.mul(x, shape.size) for x in (*rest[:3], rest[4]))
-    period = rest[3]
+    n1, n2, *strides = (f.load("i64", f.at("%axes", 8 * k), 8) for k in range(AXIS_WORDS))
+    s0, s1, s2 = (f.mul(x, shape.size) for x in strides)
     unit = f.new(f"icmp eq i64 {s2}, {shape.size}")
     nowhere = f.new(f"select i1 {unit}, i64 0, i64 -1")
     outer = f.new(f"udiv i64 %start, {n2}")
@@ -37,10 +35,8 @@ def offsets(shape: Shape) -> str:
 
     def stretch(values: list[str]) -> list[str]:
         t, i0, i1, i2, behind, begun, found = values
-        turns = f.new(f"udiv i64 {i2}, {period}")
-        base = f.add(f.add(f.mul(i0, s0), f.mul(i1, s1)), f.add(f.mul(i2, s2), f.mul(turns, jump)))
-        left = f.least(f.sub(n2, i2), f.sub(f.mul(f.add(turns, 1), period), i2))
-        left = f.least(left, f.sub("%count", t))
+        base = f.add(f.add(f.mul(i0, s0), f.mul(i1, s1)), f.mul(i2, s2))
+        left = f.least(f.sub(n2, i2), f.sub("%count", t))
         within = f.new(f"select i1 %aligned, i64 {t}, i64 {f.sub(t, begun)}")
         used = f.new(f"and i64 {within}, {shape.lanes - 1}")
         meets = f.new(f"icmp eq i64 {base}, {behind}")

@@ -11,11 +11,15 @@ from symgraph.cpu.gemm.shape import Shape, prefetch
 ZERO = "0x8000000000000000"  # -0.0 adds to nothing
 
 
-def tile(shape: Shape, rows: int, vectors: int) -> str:
-    """Return the product of `rows` rows of A and a sliver of B, added to C if `more`."""
+def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
+    """Return the product of `rows` rows of A and a sliver of B, added to C if `more`.
+
+    With `table`, %br points at the offset of each row of B.
+    """
+    kind = "ptr" if table else "i64"
     f = FunctionText(
         f"define internal void @tile.{rows}.{vectors}(ptr %a, i64 %ar, i64 %ac, ptr %b, "
-        "i64 %br, ptr %c, i64 %ldc, i64 %k, i1 %more) nounwind"
+        f"{kind} %br, ptr %c, i64 %ldc, i64 %k, i1 %more) nounwind"
     )
     width = shape.lanes * shape.size
     places = [(i, j) for i in range(rows) for j in range(vectors)]
@@ -41,7 +45,8 @@ def tile(shape: Shape, rows: int, vectors: int) -> str:
 
     def step(_: str, values: Sequence[str]) -> list[str]:
         a, b, *sums = values
-        right = [shape.load(f, f.at(b, j * width) if j else b) for j in range(vectors)]
+        line = f.at("%b", f.load("i64", b, 8)) if table else b
+        right = [shape.load(f, f.at(line, j * width) if j else line) for j in range(vectors)]
         after = []
         for i in range(rows):
             one = shape.load_one(f, f.at(a, row[i]) if i else a)
@@ -52,9 +57,13 @@ def tile(shape: Shape, rows: int, vectors: int) -> str:
             )
             for j in range(vectors):
                 after.append(_fma(shape, f, left, right[j], sums[i * vectors + j]))
-        return [f.at(a, "%ac"), f.at(b, "%br"), *after]
+        return [f.at(a, "%ac"), f.at(b, 8 if table else "%br"), *after]
 
-    carried = [("ptr", "%a"), ("ptr", "%b"), *((shape.vector, x) for x in firsts)]
+    carried = [
+        ("ptr", "%a"),
+        ("ptr", "%br" if table else "%b"),
+        *((shape.vector, x) for x in firsts),
+    ]
     results = f.loop(0, "%k", 1, step, carried)[2:]
     for p, value in zip(places, results, strict=True):
         f.store(shape.vector, value, c_at[p], shape.size)
@@ -102,10 +111,11 @@ def copy_tile(shape: Shape) -> str:
     return f.text()
 
 
-def row_of_tiles(shape: Shape) -> str:
+def row_of_tiles(shape: Shape, table: bool = False) -> str:
     """Multiply one sliver of B with all slivers of a block of A."""
+    b_row = f"{'ptr' if table else 'i64'} %br"
     f = FunctionText(
-        "define internal void @tiles(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
+        f"define internal void @tiles(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, {b_row}, "
         "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, i64 %ns, "
         "i64 %rest) nounwind"
     )
@@ -126,7 +136,7 @@ def row_of_tiles(shape: Shape) -> str:
         after = f.loop(0, per, 1, fetch, [("ptr", ahead)])
 
         def straight() -> None:
-            _choose(shape, f, rows, a, c, "%ldc", 2)
+            _choose(shape, f, rows, a, b_row, c, "%ldc", 2)
 
         def around() -> None:
             f.when(
@@ -138,8 +148,8 @@ def row_of_tiles(shape: Shape) -> str:
             )
             f.when(
                 narrow,
-                lambda: _choose(shape, f, rows, a, spare, str(stride), 1),
-                lambda: _choose(shape, f, rows, a, spare, str(stride), 2),
+                lambda: _choose(shape, f, rows, a, b_row, spare, str(stride), 1),
+                lambda: _choose(shape, f, rows, a, b_row, spare, str(stride), 2),
             )
             f.do(
                 f"call void @copy.tile(ptr {spare}, i64 {stride}, ptr {c}, i64 %ldc, "
@@ -154,13 +164,20 @@ def row_of_tiles(shape: Shape) -> str:
 
 
 def _choose(
-    shape: Shape, f: FunctionText, rows: str, a: str, c: str, ldc: str, vectors: int
+    shape: Shape,
+    f: FunctionText,
+    rows: str,
+    a: str,
+    b_row: str,
+    c: str,
+    ldc: str,
+    vectors: int,
 ) -> None:
     """Call the tile of `rows` rows, or those that make it up."""
 
     def call(size: int, a_at: str, c_at: str, wide: int) -> None:
         f.do(
-            f"call void @tile.{size}.{wide}(ptr {a_at}, i64 %ar, i64 %ac, ptr %b, i64 %br, "
+            f"call void @tile.{size}.{wide}(ptr {a_at}, i64 %ar, i64 %ac, ptr %b, {b_row}, "
             f"ptr {c_at}, i64 {ldc}, i64 %k, i1 %more)"
         )
 

@@ -1,0 +1,151 @@
+"""The product through tables of offsets: any axes, cuts and vectors give one chain per element."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from symgraph.cpu import jit
+from symgraph.cpu.gemm.contract import contract_text
+from symgraph.cpu.gemm.shape import DEPTH
+from symgraph.cpu.product import SLICES, contraction_words
+from symgraph.loops.convolution import table
+
+ELEMENTS = {"float32": "float", "float64": "double"}
+Axes = list[tuple[int, int]]  # (length, stride) of each axis
+
+
+@functools.cache
+def product(dtype: str, vector_bytes: int) -> Any:
+    loaded = jit.build(contract_text(ELEMENTS[dtype], vector_bytes), ("contract",), verify=True)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return loaded, kind(loaded.address("contract"))
+
+
+def addresses(axes: Axes) -> np.ndarray:
+    """Return the offset of each position, row-major."""
+    total = np.zeros((), np.int64)
+    for n, stride in axes:
+        total = np.add.outer(total, np.arange(n) * stride)
+    return total.ravel()
+
+
+def run(a, b, out, tables, c_row, starts=(0, 0, 0), batch=(), width=32, cuts=()):
+    """Store the product that the tables (of a's rows and steps, b's and c's) describe."""
+    m, k, n = (len(addresses(tables[t])) for t in (0, 1, 3))
+    packed = [table([n for n, _ in axes], [s for _, s in axes]) for axes in tables]
+    words = contraction_words((m, n, k), starts, c_row, packed, batch)
+    args = np.array([x.ctypes.data for x in (a, b, out)] + words, np.int64)
+    units = SLICES * int(np.prod([g[0] for g in batch], dtype=np.int64))
+    ends = [0, *sorted(int(c * units) for c in cuts), units]
+    for begin, end in zip(ends, ends[1:], strict=False):
+        product(str(a.dtype), width)[1](args.ctypes.data, begin, end)
+
+
+def chain(a, b):
+    """Return a @ b, rounded to float32 after each multiply-add along k."""
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for p in range(a.shape[1]):
+        exact = a[:, p : p + 1].astype(np.float64) * b[p : p + 1].astype(np.float64)
+        total = (exact + total).astype(np.float32).astype(np.float64)
+    return total.astype(np.float32)
+
+
+lengths = st.lists(st.integers(1, 40), min_size=1, max_size=3).filter(lambda n: np.prod(n) < 700)
+
+
+@st.composite
+def axes_of(draw: Any, sizes: list[int]) -> Axes:
+    """Draw strides: some axes contiguous, some apart, some backwards, some that stand still."""
+    stride, found = draw(st.sampled_from([1, 1, 1, 2, 7])), []
+    for n in reversed(sizes):
+        sign = draw(st.sampled_from([1, 1, 1, -1]))
+        found.insert(0, (n, sign * stride))
+        stride = draw(st.sampled_from([stride * n, stride * n + 3, 1, 0]))
+    return found
+
+
+def placed(rng, dtype, *tables):
+    """Return an array that the sums of offsets fit into, and where offset zero is."""
+    low = sum(int(addresses(t).min()) for t in tables)
+    high = sum(int(addresses(t).max()) for t in tables)
+    return rng.standard_normal(high - low + 1).astype(dtype), -low
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    data=st.data(), rows=lengths, terms=lengths, columns=lengths,
+    dtype=st.sampled_from(["float32", "float64"]), width=st.sampled_from([16, 32, 64]),
+    cuts=st.lists(st.floats(0, 1), max_size=3), seed=st.integers(0, 1 << 20),
+)  # fmt: skip
+def test_any_axes_cuts_and_vectors(data, rows, terms, columns, dtype, width, cuts, seed):
+    rng = np.random.default_rng(seed)
+    a_rows, a_steps, b_steps, b_columns = (
+        data.draw(axes_of(sizes)) for sizes in (rows, terms, terms, columns)
+    )
+    a, a_start = placed(rng, dtype, a_rows, a_steps)
+    b, b_start = placed(rng, dtype, b_steps, b_columns)
+    m, n = int(np.prod(rows)), int(np.prod(columns))
+    apart = data.draw(st.sampled_from([1, 3]))  # between columns of the result
+    out = np.full((m, n * apart), np.nan, dtype)
+    tables = [a_rows, a_steps, b_steps, b_columns, [(n, apart)]]
+    run(a, b, out, tables, n * apart, (a_start, b_start, 0), (), width, cuts)
+    left = a[a_start + np.add.outer(addresses(a_rows), addresses(a_steps))]
+    right = b[b_start + np.add.outer(addresses(b_steps), addresses(b_columns))]
+    found = out[:, ::apart]
+    if dtype == "float32":
+        np.testing.assert_array_equal(found, chain(left, right))
+    else:
+        scale = np.abs(left) @ np.abs(right)
+        assert np.all(np.abs(found - left @ right) <= 1e-13 * scale + 1e-300)
+    if apart > 1:
+        assert np.isnan(np.delete(out, np.s_[::apart], 1)).all()
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_more_blocks_than_one_along_all_sides(width):
+    rng = np.random.default_rng(1)
+    m, k, n = 300, 2 * DEPTH + 5, 700
+    a, b = rng.standard_normal((m, k)).astype("float32"), rng.standard_normal((k, n))
+    b, out = b.astype("float32"), np.full((m, n), np.nan, "float32")
+    tables: list[Axes] = [[(m, k)], [(k, 1)], [(k, n)], [(n, 1)], [(n, 1)]]
+    run(a, b, out, tables, n, width=width)
+    np.testing.assert_array_equal(out, chain(a, b))
+
+
+def test_batches_move_all_three_arrays():
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 4, 6))
+    out = np.full((3, 2, 5, 6), np.nan)
+    tables: list[Axes] = [[(5, 4)], [(4, 1)], [(4, 6)], [(6, 1)], [(6, 1)]]
+    run(a, b, out, tables, 6, batch=((3, 20, 24, 60), (2, 0, 0, 30)), cuts=(0.1, 0.5))
+    np.testing.assert_allclose(out, (a @ b)[:, None].repeat(2, 1), rtol=1e-13)
+
+
+def test_sums_over_nothing_are_zero_where_the_result_lies():
+    out = np.full((3, 8), np.nan, "float32")
+    tables = [table([n], [s]) for n, s in ((3, 0), (0, 1), (0, 4), (4, 1), (4, 2))]
+    words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables, ())
+    args = np.array([out.ctypes.data] * 3 + words, np.int64)
+    product("float32", 32)[1](args.ctypes.data, 0, SLICES)
+    assert not out[:, ::2].any() and np.isnan(out[:, 1::2]).all()
+
+
+@pytest.mark.parametrize("element", ["float", "double"])
+@pytest.mark.parametrize(
+    ("triple", "cpu"),
+    [
+        ("x86_64-unknown-linux-gnu", "x86-64-v3"),
+        ("x86_64-unknown-linux-gnu", "x86-64-v4"),
+        ("aarch64-unknown-linux-gnu", "neoverse-n1"),
+    ],
+)
+def test_products_are_assembled_for_other_machines(element, triple, cpu):
+    target = jit.target(triple, cpu)
+    assert jit.compile_object(contract_text(element, target.vector_bytes), target, verify=True)
