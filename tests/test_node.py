@@ -171,3 +171,10 @@ def test_unknown_dtypes_are_named() -> None:
 def test_holds() -> None:
     assert dt.holds(dt.FLOAT64, dt.INT32) and not dt.holds(dt.FLOAT32, dt.INT32)
     assert dt.holds(dt.INT16, dt.UINT8) and not dt.holds(dt.INT8, dt.UINT8)
+
+
+def test_notebooks_show_expression_and_type() -> None:
+    x = new_input("float32", (3, 4), "a<b")
+    assert (x + 1)._repr_html_() == (
+        "<code>add(a&lt;b, 1.0)</code> <small>matrix float32 (3, 4)</small>"
+    )
