@@ -142,11 +142,16 @@ T = TypeVar("T", bound=Op)
 
 def register(cls: type[T]) -> type[T]:
     """Check an op class, make its single instance, and enter it in the registry."""
-    op = cls()
+    cls.instance = enter(cls())
+    return cls
+
+
+def enter(op: Op) -> Op:
+    """Check that an op has all its rules, and enter it in the registry."""
     missing = [f for f in ("name", "doc", "samples", "batch") if not getattr(op, f)]
-    if cls.infer is Op.infer:
+    if type(op).infer is Op.infer:
         missing.append("infer")
-    if cls.numpy is Op.numpy and op.expand is None:
+    if type(op).numpy is Op.numpy and op.expand is None:
         missing.append("numpy")
     if op.expand is None and op.lower is None and op.statements is None:
         missing.append("lower, statements or expand")
@@ -156,14 +161,13 @@ def register(cls: type[T]) -> type[T]:
     if not any(rules):
         missing.append("a derivative rule or not_differentiable")
     if missing:
-        raise TypeError(f"op {op.name or cls.__name__}: missing {', '.join(missing)}")
+        raise TypeError(f"op {op.name or type(op).__name__}: missing {', '.join(missing)}")
     if op.name in ops:
         raise TypeError(f"op {op.name} is registered twice")
     if op.params:
         op.Params = namedtuple(f"{op.name}_params", op.params)  # type: ignore[misc]
     ops[op.name] = op
-    cls.instance = op
-    return cls
+    return op
 
 
 def function(f: F) -> F:

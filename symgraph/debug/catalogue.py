@@ -15,7 +15,6 @@ from typing import Any
 
 import symgraph.ops
 from symgraph.core.op import o, ops
-from symgraph.ops.base import Elementwise
 
 HEAD = '''"""Where each function and op is made; by `python -m symgraph.debug.catalogue`."""
 
@@ -32,7 +31,7 @@ def load_all() -> None:
 def maker(made: Any) -> str:
     """Return the module that made a function or an op."""
     op = ops.get(made.__name__.rstrip("_")) if hasattr(made, "__name__") else made
-    return str(type(op).__module__ if isinstance(op, Elementwise) else made.__module__)
+    return str(getattr(op, "module", "") or made.__module__)
 
 
 def table(title: str, names: Iterable[tuple[str, Any]]) -> str:

@@ -34,8 +34,8 @@ def derivative(op: Op) -> str:
 
 def family(f: Callable[..., Any], op: Op | None) -> str:
     """Return the module that defines a function."""
-    made = type(op) if isinstance(op, Elementwise) else f
-    return made.__module__.rpartition(".")[2]
+    module = getattr(op, "module", "") or f.__module__
+    return str(module).rpartition(".")[2]
 
 
 def signature(name: str, f: Callable[..., Any], op: Op | None) -> str:

@@ -14,7 +14,7 @@ from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, DType, as_dtype, promote
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe, make, weak_dtype
-from symgraph.core.op import Op, function, no_complex, o, register
+from symgraph.core.op import Op, enter, function, no_complex, o
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import broadcast
 
@@ -167,6 +167,10 @@ class Elementwise(Op):
     domain: tuple[tuple[float, float], ...] = ()
     dtypes = "bool int float"
     takes_complex = True  # the functions that make its nodes refuse them where it does not
+    module = ""  # where `elementwise` was called
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)  # a class for each of some hundred ops takes long to make
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         _, result = self.types(inputs[-1].dtype, self.name)
@@ -243,24 +247,23 @@ def elementwise(
     if `complex_form(o, *operands)` gives another expression for them.
     """
     arity = len(domain)
-    body = {
-        "__module__": sys._getframe(1).f_globals["__name__"],  # where the op is defined
-        "name": name,
-        "doc": doc,
-        "arity": arity,
-        "types": staticmethod(types),
-        "reference": staticmethod(numpy),
-        "scalar": staticmethod(scalar),
-        "partials": staticmethod(partials) if partials else None,
-        "domain": domain,
-        "ulp": ulp,
-        "commutative": commutative,
-        "not_differentiable": not_differentiable,
-        "dtypes": dtypes,
-        "samples": staticmethod(lambda rng, dtype: ()),
-    }
-    cls: Any = register(type(name.title().replace("_", ""), (Elementwise,), body))
-    op = cls.instance
+    op = Elementwise(
+        module=sys._getframe(1).f_globals["__name__"],
+        name=name,
+        doc=doc,
+        arity=arity,
+        types=types,
+        reference=numpy,
+        scalar=scalar,
+        partials=partials,
+        domain=domain,
+        ulp=ulp,
+        commutative=commutative,
+        not_differentiable=not_differentiable,
+        dtypes=dtypes,
+        samples=lambda rng, dtype: (),
+    )
+    enter(op)
 
     def call(*values: Any) -> Node:
         if len(values) != arity:
