@@ -29,7 +29,6 @@ from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
-from symgraph.loops.verify import verify_program
 from symgraph.rewrites.held import held_type, in_memory
 
 # Few graphs have loops, functions with rules of their own, or numbers that are no machine numbers.
@@ -37,6 +36,7 @@ bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
 complex_numbers: Any = lazy("symgraph.rewrites.complex")
 custom: Any = lazy("symgraph.ops.custom")
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")
+verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
@@ -139,7 +139,7 @@ def lower(
     lowering = Lowering(list(zip(values, [*targets, *temporaries], strict=True)), places, by_loops)
     program = lowering.run()
     if config.verify:
-        verify_program(program, "lowering")
+        verify.verify_program(program, "lowering")
     stages.error_nodes = lowering.error_nodes
     stages.reasons = lowering.roots
     stages.leaf_buffers = leaves
@@ -156,7 +156,7 @@ def lower(
     program.statements = [collapse(program.builder, s) for s in program.statements]
     program.statements = aligned_operands(program)
     if config.verify:
-        verify_program(program, "collapse")
+        verify.verify_program(program, "collapse")
     clock.lap("loops")
     stages.program = program
     return stages
