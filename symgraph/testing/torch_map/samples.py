@@ -27,7 +27,7 @@ FORMAT_ONLY = {"device", "layout", "requires_grad", "pin_memory", "memory_format
 
 def database() -> dict[str, Any]:
     """Return PyTorch's operators by name, "name:variant" for variants, in its order."""
-    if importlib.util.find_spec("expecttest") is None:
+    if "expecttest" not in sys.modules and importlib.util.find_spec("expecttest") is None:
         # torch's test classes derive from this package's; none of them is run here
         stand_in = ModuleType("expecttest")
         stand_in.__dict__["TestCase"] = unittest.TestCase
