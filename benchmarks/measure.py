@@ -27,6 +27,8 @@ SLOW_START = 5.0  # seconds; a start that takes longer is not repeated
 # Relative to the largest entry; float32 sums differ.
 TOLERANCES = {"train": 1e-4, "step": 1e-4, "hvp": 1e-3, "net_hvp": 1e-3, "ggn": 1e-3, "loop": 1e-3}
 TOLERANCES |= {"adaptive": 1e-3, "mala": 1e-3}  # a test may fall the other way by a rounding error
+# Rounding grows from step to step: JAX and symgraph are 2e-4 from float64, which agree to 1e-15.
+TOLERANCES |= {"train.resnet18_b16": 1e-3}
 TOLERANCE = 1e-5
 START_THREADS = 2
 REFERENCES = ("numpy", "torch", "jax", "pytensor", "torch.compile", OURS)
@@ -177,7 +179,8 @@ def compare_results(row: Row, cells: dict[str, dict[str, Any]]) -> None:
     """Replace the digests by the difference from a reference; a wrong result is a failure."""
     digests = {p: c.pop("digest") for p, c in cells.items() if "digest" in c}
     reference = next((p for p in REFERENCES if p in digests), None)
-    limit = TOLERANCES.get(row.group, TOLERANCES.get(row.kind, TOLERANCE))
+    named = (TOLERANCES[name] for name in (row.name, row.group, row.kind) if name in TOLERANCES)
+    limit = next(named, TOLERANCE)
     for peer, value in digests.items():
         error = difference(value, digests[reference]) if reference else 0.0
         if error > limit:
