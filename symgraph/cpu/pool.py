@@ -64,8 +64,7 @@ class ThreadPool:
 
     def set_threads(self, count: int) -> None:
         """Let loops run on `count` threads (the caller's included), starting what is missing."""
-        if not 1 <= count <= MAX_WORKERS + 1:
-            raise ValueError(f"threads must be 1 to {MAX_WORKERS + 1}, got {count}")
+        _check(count)
         if not self._futex:
             count = 1  # without a kernel wait, idle workers would burn their cores
         with self._change:
@@ -150,17 +149,25 @@ class ThreadPool:
         return ctypes.c_int64.from_address(self.state_address + offset).value
 
 
+def _check(count: int) -> None:
+    if not 1 <= count <= MAX_WORKERS + 1:
+        raise ValueError(f"threads must be 1 to {MAX_WORKERS + 1}, got {count}")
+
+
 _pools: list[ThreadPool] = []
+_chosen: list[int] = []  # the threads that were set before there is a pool
 _making = threading.Lock()
 
 
+
+
 def thread_pool() -> ThreadPool:
-    """Return the thread pool of this process; made, with the default threads, at first use."""
+    """Return the thread pool of this process; made, with its threads, at first use."""
     if not _pools:
         with _making:
             if not _pools:
                 pool = ThreadPool()
-                pool.set_threads(default_threads())
+                pool.set_threads(_chosen[0] if _chosen else default_threads())
                 atexit.register(pool.close)
                 if hasattr(os, "register_at_fork"):
                     os.register_at_fork(after_in_child=pool.after_fork)
@@ -169,13 +176,20 @@ def thread_pool() -> ThreadPool:
 
 
 def set_threads(count: int) -> None:
-    """Let compiled loops run on `count` threads; 1 is serial."""
-    thread_pool().set_threads(count)
+    """Let compiled loops run on `count` threads; 1 is serial. None starts before one is needed."""
+    _check(count)
+    with _making:
+        if not _pools:
+            _chosen[:] = [count]
+            return
+    _pools[0].set_threads(count)
 
 
 def get_threads() -> int:
     """Return how many threads compiled loops may run on, without starting any."""
-    return _pools[0].get_threads() if _pools else default_threads()
+    if _pools:
+        return _pools[0].get_threads()
+    return _chosen[0] if _chosen else default_threads()
 
 
 def fill_context(words: np.ndarray) -> None:

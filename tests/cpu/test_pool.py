@@ -248,8 +248,9 @@ def test_clean_exit(ending):
 import threading
 from symgraph.cpu import pool as P
 P.set_threads(4)
-assert threading.active_count() == 4
+assert threading.active_count() == 1 and P.get_threads() == 4  # none before one is needed
 P.close = P.thread_pool().close
+assert threading.active_count() == 4
 {ending}
 """
     start = time.perf_counter()
