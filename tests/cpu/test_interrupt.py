@@ -89,7 +89,7 @@ def test_one_product_is_left_quickly(n):
 
 @pytest.mark.parametrize(("result", "kernels"), [("y", 2), ("y.sum()", 3)])
 def test_one_kernel_is_left_quickly(result, kernels):
-    work = KERNEL.format(depth=8, result=result)
+    work = KERNEL.format(depth=16, result=result)
     late, whole = interrupted(work, "np.isfinite(first).all()", kernels)
     assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
 
