@@ -37,6 +37,7 @@ COLOURS = {
     "pytensor": "#009E73",
     "numpy": "#999999",
 }
+ROWS_SHOWN = 60  # rows of a panel up to which each has bars of its own
 MARKER = "<!-- Below: written by `python -m benchmarks report FILE --into THIS`. -->"
 GROWS_FROM = 50  # below, what every compilation costs hides the growth
 Line = dict[str, Any]
@@ -279,16 +280,23 @@ def _pyplot() -> Any:
 
 
 def chart(results: Results, path: Path) -> None:
-    """Draw, for each row, how much longer the peers take than symgraph; one panel per threads."""
+    """Draw how much longer the peers take than symgraph; one panel per threads.
+
+    Bars of all peers for each row; for many rows, a dot for the best peer of each, by groups.
+    """
     plt = _pyplot()
     counts = sorted({li["threads"] for li in results["rows"]})
     panels = [[li for li in results["rows"] if li["threads"] == c] for c in counts]
-    height = 1.8 + 0.42 * max(len(p) for p in panels)
+    many = max(map(len, panels)) > ROWS_SHOWN
+    height = 8.0 if many else 1.8 + 0.42 * max(len(p) for p in panels)
     figure, axes = plt.subplots(
         1, len(panels), figsize=(7.5 * len(panels), height), squeeze=False, layout="constrained"
     )
     for axis, lines, count in zip(axes[0], panels, counts, strict=True):
-        draw_panel(axis, lines, [p for p in columns(results) if p != OURS])
+        if many:
+            draw_groups(axis, lines)
+        else:
+            draw_panel(axis, lines, [p for p in columns(results) if p != OURS])
         axis.set_title(f"{count} thread{'s' if count > 1 else ''}")
     peers = [p for p in columns(results) if p != OURS]
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS.get(p, "k")) for p in peers]
@@ -298,6 +306,40 @@ def chart(results: Results, path: Path) -> None:
     figure.suptitle(f"Time of other libraries / time of symgraph ({results['started'][:10]})")
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_groups(axis: Any, lines: list[Line]) -> None:
+    """Draw a dot for the best peer of each row, and a line at each group's geometric mean."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        if best_peer(line) is not None and good(line["cells"].get(OURS, {})):
+            groups.setdefault(line["row"].split(".")[0], []).append(line)
+    for y, rows in enumerate(groups.values()):
+        ratios = []
+        for k, line in enumerate(rows):
+            peer, seconds = best_peer(line) or ("", math.nan)
+            ratios.append(seconds / line["cells"][OURS]["median"])
+            pale = disturbed(line["cells"][peer]) or disturbed(line["cells"][OURS])
+            place = y + 0.7 * ((k + 0.5) / len(rows) - 0.5)
+            colour, alpha = COLOURS.get(peer, "k"), 0.25 if pale else 0.9
+            axis.plot(ratios[-1], place, "o", color=colour, alpha=alpha, markersize=5, mew=0)
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        axis.plot([mean, mean], [y - 0.42, y + 0.42], color="black", linewidth=1.5)
+        axis.annotate(f"{mean:.2g}", (mean, y - 0.44), ha="center", va="bottom", fontsize=8)
+    names = [f"{TITLES.get(g, g)} ({len(rows)})" for g, rows in groups.items()]
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.7)
+    scale(axis)
+
+
+def scale(axis: Any) -> None:
+    """Let an axis show ratios, 1 being equal."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xlabel("left: the other is faster   |   right: symgraph is faster")
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
 
 
 def draw_panel(axis: Any, lines: list[Line], peers: list[str]) -> None:
@@ -315,14 +357,9 @@ def draw_panel(axis: Any, lines: list[Line], peers: list[str]) -> None:
         bars = axis.barh(places, [r - 1 for r in ratios], thick, left=1, label=peer)
         for bar, sure in zip(bars, clear, strict=True):
             bar.set(color=COLOURS.get(peer, "k"), alpha=1.0 if sure else 0.25)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    axis.axvline(1, color="black", linewidth=1)
+    scale(axis)
     axis.set_yticks(range(len(shown)), [li["row"] for li in shown])
     axis.set_ylim(len(shown) - 0.5, -0.5)
-    axis.set_xlabel("left: the other is faster     1 = equal     right: symgraph is faster")
-    axis.grid(axis="x", alpha=0.3)
-    axis.set_axisbelow(True)
     for row in range(1, len(shown)):
         same = shown[row]["row"].split(".")[0] == shown[row - 1]["row"].split(".")[0]
         axis.axhline(row - 0.5, color="black", linewidth=0.2 if same else 0.8)

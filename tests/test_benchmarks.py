@@ -190,7 +190,9 @@ def test_statistic_leaves_out_disturbed_samples() -> None:
     assert not measure.enough(calm[:2] + busy)
 
 
-def test_report_shows_a_loss_as_plainly(tmp_path: Path) -> None:
+def test_report_shows_a_loss_as_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost = file_of(symgraph=cell(2.0), torch=cell(1.0))
     table = report.markdown(lost)
     assert "**0.50 (torch)**" in table
@@ -199,8 +201,10 @@ def test_report_shows_a_loss_as_plainly(tmp_path: Path) -> None:
     assert "| 1.50 (torch) |" in report.markdown(won)
     won["rows"][0]["cells"]["torch"]["disturbed"] = True
     assert "| 1.50 (torch) ~ |" in report.markdown(won)
-    report.chart(lost, tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").exists()
+    for name, shown in (("chart.png", report.ROWS_SHOWN), ("groups.png", 0)):
+        monkeypatch.setattr(report, "ROWS_SHOWN", shown)
+        report.chart(lost, tmp_path / name)
+        assert (tmp_path / name).exists()
 
 
 def test_document_shows_the_committed_results() -> None:
