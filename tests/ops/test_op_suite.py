@@ -29,8 +29,7 @@ def _wrong(base: str, **rules: Any) -> Op:
     good = ops[base]
     body = {k: staticmethod(f) if k in STATIC else f for k, f in rules.items()}
     op = type(f"Wrong{base.title()}", (type(good),), body)()
-    if good.params:
-        op.Params = good.Params
+    vars(op).update({k: v for k, v in vars(good).items() if k not in rules})
     rule = getattr(op, "types", None)
     if rule is not None and rule is to_float:  # nothing converts the operands of the copy
         op.dtypes = "float"
