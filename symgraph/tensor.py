@@ -11,7 +11,7 @@ from symgraph.compile.function import evaluate_once
 from symgraph.core.config import config
 from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
-from symgraph.core.node import Node, constant, new_input
+from symgraph.core.node import Node, constant, describe, new_input
 from symgraph.core.op import o
 from symgraph.dims.dim import Dim, as_symbol, symbol
 
@@ -34,8 +34,9 @@ def tensor(
     dtype: Any = None,
     test_value: Any = None,
 ) -> Node:
-    """Return an input variable; a size is a number, None (not known until the call) or a `Dim`.
+    """Return an input variable; its sizes are numbers, None (not known until the call) or `Dim`s.
 
+    A size may also be one of another variable, `x.shape[0]`: the two are then equal at every call.
     `test_value` is an array with which everything built from the variable is computed at once, so
     that errors appear on the line that makes them.
     """
@@ -49,13 +50,34 @@ def tensor(
         if array.ndim != len(sizes):
             raise ShapeError(f"test_value of `{name}` has shape {array.shape}, declared is {shape}")
         node.test_value = array
+        _remember_sizes(node, array)
     return node
+
+
+def _remember_sizes(node: Node, array: np.ndarray) -> None:
+    """Keep the sizes of a test value with their symbols: values may be computed from them."""
+    for k, (n, length) in enumerate(zip(node.type.shape, array.shape, strict=True)):
+        atom = None if isinstance(n, int) else as_symbol(n)
+        if n != length if atom is None else not atom.admits(length):
+            raise ShapeError(
+                f"axis {k} of the test_value of `{describe(node)}` has length {length}, but the "
+                f"variable is {node.type}" + (f": {n!r} is {atom.facts}" if atom else "")
+            )
+        if atom is not None:
+            atom.test_value = length
 
 
 def _size(n: Any, name: str) -> int | Dim:
     if n is None:
         return symbol(name)
+    if isinstance(n, Node):
+        n = o.as_size(n)
     if not isinstance(n, Dim):
+        if not isinstance(n, (int, np.integer)):
+            raise ShapeError(
+                f"the size {n!r} of an input is no integer; a size is a number, None (not known "
+                "until the call), x.shape[k] of another variable, or sg.Dim('name')"
+            )
         return int(n)
     if as_symbol(n) is None:
         raise ShapeError(f"the size {n!r} of an input is computed; a Dim by itself is needed")

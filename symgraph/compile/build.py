@@ -49,7 +49,7 @@ def build(compiled: Compiled, classes: SizeClass) -> Built:
     count = len(d.outputs)
     special, new = specialised(compiled, classes)
     outputs = pipeline.prepare(special, compiled.numerics)
-    outputs = pipeline.expand_composed(outputs)
+    outputs = pipeline.complete(outputs)
     front = time.perf_counter() - start
     args = [new.get(p.node, p.node) for p in d.params]
     shared = [new.get(n, n) for n in d.shared]

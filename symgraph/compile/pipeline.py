@@ -30,6 +30,7 @@ from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.storage import reads, writes
 from symgraph.rewrites.held import held_type, in_memory
+from symgraph.rewrites.shapes import with_numbers
 
 # Few graphs have loops, functions with rules of their own, or numbers that are no machine numbers.
 bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
@@ -107,6 +108,11 @@ def expand_composed(outputs: Sequence[Node]) -> list[Node]:
     return [new[n] for n in outputs]
 
 
+def complete(outputs: Sequence[Node]) -> list[Node]:
+    """Do what follows the rules: put in the definitions of composed ops, and numbers for sizes."""
+    return with_numbers(expand_composed(outputs))
+
+
 def lower(
     outputs: Sequence[Node],
     updates: Sequence[tuple[Node, Node]],
@@ -162,9 +168,7 @@ def lower(
     return stages
 
 
-def place_updates(
-    program: Program, goals: Sequence[tuple[Buffer, Buffer]]
-) -> dict[Buffer, Buffer]:
+def place_updates(program: Program, goals: Sequence[tuple[Buffer, Buffer]]) -> dict[Buffer, Buffer]:
     """Decide which new values are stored over the old ones, and copy the others at the end.
 
     An update may run in place if nothing later reads the old value, if it reads the old value only

@@ -12,7 +12,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import BOUND, INPUT, SHARED, Node, describe, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
-from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbols
+from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, substitute_all, symbols
 
 Values = Callable[[Atom], Any]
 
@@ -74,7 +74,7 @@ def specialise(
         if node.op.compound:
             new[node] = inherit(_resized(node, inputs, values), node)
             continue
-        params = _params(node.params, values, sizes)
+        params = substitute_all(node.params, values, sizes)
         if inputs == node.inputs and params is node.params:
             new[node] = node
         else:
@@ -119,24 +119,6 @@ def _resized(node: Node, inputs: tuple[Node, ...], values: Values) -> Node:
         error.add_note(f"  node:   {node.op.name}, made at {node.source}")
         raise
     return result
-
-
-def _params(params: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
-    if not _has_dim(params):
-        return params
-    return type(params)(*(_param(p, values, sizes) for p in params))
-
-
-def _param(p: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
-    if isinstance(p, Dim):
-        return substitute(p, values, sizes)
-    if type(p) is tuple:
-        return tuple(_param(q, values, sizes) for q in p)
-    return p
-
-
-def _has_dim(p: Any) -> bool:
-    return isinstance(p, Dim) or (isinstance(p, tuple) and any(_has_dim(q) for q in p))
 
 
 def used_symbols(outputs: Sequence[Node]) -> set[Atom]:

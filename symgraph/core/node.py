@@ -282,7 +282,8 @@ def describe(node: Node, depth: int = 3) -> str:
         return f"{node.op.name}{node.uid}"
     if depth == 0:
         return f"{node.op.name}(...)"
-    return f"{node.op.name}({', '.join(describe(i, depth - 1) for i in node.inputs)})"
+    inside = [describe(i, depth - 1) for i in node.inputs] or map(str, node.params)
+    return f"{node.op.name}({', '.join(inside)})"
 
 
 def new_input(dtype: Any, shape: tuple[Any, ...], name: str | None = None) -> Node:

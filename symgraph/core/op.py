@@ -18,6 +18,8 @@ from symgraph.core.evaluator import evaluate
 from symgraph.core.namespace import Catalogue, o
 from symgraph.core.node import Node, describe, make, new_input
 from symgraph.core.types import TensorType
+from symgraph.core.walk import toposort
+from symgraph.dims.dim import has_dim, test_size
 
 __all__ = ["Op", "Read", "alias", "function", "normal_axis", "o", "ops", "register"]
 
@@ -95,16 +97,20 @@ class Op:
 
     def test_value(self, node: Node) -> np.ndarray | None:
         """Compute the test value of a new node where all its inputs have one."""
-        values: list[Any] = [
-            i.data if i.op.name == "constant" else i.test_value for i in node.inputs
-        ]
+        values: list[Any] = [_test_value(i) for i in node.inputs]
         if any(v is None for v in values):
             return None
-        if any(n.type.dtype is BFLOAT16 for n in (node, *node.inputs)):
-            # NumPy does not compute with it: the node is evaluated as graphs of it are
-            leaves = tuple(new_input(i.type.dtype, i.type.shape, "value") for i in node.inputs)
-            given = dict(zip(leaves, values, strict=True))
-            return np.asarray(evaluate([self.rebuild(node, leaves)], given)[0])
+        symbolic = has_dim(node.params) or not all(i.type.is_static for i in node.inputs)
+        if symbolic or any(n.type.dtype is BFLOAT16 for n in (node, *node.inputs)):
+            params = test_size(node.params)
+            if has_dim(params):
+                return None
+            # as graphs are evaluated: NumPy knows no sizes without a value, and no bfloat16
+            arrays = [np.asarray(v) for v in values]
+            pairs = zip(node.inputs, arrays, strict=True)
+            leaves = tuple(new_input(i.type.dtype, v.shape, i.name) for i, v in pairs)
+            new = make(self, leaves, params, uid=node.uid)
+            return np.asarray(evaluate([new], dict(zip(leaves, arrays, strict=True)))[0])
         with np.errstate(all="ignore"):
             return np.asarray(self.numpy(node, *values))
 
@@ -113,6 +119,20 @@ class Op:
 
     def __reduce__(self) -> str:
         return self.name
+
+
+def _test_value(node: Node) -> np.ndarray | None:
+    """Return the test value of an input; what depends on constants only is computed now."""
+    if node.op.name == "constant":
+        array: np.ndarray = node.data
+        return array
+    if node.test_value is None:
+        order = toposort([node])
+        if all(n.op.name == "constant" or not n.op.is_leaf for n in order):
+            for n in order:
+                if n.test_value is None and not n.op.is_leaf:
+                    n.test_value = n.op.test_value(n)
+    return node.test_value
 
 
 def no_complex(op: str, inputs: Sequence[Node]) -> DTypeError:

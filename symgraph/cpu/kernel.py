@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.cpu.columns import Columns
-from symgraph.cpu.rows import Rows, find_rows
+from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import literal, register_type, vector_type
 from symgraph.cpu.vecmath import EXPANSIONS
@@ -30,6 +30,7 @@ class KernelEmitter(Columns, Rows):
     """
 
     _tiles: Axis  # the loop over whole tiles
+    _filled: set[Row]  # the rows that a loop so far has written
 
     def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
         """Return the function text (declarations of intrinsics are collected in `declared`)."""
@@ -50,7 +51,7 @@ class KernelEmitter(Columns, Rows):
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
         self.nest, self.schedule = nest, schedule
-        self.rows = {}
+        self.rows, self._filled = {}, set()
 
     def prepared(self) -> list[tuple[Axis | None, list[Store]]]:
         """Return the stores of the nest in parts (see `_tiled`); their reductions are known."""
@@ -175,11 +176,14 @@ class KernelEmitter(Columns, Rows):
         if row.producer in self._running_group and axis is row.axis:
             value = self._emit(e, scope)
             self._keep(row, scope, value)
+            self._filled.add(row)
             return value
         before = self._depths[row.producer] < self._depth
         if not before or row.producer.free & ~scope.bits:
             return self._emit(e, scope)
-        self.value(row.producer, scope)  # its loop fills the row
+        self.value(row.producer, scope)  # its loop fills the row, unless it takes another way
+        if row not in self._filled:
+            return self._emit(e, scope)
         return self._kept(row, axis, scope)
 
     def _emit(self, e: Expr, scope: Scope) -> str:
@@ -217,9 +221,7 @@ class KernelEmitter(Columns, Rows):
         head, exit_ = self._label("rare"), self._label("usual")
         inner = Scope(scope, head, scope.bits, scope.vector)
         for e in rare:
-            args = [
-                inner.env[a] if a in inside else self._wide(a, scope, lanes) for a in e.args
-            ]
+            args = [inner.env[a] if a in inside else self._wide(a, scope, lanes) for a in e.args]
             inner.env[e] = self._operation(e, inner, lanes, args)
         mixed = []
         for e, usual_value in zip(group, near, strict=True):

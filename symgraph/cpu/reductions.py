@@ -165,22 +165,44 @@ class Reductions(Searches, Stores):
     def _reduce_across(self, group: list[Expr], axes: tuple[Axis, ...], home: Scope) -> None:
         """Vectorise along one of the reduced axes and combine the lanes at the end."""
         axis = self._reduction_axis(group, axes)
+        outer = [a for a in axes if a is not axis]
         bodies = walk([r.args[0] for r in group])
         base = max(1, self.vector_bytes // element_bytes(bodies))
-        alike = max(1, len(group) // self.schedule.tile)  # rows of a tile: the order of each stays
-        registers = max(1, REDUCE_REGISTERS // alike)
-        if max(_moving_cost(r.args[0], axes) for r in group) > LONG_BODY:
-            registers = min(registers, 2)  # its own latency is hidden already, its code is long
-        lanes = fit_lanes(base * registers, base, axis.extent)
+        lanes = fit_lanes(base * REDUCE_REGISTERS, base, axis.extent)
         if lanes == 1 or _in_order(group) or (isinstance(axis.extent, int) and axis.extent < 2):
             values = self._reduce_loops(home, list(axes), group, self._starts(group, 1), 1)
             for r, value in zip(group, values, strict=True):
                 home.env[r] = value
             return
-        outer = [a for a in axes if a is not axis]
-        values = self._across_loops(home, outer, axis, group, self._starts(group, lanes), lanes)
-        for r, value in zip(group, values, strict=True):
-            home.env[r] = self._horizontal(home, r.data[0], r.dtype, lanes, value)
+        turn = lanes if outer else min(lanes, base * self._registers(group, axes))
+        carried = self._starts(group, turn) * (lanes // turn)
+        values = self._across_loops(home, outer, axis, group, carried, turn)
+        for k, r in enumerate(group):
+            value = self._joined(home, r, turn, values[k :: len(group)])
+            home.env[r] = self._horizontal(home, r.data[0], r.dtype, turn, value)
+
+    def _registers(self, group: list[Expr], axes: tuple[Axis, ...]) -> int:
+        """Return how many vectors of a row a turn of the loop takes.
+
+        The row has REDUCE_REGISTERS accumulators in any case, so that the order of a sum does not
+        depend on what is fused into its loop: a shorter turn takes them in rotation.
+        """
+        alike = max(1, len(group) // self.schedule.tile)
+        registers = max(1, REDUCE_REGISTERS // alike)
+        if max(_moving_cost(r.args[0], axes) for r in group) > LONG_BODY:
+            return min(registers, 2)  # its own latency is hidden already, its code is long
+        return 1 << (registers.bit_length() - 1)
+
+    def _joined(self, home: Scope, r: Expr, lanes: int, values: list[str]) -> str:
+        """Combine the accumulators that were taken in rotation.
+
+        Each meets the one half a rotation away, so it does not matter where the rotation ended.
+        """
+        while len(values) > 1:
+            half = len(values) // 2
+            pairs = zip(values[:half], values[half:], strict=True)
+            values = [self._combine(home, r.data[0], r.dtype, lanes, a, b) for a, b in pairs]
+        return values[0]
 
     def _reduction_axis(self, group: list[Expr], axes: tuple[Axis, ...]) -> Axis:
         """Return the reduced axis along which most loads are contiguous."""
@@ -215,7 +237,9 @@ class Reductions(Searches, Stores):
         def body(inner: Scope, values: list[str]) -> list[str]:
             for load, distance in ahead:
                 self._fetch(inner, load, distance, lanes)
-            return [self._step(inner, r, v, lanes) for r, v in zip(group, values, strict=True)]
+            now, later = values[: len(group)], values[len(group) :]
+            taken = [self._step(inner, r, v, lanes) for r, v in zip(group, now, strict=True)]
+            return [*later, *taken]
 
         return self._vector_loop(scope, axis, lanes, None, body, carried)
 

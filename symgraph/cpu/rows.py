@@ -96,13 +96,19 @@ def _own(roots: Sequence[Expr]) -> dict[Expr, None]:
 
 
 def _candidates(r: Expr, axis: Axis) -> list[Expr]:
-    """Return the costly values in the body of a reduction, whole values before their parts."""
+    """Return the costly values in the body of a reduction, whole values before their parts.
+
+    A product that is summed is not among them: its factors are, since one fma multiplies and adds.
+    """
     own = _own([r.args[0]])
     return sorted(
         (
             e
             for e in own
-            if e.free & axis.bit and e.dtype.is_float and _cost(e, axis) >= KEEP_COST
+            if not (e is r.args[0] and e.op == "mul")
+            and e.free & axis.bit
+            and e.dtype.is_float
+            and _cost(e, axis) >= KEEP_COST
         ),
         key=lambda e: (-e.cost, e.serial),
     )

@@ -120,7 +120,7 @@ def lowering() -> str:
 
 def _before_and_after(node: Node) -> str:
     """Return a loop program as lowered, and as simplified."""
-    outputs = pipeline.expand_composed(pipeline.prepare([node], "default"))
+    outputs = pipeline.complete(pipeline.prepare([node], "default"))
     leaves = {
         x: Buffer(f"{x.name}{k}", x.dtype, x.type.shape, "input", k)
         for k, x in enumerate(leaves_of(outputs))

@@ -30,7 +30,7 @@ def lowered(
     leaves = leaves_of(outputs, updates)
     with config.override(verify=True):
         values = [*outputs, *(v for _, v in updates)]
-        values = pipeline.expand_composed(pipeline.prepare(values, numerics))
+        values = pipeline.complete(pipeline.prepare(values, numerics))
         count = len(outputs)
         pairs = [(p, v) for (p, _), v in zip(updates, values[count:], strict=True)]
         args = [n for n in leaves if n.op is INPUT]

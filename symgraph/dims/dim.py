@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 from weakref import WeakValueDictionary
 
 from symgraph.dims.bounds import call_facts, divides, interval
@@ -22,11 +23,13 @@ class Atom:
     """What a polynomial is built from: a free symbol, or a call such as `a // b` on sizes.
 
     `low <= value`, `value <= high` (None: no bound is known), and `multiple` divides the value.
-    `below` are the symbols in the arguments of a call.
+    `below` are the symbols in the arguments of a call. `test_value` is what a symbol is for the
+    variables with test values.
     """
 
     __slots__ = (
         "__weakref__", "args", "below", "high", "kind", "low", "multiple", "name", "serial",
+        "test_value",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +45,7 @@ class Atom:
         self.low, self.high, self.multiple = low, high, multiple
         self.below: frozenset[Atom] = frozenset().union(*map(symbols, args))
         self.serial = next(_serial)
+        self.test_value: int | None = None
 
     @property
     def facts(self) -> str:
@@ -292,6 +296,30 @@ def substitute(
             product = product * known[atom]
         total = total + product
     return total
+
+
+def test_size(a: Any) -> Any:
+    """Return sizes (in nested tuples) as they are for the test values, as far as they are known."""
+    return substitute_all(a, lambda atom: atom.test_value)
+
+
+def substitute_all(
+    params: Any,
+    values: Callable[[Atom], int | Dim | None],
+    known: dict[Atom, int | Dim] | None = None,
+) -> Any:
+    """Replace symbols in all sizes of (nested, also named) tuples; see `substitute`."""
+    if isinstance(params, Dim):
+        return substitute(params, values, known)
+    if not isinstance(params, tuple) or not has_dim(params):
+        return params
+    new = [substitute_all(p, values, known) for p in params]
+    return tuple(new) if type(params) is tuple else type(params)(*new)
+
+
+def has_dim(params: Any) -> bool:
+    """Tell whether some size in nested tuples is symbolic."""
+    return isinstance(params, Dim) or (isinstance(params, tuple) and any(map(has_dim, params)))
 
 
 def symbols(a: int | Dim) -> set[Atom]:

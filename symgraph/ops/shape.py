@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import INT64
+from symgraph.core.dtype import FLOAT32, INT64
 from symgraph.core.errors import ShapeError, SymbolicValueError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import CONSTANT, INPUT, Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import Dim, broadcast, exact_div, must_equal, symbol
+from symgraph.dims.dim import Dim, broadcast, exact_div, must_equal, symbol, test_size
 from symgraph.ops.base import Size, as_nodes, batch_front, clash
 
 Index = tuple[Any, ...]
@@ -26,22 +26,23 @@ Index = tuple[Any, ...]
 @register
 class DimValue(Op):
     name = "dim_value"
-    doc = "A size as an int64 scalar; depends on the shapes of inputs, not on their values."
-    params = ("dim",)
-    not_differentiable = "the result is an integer"
+    doc = "A size as a scalar, int64 or another; depends on the shapes of inputs, not their values."
+    params = ("dim", "dtype")
+    not_differentiable = "the result depends on no value"
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
-        yield (), {"dim": 3}
+        yield (), {"dim": 3, "dtype": INT64}
+        yield (), {"dim": 3, "dtype": FLOAT32}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return TensorType(INT64, ())
+        return TensorType(params.dtype, ())
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        return np.asarray(node.params.dim, np.int64)
+        return np.asarray(node.params.dim, np.int64).astype(node.dtype.numpy)
 
     def lower(self, s: Any, node: Node, index: Index, read: Any) -> Any:
-        return s.as_value(node.params.dim, INT64)
+        return s.cast(s.as_value(node.params.dim, INT64), node.dtype)
 
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -52,7 +53,13 @@ class DimValue(Op):
 @function
 def dim_value(n: Size) -> Node:
     """Return the size `n` (a number or a symbolic dim) as an int64 scalar node."""
-    return as_node(n) if isinstance(n, int) else DimValue.instance(dim=n)
+    if isinstance(n, int):
+        return as_node(n)
+    node = DimValue.instance(dim=n, dtype=INT64)
+    known = test_size(n)
+    if isinstance(known, int):
+        node.test_value = np.asarray(known)
+    return node
 
 
 @function

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from symgraph.core.node import CONSTANT, Node, new_input
-from symgraph.core.op import o
+from symgraph.core.op import o, ops
 from symgraph.core.pattern import const_array, rewrite_rule, ulp
+from symgraph.dims.bounds import interval
 
 
 def _x(*shape: int, dtype: str = "float32") -> Node:
@@ -124,15 +127,16 @@ def _repeated_example() -> list[Node]:
     example=_repeated_example,
 )  # fmt: skip
 def sum_of_broadcast(node: Node) -> Node | None:
-    """sum over axes that a broadcast repeated n times -> n * x (n known and not 0)."""
+    """sum over axes that a broadcast repeated n times -> n * x (n is known not to be 0)."""
     x = node.inputs[0]
     inner, axes = x.inputs[0], node.params.axes
     lead = x.ndim - inner.ndim
-    count, dropped, rest = 1, [], []
+    count: Any = 1
+    dropped, rest = [], []
     for a in axes:
         n = x.type.shape[a]
         repeated = a < lead or (inner.type.shape[a - lead] == 1)
-        if repeated and isinstance(n, int) and n > 0:
+        if repeated and (interval(n)[0] or 0) > 0:
             count *= n
             dropped.append(a)
         else:
@@ -145,7 +149,7 @@ def sum_of_broadcast(node: Node) -> Node | None:
     new = o.broadcast_to(new, shape)
     left = tuple(a - sum(d < a for d in dropped) for a in rest)
     new = node.op(new, axes=left, dtype=node.dtype) if left else new
-    return o.mul(new, count)
+    return o.mul(new, ops["dim_value"](dim=count, dtype=node.dtype))
 
 
 def _expanded_example() -> list[Node]:

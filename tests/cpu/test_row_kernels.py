@@ -175,3 +175,25 @@ def test_large_column_sums_keep_accumulators_in_memory() -> None:
     assert "alloca [" not in llvm(sg.function([x], sg.sum(x, 0)), np.ones((20, 20), "f")).replace(
         "%words = alloca [", ""
     )
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_costly_product_is_summed_and_used_again(dtype: str, shapes: str) -> None:
+    """The sum takes the factors of the product, in one fma: the product itself is in no row."""
+    x = sg.tensor("x", (None, None), dtype)
+    product = sg.sigmoid(x) * sg.cos(sg.log_softmax(x, 1))
+    weights = sg.softmax(x, 1)
+    f = sg.function([x], product - weights * sg.sum(product, 1, keepdims=True), shapes=shapes)
+    for shape in ((3, 9), (40, 33), (4, 8), (5, 100)):
+        a = np.random.default_rng(4).standard_normal(shape).astype(dtype)
+        e = np.exp(a.astype("float64") - a.max(1, keepdims=True))
+        total = e.sum(1, keepdims=True)
+        p = (
+            1
+            / (1 + np.exp(-a.astype("float64")))
+            * np.cos(a - a.max(1, keepdims=True) - np.log(total))
+        )
+        wanted = p - e / total * p.sum(1, keepdims=True)
+        tolerance = 1e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(f(a), wanted, tolerance, tolerance, err_msg=str(shape))

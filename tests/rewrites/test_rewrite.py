@@ -13,7 +13,7 @@ from symgraph.autodiff.grad import grad
 from symgraph.compile import eager
 from symgraph.core.errors import VerifyError
 from symgraph.core.node import Node, constant, new_input
-from symgraph.core.op import o
+from symgraph.core.op import o, ops
 from symgraph.core.pattern import Rule, p
 from symgraph.core.rewrite import Report, Table, rewrite
 from symgraph.core.walk import toposort
@@ -42,7 +42,7 @@ EXAMPLES = [
     (o.exp(x - o.max(x, 1, keepdims=True)) / o.sum(o.exp(x - o.max(x, 1, keepdims=True)), 1,
                                                     keepdims=True), o.softmax(x, 1)),
     (x * 2.0 * 3.0, x * 6.0),
-    (o.sum(o.broadcast_to(v, (3, 4)), 0), v * 3.0),
+    (o.sum(o.broadcast_to(v, (3, 4)), 0), v * ops["dim_value"](dim=3, dtype=v.dtype)),
     (o.broadcast_to(constant(np.float32(2)), (3, 4)) * x, 2.0 * x),
     (x.T.T + o.reshape(o.reshape(y, (12,)), (3, 4)), x + y),
     (o.stop_gradient(x) * 1, x),
