@@ -41,21 +41,11 @@ def _method(name: str, address: int) -> _MethodDef:
     return _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
 
 
-@functools.cache
-def _begun() -> jit.Quick:
-    return jit.Quick(entry_text(), ENTRY_NAMES)
-
-
-def begin() -> None:
-    """Let the entry code be made in the background; the first `Entry` waits for it."""
-    _begun()
-
-
 class _NativeEntry:
     """Addresses of the entry code; one per process, never unloaded."""
 
     def __init__(self) -> None:
-        code = _begun().result()
+        code = jit.build_quick(entry_text(), ENTRY_NAMES)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         self.entry, self.entry_into, self.check_interrupt = map(code.address, ENTRY_NAMES)
         new = ctypes.PYFUNCTYPE(

@@ -8,7 +8,7 @@ import symgraph as sg
 from symgraph.compile import eager
 from symgraph.testing.tolerances import mismatch
 
-UNARY = ("exp", "tanh", "sigmoid", "square", "neg", "sin", "softplus", "abs", "relu")
+UNARY = ("exp", "tanh", "sigmoid", "square", "neg", "sin", "cos", "softplus", "abs", "relu")
 BINARY = ("add", "sub", "mul", "maximum", "minimum", "logaddexp")
 
 
@@ -36,7 +36,8 @@ class Grower:
         x = self.pick()
         kinds = ["unary", "binary", "scale", "size"]
         if x.ndim:
-            kinds += ["reduce", "slice", "flip", "softmax", "concat", "cumsum", "argmax", "gather"]
+            kinds += ["reduce", "gradient", "slice", "flip", "softmax", "concat", "cumsum"]
+            kinds += ["argmax", "gather"]
         if x.ndim == 2:
             kinds += ["transpose", "matmul", "reshape", "normalise", "pad", "scatter"]
         kinds = [k for k in kinds if k not in self.without]
@@ -62,6 +63,10 @@ class Grower:
         name = self.draw(st.sampled_from(["sum", "mean", "max", "min", "logsumexp", "var", "prod"]))
         keep = self.draw(st.booleans())
         return getattr(sg, name)(sg.tanh(x), axis=self.axis(x), keepdims=keep)
+
+    def gradient(self, x):
+        weights = sg.softmax(x, self.axis(x))
+        return sg.grad(sg.sum(sg.sin(x) * weights), x)
 
     def slice(self, x):
         k = self.axis(x)
