@@ -159,12 +159,9 @@ class Convolution(Op):
     @classmethod
     def by_loops(cls, node: Node) -> bool:
         """Tell whether a convolution is a loop nest: a product of one channel each is none."""
-        return node.dtype not in ("float32", "float64") or cls.is_depthwise(node)
-
-    @classmethod
-    def is_depthwise(cls, node: Node) -> bool:
-        """Tell whether filters meet one of several channels each."""
         filters = node if cls.result_is_filter else node.inputs[1]
+        if node.dtype not in ("float32", "float64"):
+            return True
         return not _is_one(node.params.groups) and _is_one(filters.type.shape[1])
 
     def batch(

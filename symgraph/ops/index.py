@@ -572,7 +572,7 @@ def with_final_row(trace: Node, last: Node) -> Node:
 
 
 @function
-def getitem(x: Any, key: Any) -> Node:
+def getitem(x: Any, key: Any) -> Node | Masked:
     """Return x[key] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays.
 
     An index that is out of range is an `IndexError` (at build time where known). A bool mask raises
@@ -588,8 +588,7 @@ def getitem(x: Any, key: Any) -> Node:
         return found
     parsed = parse(node, key)
     if parsed.mask is not None:
-        result: Node = Masked(node, parsed.mask)  # type: ignore[assignment]
-        return result
+        return Masked(node, parsed.mask)
     result = _gathered(_basic(node, parsed), parsed)
     _indexed[result] = (node, parsed)
     return result

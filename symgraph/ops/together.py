@@ -65,7 +65,7 @@ class Stacked(Op):
         return self(*fronts, axes=places, counts=node.params.counts, shape=shape), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
-        low.stacked(node, out)
+        low.stacked(node, out, self.placed)
 
 
 STACKED = Stacked.instance = Stacked()
