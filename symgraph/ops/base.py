@@ -205,6 +205,15 @@ def batch_front(o: Namespace, x: Node, axis: int | None, ndim: int) -> Node:
     return o.expand_dims(x, tuple(range(1, 1 + missing))) if missing > 0 else x
 
 
+def batch_all(o: Namespace, inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
+    """Return the inputs with a batch axis in front of each; the unbatched ones are repeated."""
+    n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
+    return [
+        o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+        for x, a in zip(inputs, axes, strict=True)
+    ]
+
+
 def aligned(index: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
     """Return the index of a broadcast operand: trailing axes, 0 where its length is 1."""
     tail = index[len(index) - node.ndim :]

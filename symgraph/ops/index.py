@@ -16,7 +16,7 @@ from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.core.walk import toposort
 from symgraph.dims.dim import maximum, minimum, must_equal, provably_le
-from symgraph.ops.base import Size, batch_front, cast_to
+from symgraph.ops.base import Size, batch_all, batch_front, cast_to
 from symgraph.ops.shape import View, as_size, broadcast_shapes_of, inverse, is_one, product
 
 
@@ -202,16 +202,8 @@ class SetSlice(Op):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        x, y = _both_batched(o, inputs, axes)
+        x, y = batch_all(o, inputs, axes)
         return self(x, y, starts=(0, *node.params.starts), steps=(1, *node.params.steps)), 0
-
-
-def _both_batched(o: Namespace, inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
-    n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-    return [
-        o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-        for x, a in zip(inputs, axes, strict=True)
-    ]
 
 
 @function
@@ -393,7 +385,7 @@ class Scatter(Op):
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
         n = next(v.type.shape[a] for v, a in zip(inputs, axes, strict=True) if a is not None)
-        x, y = _both_batched(o, [*inputs[:2], o.iota((n,))], [*axes[:2], 0])[:2]
+        x, y = batch_all(o, [*inputs[:2], o.iota((n,))], [*axes[:2], 0])[:2]
         block = y.ndim - 1 - (node.inputs[0].ndim - len(inputs[2:]))
         indices = [
             v if a is None else batch_front(o, v, a, block)

@@ -20,6 +20,7 @@ from symgraph.core.node import Node, make
 from symgraph.core.op import Op, o, ops
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit
+from symgraph.ops.base import batch_all
 from symgraph.ops.complex import COMPLEX
 from symgraph.ops.linalg import MatrixOp, user_matrix
 
@@ -66,12 +67,7 @@ class OnPairs(Op):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-        fronts = [
-            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
-        return self(*fronts, **node.params._asdict()), 0
+        return self(*batch_all(o, inputs, axes), **node.params._asdict()), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         ops[node.params.op].statements(low, node, out)

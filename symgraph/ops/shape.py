@@ -17,7 +17,7 @@ from symgraph.core.node import CONSTANT, INPUT, Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axes, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import Dim, broadcast, exact_div, must_equal, symbol
-from symgraph.ops.base import Size, as_nodes, batch_front, clash
+from symgraph.ops.base import Size, as_nodes, batch_all, batch_front, clash
 
 Index = tuple[Any, ...]
 
@@ -610,12 +610,7 @@ class Concatenate(Op):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-        full = [
-            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
-        return self(*full, axis=node.params.axis + 1), 0
+        return self(*batch_all(o, inputs, axes), axis=node.params.axis + 1), 0
 
 
 @function
