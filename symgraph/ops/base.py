@@ -21,6 +21,14 @@ from symgraph.dims.dim import broadcast
 Size = Any
 
 
+class View(Op):
+    """Base of views: linear in their one input."""
+
+    view = True
+    linear = (0,)
+    takes_complex = True
+
+
 def floatx() -> DType:
     """Return the float type that integers become where a float is needed."""
     return as_dtype(config.floatX)
