@@ -189,7 +189,7 @@ def with_final_row(trace: Node, last: Node) -> Node:
 
 
 @function
-def getitem(x: Any, key: Any) -> Node | Masked:
+def getitem(x: Any, key: Any) -> Node:
     """Return x[key] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays.
 
     An index that is out of range is an `IndexError` (at build time where known). A bool mask raises
@@ -205,7 +205,8 @@ def getitem(x: Any, key: Any) -> Node | Masked:
         return found
     parsed = parse(node, key)
     if parsed.mask is not None:
-        return Masked(node, parsed.mask)
+        result: Node = Masked(node, parsed.mask)  # type: ignore[assignment]
+        return result
     result = _gathered(_basic(node, parsed), parsed)
     _indexed[result] = (node, parsed)
     return result
