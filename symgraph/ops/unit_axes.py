@@ -18,10 +18,21 @@ from symgraph.ops.shape import is_one
 Index = tuple[Any, ...]
 
 
-@register
-class ExpandDims(View):
-    name, doc = "expand_dims", "Insert axes of length 1 at the given places of the result."
+class UnitAxes(View):
+    """Base of the two: `axes` of length 1."""
+
     params = ("axes",)
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
+        return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
+
+
+@register
+class ExpandDims(UnitAxes):
+    name, doc = "expand_dims", "Insert axes of length 1 at the given places of the result."
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
@@ -45,12 +56,6 @@ class ExpandDims(View):
     def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.squeeze(g, node.params.axes)
 
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
-        return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
-
 
 @function
 def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Node:
@@ -62,9 +67,8 @@ def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Node:
 
 
 @register
-class Squeeze(View):
+class Squeeze(UnitAxes):
     name, doc = "squeeze", "Remove axes of length 1."
-    params = ("axes",)
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
@@ -94,12 +98,6 @@ class Squeeze(View):
     @staticmethod
     def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return o.expand_dims(g, node.params.axes)
-
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
-        return self(x, axes=tuple(a + 1 for a in node.params.axes)), 0
 
 
 @function
