@@ -1,4 +1,4 @@
-"""Whole models: their numbers, parameters and inputs. The losses are in `benchmarks.peers.nets_*`.
+"""Whole models: their numbers, parameters and inputs. The losses are in `benchmarks.losses`.
 
 Every peer gets the same initial values and inputs by the same names, and a rule of optimisation.
 """
@@ -36,9 +36,9 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A model. `loss` names a function in each peer's module, `rule` is "sgd" or "adam".
+    """A model. `loss` names a method of `Losses`, `rule` is "sgd" or "adam".
 
-    sizes: numbers that the functions need beyond the shapes.
+    sizes: numbers that the losses need beyond the shapes.
     """
 
     loss: str

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import nets
+from benchmarks.losses import Losses
 from benchmarks.peers import nets_symgraph
 from benchmarks.program import difference, digest
 
@@ -54,6 +55,5 @@ def test_scan_and_unrolled_are_one_model() -> None:
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-def test_every_model_is_in_every_library() -> None:
-    used = {net.loss for _, net in {**nets.NETS, **nets.DEPTHS}.values()}
-    assert used == set(nets_symgraph.LOSSES) == set(torch_nets.LOSSES)
+def test_every_model_has_a_loss() -> None:
+    assert all(hasattr(Losses, net.loss) for _, net in {**nets.NETS, **nets.DEPTHS}.values())

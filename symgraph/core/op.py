@@ -45,7 +45,7 @@ class Op:
     params: tuple[str, ...] = ()
     linear: tuple[int, ...] = ()
     not_differentiable: str = ""
-    samples: Callable[..., Any] | None = None  # samples(rng, dtype) -> iterable of (arrays, kwargs)
+    samples: Any = None  # samples(rng, dtype) -> iterable of (arrays, kwargs)
     commutative = False
     loops = False  # its lowering is a reduction loop per element
     view = False  # only moves the index; never stored for its own sake
@@ -73,6 +73,8 @@ class Op:
     expand: Any = None  # expand(o, node) -> Node
     lower: Any = None  # lower(s, node, index, read) -> Expr
     statements: Any = None  # statements(low, node, out): lowered as statements of its own
+    checks: Any = None  # checks(low, node): conditions that stop the function with an error
+    repeat: Any = None  # of compound ones: repeat(low, node, wanted), statements for the results
     by_loops: Any = None  # by_loops(node) -> whether it is lowered by `lower`, not by `statements`
     specialise: Any = None  # specialise(o, node) -> Node: a cheaper form once sizes are known
     batch: Any = None  # batch(o, node, inputs, axes) -> (Node, axis); used by vmap

@@ -154,7 +154,8 @@ class _Text:
     def load_pairs(self, base: str, place: str, lanes: int) -> tuple[_Vector, _Vector]:
         first = self.load(base, place, lanes)
         second = self.load(base, self.add(place, lanes), lanes)
-        return tuple(self.shuffle(first, second, range(k, 2 * lanes, 2)) for k in (0, 1))  # type: ignore[return-value]
+        even, odd = (self.shuffle(first, second, range(k, 2 * lanes, 2)) for k in (0, 1))
+        return even, odd
 
     def store_pairs(self, z: tuple[_Vector, _Vector], base: str, place: str) -> None:
         first, second = self.zipped(*z)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 Carried = Sequence[tuple[str, str]]  # (type, start) of values that a loop hands on
-Body = Callable[[str, list[str]], Sequence[str]]
+Body = Callable[[str, list[str]], Sequence[str] | None]
+Part = Callable[[str, str, list[str]], Sequence[str] | None]
 
 
 class FunctionText:
@@ -90,7 +91,7 @@ class FunctionText:
         self.do(f"br i1 {enter}, label %{head}, label %{exit_}")
         self.block(head)
         place = len(self.lines)
-        after = list(body(index, names))
+        after = list(body(index, names) or ())
         following = self.new(f"add nsw i64 {index}, {step}")
         more = self.new(f"icmp slt i64 {following}, {end}")
         self.do(f"br i1 {more}, label %{head}, label %{exit_}")
@@ -104,6 +105,14 @@ class FunctionText:
         for (kind, first), value in zip(carried, after, strict=True):
             results.append(self.new(f"phi {kind} [ {first}, %{before} ], [ {value}, %{back} ]"))
         return results
+
+    def parts(self, total: str, most: str | int, body: Part, carried: Carried = ()) -> list[str]:
+        """Go through `total` by at most `most`; `body(start, length, values)` is as in `loop`."""
+
+        def part(start: str, values: list[str]) -> Sequence[str] | None:
+            return body(start, self.least(self.sub(total, start), most), values)
+
+        return self.loop(0, total, most, part, carried)
 
     def repeat(
         self,

@@ -29,14 +29,14 @@ def vector_type(element: str, lanes: int) -> str:
     return element if lanes == 1 else f"<{lanes} x {element}>"
 
 
-def literal(value: object, dtype: DType) -> str:
+def literal(value: float, dtype: DType) -> str:
     """Return a scalar constant; floats as exact bit patterns."""
     if dtype is BOOL:
         return "true" if value else "false"
     if dtype.is_integer:
-        n = int(value)  # type: ignore[call-overload]
+        n = int(value)
         return str(n - (1 << dtype.bits) if n >= 1 << (dtype.bits - 1) else n)
-    x = float(value)  # type: ignore[arg-type]
+    x = float(value)
     if dtype == "float16":
         return f"0xH{struct.unpack('<H', struct.pack('<e', x))[0]:04X}"
     if dtype == "float32" and math.isfinite(x):

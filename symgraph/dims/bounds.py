@@ -83,8 +83,7 @@ def _mod(x: Interval, y: Interval) -> tuple[int | None, int | None, int]:
 def _times(x: Interval, y: Interval) -> Interval:
     """Return the interval of a product."""
     if x[0] is not None and y[0] is not None and x[0] >= 0 and y[0] >= 0:
-        none = x[1] is None or y[1] is None
-        return x[0] * y[0], None if none else x[1] * y[1]  # type: ignore[operator]
+        return x[0] * y[0], None if x[1] is None or y[1] is None else x[1] * y[1]
     if x[0] == x[1] and x[0] is not None:  # by a negative number, the ends change places
         ends = [None if end is None else x[0] * end for end in (y if x[0] >= 0 else y[::-1])]
         return ends[0], ends[1]

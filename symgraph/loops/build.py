@@ -68,7 +68,7 @@ class Lowering(Roots):
             if node in self.results:
                 self._memo.clear()
                 buffers = {k: self.buffers[n] for k, n in self.results[node].items()}
-                node.op.repeat(self, node, buffers)  # type: ignore[attr-defined]
+                node.op.repeat(self, node, buffers)
             elif node in self.roots and node.op.name != "result":
                 self._memo.clear()
                 self._emit_root(node)
@@ -220,7 +220,7 @@ class Lowering(Roots):
             if node in seen or node.op.is_leaf or (node in self.roots and node is not root):
                 continue
             seen.add(node)
-            if hasattr(node.op, "checks"):
+            if node.op.checks is not None:
                 node.op.checks(self, node)
             stack.extend(node.inputs)
 
@@ -327,9 +327,9 @@ class Lowering(Roots):
         """Store a convolution, or one of its transposes."""
         convolution.lower_convolution(self, node, out)
 
-    def stacked(self, node: Node, out: Buffer | View) -> None:
+    def stacked(self, node: Node, out: Buffer | View, placed: Callable[..., Any]) -> None:
         """Store all inputs as parts of one array, by one nest."""
-        together.lower_stacked(self, node, out)
+        together.lower_stacked(self, node, out, placed)
 
     def argsort(self, node: Node, out: Buffer | View) -> None:
         """Store the stable order of each row of input 0."""

@@ -155,7 +155,7 @@ def _images(low: Lowering, node: Node, target: Placed) -> None:
         )
     ]
     for v, u in product(*phases):
-        if node.op.is_depthwise(node):  # type: ignore[attr-defined]
+        if _is_depthwise(node):
             _append_depthwise(low, node, (target, filters, gradient), v, u)
             continue
         columns, terms = (n, v.count, u.count), (filter_count, v.taps, u.taps)
@@ -176,6 +176,11 @@ def _images(low: Lowering, node: Node, target: Placed) -> None:
         )  # fmt: skip
 
 
+def _is_depthwise(node: Node) -> bool:
+    """Tell whether filters of a gradient by images meet one of several channels each."""
+    return not is_size(node.params.groups, 1) and is_size(node.inputs[1].type.shape[1], 1)
+
+
 def pays_together(node: Node) -> bool:
     """Tell whether one product for all places modulo the stride is less work.
 
@@ -187,7 +192,7 @@ def pays_together(node: Node) -> bool:
     known = isinstance(channels, int) and all(isinstance(k, int) for k in kernel)
     if not known or p.stride == (1, 1) or p.dilation != (1, 1):
         return False
-    if node.op.is_depthwise(node):  # type: ignore[attr-defined]
+    if _is_depthwise(node):
         return False
     phases, taps = math.prod(p.stride), math.prod(kernel)
     longest = math.prod(-(-k // s) for k, s in zip(kernel, p.stride, strict=True))

@@ -47,7 +47,7 @@ class _Call:
         step = 2 if self.complex else 1
         self.operands = [node.inputs[k : k + step] for k in range(0, len(node.inputs), step)]
         self.name = node.params.op if self.complex else node.op.name
-        self.params = node.op.inner(node).params if self.complex else node.params  # type: ignore[attr-defined]
+        self.params = node.params.own if self.complex else node.params
         rank = node.inputs[0].ndim
         self.batch = node.type.shape[: rank - 2]
         self.shape = node.type.shape[:rank]  # of the result without an axis of parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -9,21 +10,24 @@ from symgraph.core.node import Node
 from symgraph.loops.grammar import Buffer, Nest, View, walk
 
 
-def lower_stacked(low: Any, node: Node, out: Buffer | View) -> None:
+def lower_stacked(
+    low: Any, node: Node, out: Buffer | View, placed: Callable[..., Any]
+) -> None:
     """Append one nest that stores all inputs of `node`, or one for each if any is a reduction.
 
+    placed(old, axes, new): a shape or an index with more entries, see `ops/together`.
     One nest computes what they share once. A reduction has a nest of its own, so that a long one
     can be cut into chunks.
     """
     s = low.s
     places, counts, _ = node.params
-    whole = node.op.placed(node.inputs[0].type.shape, places, counts)  # type: ignore[attr-defined]
+    whole = placed(node.inputs[0].type.shape, places, counts)
     axes = low.nest_axes(node.inputs[0])
     index = [s.at(a) for a in axes]
     values = [low.value(x, index) for x in node.inputs]
     stores = []
     for value, at in zip(values, product(*map(range, counts)), strict=True):
-        full = node.op.placed(index, places, at)  # type: ignore[attr-defined]
+        full = placed(index, places, at)
         stores.append(low.store(out, low.flat(full, whole), value))
     if any(e.op == "reduce" for e in walk(values)):
         for store in stores:

@@ -21,6 +21,14 @@ from symgraph.dims.dim import broadcast
 Size = Any
 
 
+class View(Op):
+    """Base of views: linear in their one input."""
+
+    view = True
+    linear = (0,)
+    takes_complex = True
+
+
 def floatx() -> DType:
     """Return the float type that integers become where a float is needed."""
     return as_dtype(config.floatX)
@@ -203,6 +211,15 @@ def batch_front(o: Namespace, x: Node, axis: int | None, ndim: int) -> Node:
     x = o.moveaxis(x, axis, 0)
     missing = ndim - (x.ndim - 1)
     return o.expand_dims(x, tuple(range(1, 1 + missing))) if missing > 0 else x
+
+
+def batch_all(o: Namespace, inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
+    """Return the inputs with a batch axis in front of each; the unbatched ones are repeated."""
+    n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
+    return [
+        o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
+        for x, a in zip(inputs, axes, strict=True)
+    ]
 
 
 def aligned(index: tuple[Any, ...], node: Node) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ FUNCTIONS = {
     ),
     "symgraph.ops.associative": "associative_scan",
     "symgraph.ops.branch": "cond",
+    "symgraph.ops.broadcast": "broadcast_to ones_like sum_to zeros_like",
     "symgraph.ops.calculus": (
         "convolve correlate cross diff ediff1d gradient inner polyval ravel_multi_index trapezoid "
         "unravel_index unwrap vander"
@@ -45,8 +46,9 @@ FUNCTIONS = {
         "dft dft_by_tables fft2_pair fft_pair fftfreq fftn_pair fftshift ifft2_pair ifft_pair "
         "ifftn_pair ifftshift irfft_pair irfftn_pair rfft_pair rfftfreq rfftn_pair"
     ),
-    "symgraph.ops.index": "getitem inc_subtensor place set_subtensor slice_axis with_final_row",
+    "symgraph.ops.index": "getitem inc_subtensor set_subtensor with_final_row",
     "symgraph.ops.interpolate": "interpolate",
+    "symgraph.ops.join": "concat concatenate repeat split stack tile",
     "symgraph.ops.layout": (
         "append array_split atleast_1d atleast_2d atleast_3d block_diag broadcast_arrays choose "
         "column_stack delete diagflat dsplit dstack fill_diagonal fliplr flipud geomspace hsplit "
@@ -63,6 +65,7 @@ FUNCTIONS = {
     "symgraph.ops.loop_derivative": "loop_pull_back loop_push_forward",
     "symgraph.ops.loop_unlimited": "unlimited_pull_back",
     "symgraph.ops.patches": "fold pixel_shuffle pixel_unshuffle unfold",
+    "symgraph.ops.permute": "matrix_transpose moveaxis permute_dims swapaxes transpose",
     "symgraph.ops.pool": "avg_pool2d max_pool2d",
     "symgraph.ops.pooling": (
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
@@ -74,6 +77,7 @@ FUNCTIONS = {
     "symgraph.ops.reduce": (
         "all amax amin any argmax argmin count_nonzero max mean min prod std sum var"
     ),
+    "symgraph.ops.reshape": "flatten ravel reshape",
     "symgraph.ops.rows": (
         "binary_cross_entropy cross_entropy log_softmax logsumexp one_hot softmax"
     ),
@@ -90,11 +94,8 @@ FUNCTIONS = {
         "scatter_max scatter_min scatter_prod segment_max segment_mean segment_min segment_prod "
         "segment_sum"
     ),
-    "symgraph.ops.shape": (
-        "as_size atleast_nd broadcast_shapes_of broadcast_to concat concatenate dim_value "
-        "dimshuffle expand_dims flatten matrix_transpose moveaxis ones_like permute_dims ravel "
-        "repeat reshape shape size split squeeze stack sum_to swapaxes tile transpose zeros_like"
-    ),
+    "symgraph.ops.shape": "as_size broadcast_shapes_of dim_value shape size",
+    "symgraph.ops.slices": "place slice_axis",
     "symgraph.ops.sorting": "argsort lexsort sort topk unique",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
@@ -113,6 +114,7 @@ FUNCTIONS = {
         "atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log log10 log1p log2 logaddexp relu "
         "sigmoid sin sinh softplus tan tanh"
     ),
+    "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
     "symgraph.ops.vmap": "batched_loop vmap",
     "symgraph.ops.while_loop": "while_loop",
 }
@@ -123,6 +125,7 @@ OPS = {
         "logical_or logical_xor lt maximum minimum mod mul ne neg power reciprocal right_shift "
         "rint sign sqrt square sub trunc where"
     ),
+    "symgraph.ops.broadcast": "broadcast_to sum_to",
     "symgraph.ops.contract": "matmul",
     "symgraph.ops.control": "grad_clip stop_gradient",
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
@@ -130,7 +133,8 @@ OPS = {
     "symgraph.ops.dft": "dft",
     "symgraph.ops.dft_real": "irdft rdft",
     "symgraph.ops.elementary": "float_exponent nextafter",
-    "symgraph.ops.index": "gather place scatter set_slice slice",
+    "symgraph.ops.gather": "gather scatter",
+    "symgraph.ops.join": "concatenate",
     "symgraph.ops.linalg_diagonal": "pivots",
     "symgraph.ops.linalg_eigen": (
         "eigh_values eigh_vectors invsqrtm sqrtm symmetric_factor symmetric_sylvester"
@@ -143,16 +147,17 @@ OPS = {
     ),
     "symgraph.ops.linalg_svd": "lstsq pinv svd_factor svd_u svd_values svd_vh",
     "symgraph.ops.linalg_triangular": "cholesky solve_triangular",
+    "symgraph.ops.permute": "permute_dims",
     "symgraph.ops.pool": "max_pool2d max_pool2d_grad max_pool2d_index sum_pool2d sum_pool2d_grad",
     "symgraph.ops.random": "gamma_level random_bits",
     "symgraph.ops.reduce": "all any argmax argmin max min prod sum",
+    "symgraph.ops.reshape": "reshape",
     "symgraph.ops.rows": "cross_entropy_rows label log_softmax logsumexp softmax",
     "symgraph.ops.running": "cummax cummin cumprod cumsum linear_recurrence logcumsumexp",
     "symgraph.ops.search": "searchsorted",
     "symgraph.ops.segment": "scatter_reduce",
-    "symgraph.ops.shape": (
-        "broadcast_to concatenate dim_value expand_dims permute_dims reshape squeeze sum_to"
-    ),
+    "symgraph.ops.shape": "dim_value",
+    "symgraph.ops.slices": "place set_slice slice",
     "symgraph.ops.sorting": "argsort",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
@@ -164,4 +169,5 @@ OPS = {
         "acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log "
         "log10 log1p log2 logaddexp relu sigmoid sin sinh softplus tan tanh"
     ),
+    "symgraph.ops.unit_axes": "expand_dims squeeze",
 }

@@ -21,7 +21,7 @@ from symgraph.core.node import Node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum
-from symgraph.ops.base import Size, as_nodes
+from symgraph.ops.base import Size, as_nodes, batch_all
 
 Pair = tuple[int, int]
 Index = tuple[Any, ...]
@@ -159,12 +159,9 @@ class Convolution(Op):
     @classmethod
     def by_loops(cls, node: Node) -> bool:
         """Tell whether a convolution is a loop nest: a product of one channel each is none."""
-        return node.dtype not in ("float32", "float64") or cls.is_depthwise(node)
-
-    @classmethod
-    def is_depthwise(cls, node: Node) -> bool:
-        """Tell whether filters meet one of several channels each."""
         filters = node if cls.result_is_filter else node.inputs[1]
+        if node.dtype not in ("float32", "float64"):
+            return True
         return not _is_one(node.params.groups) and _is_one(filters.type.shape[1])
 
     def batch(
@@ -178,11 +175,8 @@ class Convolution(Op):
             flat = o.reshape(x, (lead[0] * lead[1], *x.type.shape[2:]))
             merged = self(flat, inputs[1], **p._asdict())
             return o.reshape(merged, (*lead, *merged.type.shape[1:])), 0
-        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-        full = [
-            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
+        full = batch_all(o, inputs, axes)
+        n = full[0].type.shape[0]
         filters = (False, not self.result_is_filter)
         folded = [
             (_fold_filters if f else _fold_images)(o, x) for x, f in zip(full, filters, strict=True)

@@ -15,7 +15,7 @@ from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum
 from symgraph.ops.base import Size, cast_to, floatx
-from symgraph.ops.shape import as_shape, as_size, reshape
+from symgraph.ops.shape import as_shape, as_size
 
 
 @register
@@ -169,7 +169,7 @@ def diagonal(x: Any, offset: int = 0) -> Node:
     else:
         length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     start = offset if offset >= 0 else -offset * columns
-    flat = reshape(node, (*node.type.shape[:-2], rows * columns))
+    flat = o.reshape(node, (*node.type.shape[:-2], rows * columns))
     return o.slice_axis(flat, -1, start, length, columns + 1)
 
 

@@ -188,10 +188,10 @@ def _taken_as_it_was(
     """Return what is below factors and an exchange of axes: (array, factor, order of axes)."""
     scale, order = 1.0, None
     while True:
-        if x.op.name == "mul" and _number(x.inputs[1]) is not None:
-            scale, x = scale * _number(x.inputs[1]), x.inputs[0]  # type: ignore[operator]
-        elif x.op.name == "mul" and _number(x.inputs[0]) is not None:
-            scale, x = scale * _number(x.inputs[0]), x.inputs[1]  # type: ignore[operator]
+        if x.op.name == "mul" and (factor := _number(x.inputs[1])) is not None:
+            scale, x = scale * factor, x.inputs[0]
+        elif x.op.name == "mul" and (factor := _number(x.inputs[0])) is not None:
+            scale, x = scale * factor, x.inputs[1]
         elif exchanged and order is None and x.op.name == "permute_dims":
             if not _moves_one(x.params.axes):
                 return x, scale, order

@@ -19,7 +19,7 @@ from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, o
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import broadcast, must_equal
-from symgraph.ops.base import as_nodes, cast_to, floatx
+from symgraph.ops.base import as_nodes, batch_all, cast_to, floatx
 
 Size = Any
 DTYPES = (FLOAT32, FLOAT64, COMPLEX64, COMPLEX128)
@@ -54,7 +54,7 @@ class MatrixOp(Op):
         return dtype
 
     def batch(self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]) -> Any:
-        return self.rebuild(node, tuple(front(inputs, axes))), 0
+        return self.rebuild(node, tuple(batch_all(o, inputs, axes))), 0
 
     def failure(
         self, node: Node, item: int, info: int, matrix: Node | None = None
@@ -97,15 +97,6 @@ def user_matrix(x: Node) -> Node:
         a, b = x.inputs[0].inputs
         return a if b is adjoint(a) else x
     return x
-
-
-def front(inputs: Sequence[Node], axes: Sequence[int | None]) -> list[Node]:
-    """Return the inputs with a batch axis in front of each; the unbatched ones are repeated."""
-    n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-    return [
-        o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-        for x, a in zip(inputs, axes, strict=True)
-    ]
 
 
 def check_matrices(op: str, x: Node, square: bool = True) -> tuple[tuple[Size, ...], Size, Size]:

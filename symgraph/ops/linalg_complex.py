@@ -20,20 +20,30 @@ from symgraph.core.node import Node, make
 from symgraph.core.op import Op, o, ops
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit
+from symgraph.ops.base import batch_all
 from symgraph.ops.complex import COMPLEX
-from symgraph.ops.linalg import user_matrix
+from symgraph.ops.linalg import MatrixOp, user_matrix
 
 PAIRED = (
     "cholesky", "solve_triangular", "lu_factor", "symmetric_factor", "svd_factor", "qr_factor",
     "qr_basis", "eig_factor",
 )  # fmt: skip
-OnPairsParams = namedtuple("OnPairsParams", "op values")  # noqa: PYI024
+
+
+class OnPairsParams(namedtuple("OnPairsParams", "op values")):  # noqa: PYI024
+    """The op's name and its parameters as a plain tuple: sizes in it are replaced when known."""
+
+    __slots__ = ()
+
+    @property
+    def own(self) -> Any:
+        """Return the parameters of the op itself."""
+        return ops[self.op].Params(*self.values) if self.values else ()
 
 
 class OnPairs(Op):
     """The op named `op` of complex operands that are given as parts: re, im, re, im ...
 
-    values: its parameters, as a plain tuple (in which sizes are replaced when they are known).
     Made when complex numbers are replaced, so no derivative is ever taken.
     """
 
@@ -43,7 +53,7 @@ class OnPairs(Op):
     copied = (0, 1, 2, 3)  # the lowering brings the parts together: they are read where made
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        kind = ops[params.op].infer(_operands(inputs), _own_params(params))
+        kind = ops[params.op].infer(_operands(inputs), params.own)
         if not kind.dtype.is_complex:
             return kind
         return TensorType(kind.dtype.part, (*kind.shape, 2))
@@ -57,12 +67,7 @@ class OnPairs(Op):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-        fronts = [
-            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
-        return self(*fronts, **node.params._asdict()), 0
+        return self(*batch_all(o, inputs, axes), **node.params._asdict()), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         ops[node.params.op].statements(low, node, out)
@@ -70,20 +75,15 @@ class OnPairs(Op):
     @staticmethod
     def inner(node: Node) -> Node:
         """Return the node on complex numbers that a node stands for."""
-        made = make(ops[node.params.op], _operands(node.inputs), _own_params(node.params))
+        made = make(ops[node.params.op], _operands(node.inputs), node.params.own)
         return inherit(made, node)
 
     def failure(self, node: Node, item: int, info: int) -> LinAlgError:
         """Return the error of the op that it stands for."""
         inner = self.inner(node)
-        error: LinAlgError = inner.op.failure(  # type: ignore[attr-defined]
-            inner, item, info, _user_operand(node.inputs[0], inner.inputs[0])
-        )
-        return error
-
-
-def _own_params(params: OnPairsParams) -> Any:
-    return ops[params.op].Params(*params.values) if params.values else ()
+        assert isinstance(inner.op, MatrixOp)
+        matrix = _user_operand(node.inputs[0], inner.inputs[0])
+        return inner.op.failure(inner, item, info, matrix)
 
 
 def _user_operand(part: Node, whole: Node) -> Node:

@@ -19,6 +19,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
+from symgraph.ops.base import batch_all
 from symgraph.ops.linalg import (
     SQUARE,
     Factor,
@@ -28,7 +29,6 @@ from symgraph.ops.linalg import (
     check_matrices,
     each,
     from_lower,
-    front,
     kept_oriented,
     orientation,
     positive_matrices,
@@ -286,7 +286,7 @@ class SymmetricSylvester(MatrixOp):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        return self(*front(inputs, axes)), 0
+        return self(*batch_all(o, inputs, axes)), 0
 
 
 # -- functions -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from symgraph.core.node import Node, as_node
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum, must_equal
+from symgraph.ops.base import batch_all
 from symgraph.ops.linalg import (
     GENERAL,
     Factor,
@@ -22,7 +23,6 @@ from symgraph.ops.linalg import (
     as_operands,
     check_matrices,
     each,
-    front,
     kept_oriented,
     orientation,
     random_matrices,
@@ -342,7 +342,7 @@ class Lstsq(MatrixOp):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        return self(*front(inputs, axes), rcond=node.params.rcond), 0
+        return self(*batch_all(o, inputs, axes), rcond=node.params.rcond), 0
 
 
 # -- functions -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from symgraph.core.node import Node, describe
 from symgraph.core.op import function, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import must_equal
+from symgraph.ops.base import batch_all
 from symgraph.ops.linalg import (
     SQUARE,
     MatrixOp,
@@ -22,7 +23,6 @@ from symgraph.ops.linalg import (
     check_matrices,
     each,
     from_lower,
-    front,
     positive_matrices,
     random_matrices,
     same_batch,
@@ -166,7 +166,7 @@ def batch_solution(
 ) -> tuple[Node, int]:
     """Batch a solver; a batch of right sides for the same matrix becomes more columns."""
     if axes[0] is not None:
-        return op.rebuild(node, tuple(front(inputs, axes))), 0
+        return op.rebuild(node, tuple(batch_all(o, inputs, axes))), 0
     b = o.moveaxis(inputs[1], axes[1], -1)
     *lead, n, k, size = b.type.shape
     x = op.rebuild(node, (inputs[0], o.reshape(b, (*lead, n, k * size))))

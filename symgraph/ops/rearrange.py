@@ -12,8 +12,8 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
 from symgraph.ops.base import Size, cast_to
-from symgraph.ops.index import Place, SetSlice, Slice, is_zero
 from symgraph.ops.shape import is_one
+from symgraph.ops.slices import Place, SetSlice, Slice, is_zero
 
 PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 

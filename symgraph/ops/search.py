@@ -13,7 +13,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
-from symgraph.ops.base import Size, as_nodes, floatx
+from symgraph.ops.base import Size, as_nodes, batch_all, floatx
 from symgraph.ops.rows import as_float
 
 BLOCK_BITS = 14  # the ends of blocks of this many bits are counted: any length, few operations
@@ -88,11 +88,7 @@ class SearchSorted(Op):
         p = node.params
         if axes[0] is None and not p.lead:
             return self(*inputs, right=p.right, lead=0), axes[1]
-        n = next(x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None)
-        full = [
-            o.broadcast_to(x, (n, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
+        full = batch_all(o, inputs, axes)
         return self(*full, right=p.right, lead=p.lead + 1), 0
 
 

@@ -14,7 +14,7 @@ from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import Size, cast_to
-from symgraph.ops.index import Gather, Scatter
+from symgraph.ops.gather import Gather, Scatter
 from symgraph.ops.rearrange import matched
 from symgraph.ops.rows import as_float
 from symgraph.ops.shape import broadcast_shapes_of

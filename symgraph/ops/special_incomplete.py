@@ -46,6 +46,13 @@ LOG_GAMMA_SERIES = (
 )
 
 
+def _reference(name: str) -> Any:
+    """Return the NumPy function of another op."""
+    op = ops[name]
+    assert isinstance(op, Elementwise)
+    return op.reference
+
+
 class _Arrays:
     """The functions of `o` that the formulas use, on NumPy arrays."""
 
@@ -61,11 +68,11 @@ class _Arrays:
 
     @staticmethod
     def poisson_weight(a: Any, x: Any) -> Any:
-        return ops["poisson_weight"].reference(a, x)  # type: ignore[attr-defined]
+        return _reference("poisson_weight")(a, x)
 
     @staticmethod
     def beta_weight(a: Any, b: Any, x: Any) -> Any:
-        return ops["beta_weight"].reference(a, b, x)  # type: ignore[attr-defined]
+        return _reference("beta_weight")(a, b, x)
 
 
 def _points(m: Any, width: Any) -> tuple[Any, Any]:
@@ -196,7 +203,8 @@ def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, N
     by_b = tail * (o.log1p(-x) + both - o.digamma(b)) + o.where(mirrored, by_p, by_q)
     by_x = o.beta_weight(a, b, x) / (x * (1.0 - x))
     signed = (o.where(mirrored, -d, d) for d in (by_a, by_b))
-    return tuple(o.where(inside, d, 0.0) for d in (*signed, by_x))  # type: ignore[return-value]
+    by_a, by_b, by_x = (o.where(inside, d, 0.0) for d in (*signed, by_x))
+    return by_a, by_b, by_x
 
 
 # -- ops ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import Op
 from symgraph.core.types import TensorType
+from symgraph.ops.base import batch_all
 
 StackedParams = namedtuple("StackedParams", "axes counts shape", defaults=[None])  # noqa: PYI024
 
@@ -53,19 +54,13 @@ class Stacked(Op):
     def batch(
         self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
     ) -> Any:
-        size = next(
-            x.type.shape[a] for x, a in zip(inputs, axes, strict=True) if a is not None
-        )
-        fronts = [
-            o.broadcast_to(x, (size, *x.type.shape)) if a is None else o.moveaxis(x, a, 0)
-            for x, a in zip(inputs, axes, strict=True)
-        ]
+        fronts = batch_all(o, inputs, axes)
         places = tuple(a + 1 for a in node.params.axes)
-        shape = None if node.params.shape is None else (size, *node.params.shape)
+        shape = None if node.params.shape is None else (fronts[0].type.shape[0], *node.params.shape)
         return self(*fronts, axes=places, counts=node.params.counts, shape=shape), 0
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
-        low.stacked(node, out)
+        low.stacked(node, out, self.placed)
 
 
 STACKED = Stacked.instance = Stacked()

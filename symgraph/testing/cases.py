@@ -211,7 +211,7 @@ def _complex_elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[
 
 def _complex_structured(op: Op, rng: np.random.Generator) -> Iterator[Case]:
     """The samples of an op with complex numbers in place of floats."""
-    for entries, params in op.samples(rng, COMPLEX128):  # type: ignore[misc]
+    for entries, params in op.samples(rng, COMPLEX128):
         arrays = tuple(
             (e * (1 + 0.5j) if e.dtype.kind == "f" else e)
             if isinstance(e, np.ndarray)
@@ -234,7 +234,7 @@ def _special(op: Elementwise, dtype: DType, params: Any) -> Iterator[Case]:
 def _structured(op: Op, rng: np.random.Generator) -> Iterator[Case]:
     allowed = accepted(op)
     for dtype in (d for d in STRUCTURED if d in allowed):
-        for entries, params in op.samples(rng, dtype):  # type: ignore[misc]
+        for entries, params in op.samples(rng, dtype):
             arrays = tuple(
                 e if isinstance(e, np.ndarray) else draw(rng, e, dtype, -2.0, 2.0) for e in entries
             )

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from product_rig import chain, multiply
 
-from symgraph.cpu import jit
-from symgraph.cpu.gemm.contract import contract_text
 from symgraph.cpu.gemm.shape import DEPTH
 from symgraph.cpu.product import SLICES, contraction_words
 from symgraph.loops.convolution import table
 
-ELEMENTS = {"float32": "float", "float64": "double"}
 Axes = list[tuple[int, int]]  # (length, stride) of each axis
-
-
-@functools.cache
-def product(dtype: str, vector_bytes: int) -> Any:
-    loaded = jit.build(contract_text(ELEMENTS[dtype], vector_bytes), ("contract",), verify=True)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return loaded, kind(loaded.address("contract"))
 
 
 def addresses(axes: Axes) -> np.ndarray:
@@ -41,20 +30,8 @@ def run(a, b, out, tables, c_row, starts=(0, 0, 0), batch=(), width=32, cuts=())
     m, k, n = (len(addresses(tables[t])) for t in (0, 1, 3))
     packed = [table([n for n, _ in axes], [s for _, s in axes]) for axes in tables]
     words = contraction_words((m, n, k), starts, c_row, packed, batch)
-    args = np.array([x.ctypes.data for x in (a, b, out)] + words, np.int64)
     units = SLICES * int(np.prod([g[0] for g in batch], dtype=np.int64))
-    ends = [0, *sorted(int(c * units) for c in cuts), units]
-    for begin, end in zip(ends, ends[1:], strict=False):
-        product(str(a.dtype), width)[1](args.ctypes.data, begin, end)
-
-
-def chain(a, b):
-    """Return a @ b, rounded to float32 after each multiply-add along k."""
-    total = np.zeros((a.shape[0], b.shape[1]))
-    for p in range(a.shape[1]):
-        exact = a[:, p : p + 1].astype(np.float64) * b[p : p + 1].astype(np.float64)
-        total = (exact + total).astype(np.float32).astype(np.float64)
-    return total.astype(np.float32)
+    multiply("contract", (a, b, out), words, units, width, cuts)
 
 
 lengths = st.lists(st.integers(1, 40), min_size=1, max_size=3).filter(lambda n: np.prod(n) < 700)
@@ -132,20 +109,5 @@ def test_sums_over_nothing_are_zero_where_the_result_lies():
     out = np.full((3, 8), np.nan, "float32")
     tables = [table([n], [s]) for n, s in ((3, 0), (0, 1), (0, 4), (4, 1), (4, 2))]
     words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables, ())
-    args = np.array([out.ctypes.data] * 3 + words, np.int64)
-    product("float32", 32)[1](args.ctypes.data, 0, SLICES)
+    multiply("contract", (out, out, out), words, SLICES)
     assert not out[:, ::2].any() and np.isnan(out[:, 1::2]).all()
-
-
-@pytest.mark.parametrize("element", ["float", "double"])
-@pytest.mark.parametrize(
-    ("triple", "cpu"),
-    [
-        ("x86_64-unknown-linux-gnu", "x86-64-v3"),
-        ("x86_64-unknown-linux-gnu", "x86-64-v4"),
-        ("aarch64-unknown-linux-gnu", "neoverse-n1"),
-    ],
-)
-def test_products_are_assembled_for_other_machines(element, triple, cpu):
-    target = jit.target(triple, cpu)
-    assert jit.compile_object(contract_text(element, target.vector_bytes), target, verify=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from product_rig import TEXTS, chain, multiply
 
 import symgraph as sg
 from symgraph.cpu import jit
@@ -16,15 +14,6 @@ from symgraph.cpu.gemm.shape import DEPTH
 from symgraph.cpu.gemm.whole import gemm_text
 from symgraph.cpu.product import SLICES, product_shares, product_words
 from symgraph.testing.tolerances import RELATIVE
-
-ELEMENTS = {"float32": "float", "float64": "double"}
-
-
-@functools.cache
-def product(dtype: str, vector_bytes: int):
-    loaded = jit.build(gemm_text(ELEMENTS[dtype], vector_bytes), ("gemm",), verify=True)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return loaded, kind(loaded.address("gemm"))
 
 
 def run(a, b, vector_bytes=32, cuts=()):
@@ -38,21 +27,9 @@ def run(a, b, vector_bytes=32, cuts=()):
         for x in (a, b)
     )
     words = product_words((*lead, m, n, k), left, right, 0)
-    table = np.array([x.ctypes.data for x in (a, b, out)] + words, np.int64)
     units = product_shares(lead, m, n, k).units
-    ends = [0, *sorted(int(c * units) for c in cuts), units]
-    for begin, end in zip(ends, ends[1:], strict=False):
-        product(str(a.dtype), vector_bytes)[1](table.ctypes.data, begin, end)
+    multiply("gemm", (a, b, out), words, units, vector_bytes, cuts)
     return out
-
-
-def chain(a, b):
-    """Return a @ b as one chain of float32 multiply-adds per element, rounded once per step."""
-    total = np.zeros((a.shape[0], b.shape[1]))
-    for p in range(a.shape[1]):
-        exact = a[:, p : p + 1].astype(np.float64) * b[p : p + 1].astype(np.float64)
-        total = (exact + total).astype(np.float32).astype(np.float64)
-    return total.astype(np.float32)
 
 
 sizes = st.one_of(st.integers(1, 20), st.integers(1, 150), st.sampled_from([16, 64, 128, 250]))
@@ -159,6 +136,7 @@ def test_shares_cover_all_and_grow_with_the_work():
     assert product_shares((3, 4), 8, 8, 8).units == 12 * SLICES
 
 
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("element", ["float", "double"])
 @pytest.mark.parametrize(
     ("triple", "cpu"),
@@ -168,9 +146,9 @@ def test_shares_cover_all_and_grow_with_the_work():
         ("aarch64-unknown-linux-gnu", "neoverse-n1"),
     ],
 )
-def test_products_are_assembled_for_other_machines(element, triple, cpu):
+def test_products_are_assembled_for_other_machines(name, element, triple, cpu):
     target = jit.target(triple, cpu)
-    assert jit.compile_object(gemm_text(element, target.vector_bytes), target, verify=True)
+    assert jit.compile_object(TEXTS[name](element, target.vector_bytes), target, verify=True)
 
 
 def test_sums_of_a_tile_stay_in_registers():

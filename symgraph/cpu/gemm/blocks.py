@@ -25,16 +25,13 @@ def block(shape: Shape) -> str:
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
-    deep = f.ceil_div("%k", f.ceil_div("%k", DEPTH))  # blocks of about the same size
-    high = f.ceil_div("%m", f.ceil_div("%m", shape.block_rows))
-    high = f.mul(f.ceil_div(high, shape.rows), shape.rows)
+    deep = even(f, "%k", DEPTH)
+    high = even(f, "%m", shape.block_rows, shape.rows)
 
-    def rows(i: str, _: list[str]) -> Sequence[str]:
-        m = f.least(f.sub("%m", i), high)
+    def rows(i: str, m: str, _: list[str]) -> None:
         a_rows, c = f.at("%a", f.mul(i, "%ar")), f.at("%c", f.mul(i, "%ldc"))
 
-        def depth(p: str, _: list[str]) -> Sequence[str]:
-            k = f.least(f.sub("%k", p), deep)
+        def depth(p: str, k: str, _: list[str]) -> None:
             more = f.new(f"icmp sgt i64 {p}, 0")
             a, b = f.at(a_rows, f.mul(p, "%ac")), f.at("%b", f.mul(p, "%br"))
 
@@ -57,13 +54,17 @@ def block(shape: Shape) -> str:
                 f"i64 %br, i64 %bc, ptr {c}, i64 %ldc, i64 {m}, i64 %n, i64 {k}, i1 {more}, "
                 f"i1 {direct}, ptr {packed_b})"
             )
-            return []
 
-        f.loop(0, "%k", deep, depth)
-        return []
+        f.parts("%k", deep, depth)
 
-    f.loop(0, "%m", high, rows)
+    f.parts("%m", high, rows)
     return f.text()
+
+
+def even(f: FunctionText, total: str, most: str | int, multiple: int = 1) -> str:
+    """Return the length of parts of about the same size: at most `most`, then rounded up."""
+    length = f.ceil_div(total, f.ceil_div(total, most))
+    return length if multiple == 1 else f.mul(f.ceil_div(length, multiple), multiple)
 
 
 def panels(shape: Shape) -> str:
@@ -83,8 +84,7 @@ def panels(shape: Shape) -> str:
     here = f.new(f"and i1 %direct, {near}")
     ahead = f.new(f"select i1 %direct, i64 {stride}, i64 {wide * shape.size}")
 
-    def panel(j: str, _: list[str]) -> Sequence[str]:
-        left = f.least(f.sub("%n", j), wide)
+    def panel(j: str, left: str, _: list[str]) -> None:
         b = f.at("%b", f.mul(j, "%bc"))
         whole = f.new(f"and i1 {f.new(f'icmp eq i64 {left}, {wide}')}, {unit}")
         fetched = f.new(f"select i1 {whole}, i64 %k, i64 0")
@@ -95,8 +95,7 @@ def panels(shape: Shape) -> str:
             lambda: f.do(f"call void @pack.panel(ptr {b}, i64 %br, i64 %k, ptr %packed)"),
         )
 
-        def sliver(t: str, values: list[str]) -> Sequence[str]:
-            count = f.least(f.sub(left, t), shape.columns)
+        def sliver(t: str, count: str, values: list[str]) -> Sequence[str]:
             b_at = f.at(b, f.mul(t, "%bc"))
             c_at = f.at("%c", f.mul(f.add(j, t), shape.size))
             full = f.new(f"icmp eq i64 {count}, {shape.columns}")
@@ -119,8 +118,7 @@ def panels(shape: Shape) -> str:
             )
             return [f.at(values[0], apart)]
 
-        f.loop(0, left, shape.columns, sliver, [("ptr", "%packed")])
-        return []
+        f.parts(left, shape.columns, sliver, [("ptr", "%packed")])
 
-    f.loop(0, "%n", wide, panel)
+    f.parts("%n", wide, panel)
     return f.text()

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import gather, tile
-from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, run_at
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, SLICE_BITS, Shape, prefetch
-from symgraph.cpu.gemm.whole import tile_size, while_below
+from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
+from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
+from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape, prefetch
+from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
-PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
-PACK_B_FROM = 24  # rows that share a packed sliver of B
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
 CHUNK = 264 << 9  # elements of the result that stay in the second cache with a block of A
 
@@ -30,8 +29,7 @@ def contract_text(element: str, vector_bytes: int) -> str:
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
-        tile.tile(shape, shape.rows, 1, table=True),
-        *(tile.tile(shape, rows, 2, table=True) for rows in (shape.rows, *shape.parts)),
+        *tile.tiles(shape, table=True),
         tile.copy_tile(shape),
         tile.row_of_tiles(shape, table=True),
         offsets(shape),
@@ -93,30 +91,25 @@ def block(shape: Shape) -> str:
     single = f.new(f"icmp eq i64 {f.load('i64', row_axes, 8)}, 1")
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
     few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
-    deep = f.ceil_div("%k", f.ceil_div("%k", DEPTH))  # blocks of about the same size
-    high = f.ceil_div("%m", f.ceil_div("%m", shape.block_rows))
-    high = f.mul(f.ceil_div(high, shape.rows), shape.rows)
-    most = f.new(f"udiv i64 {CHUNK}, {high}")
-    wide = f.ceil_div("%n", f.ceil_div("%n", most))
-    wide = f.mul(f.ceil_div(wide, shape.columns), shape.columns)
+    deep = even(f, "%k", DEPTH)
+    high = even(f, "%m", shape.block_rows, shape.rows)
+    wide = even(f, "%n", f.new(f"udiv i64 {CHUNK}, {high}"), shape.columns)
 
-    def columns(j: str, _: list[str]) -> Sequence[str]:
-        n, first = f.least(f.sub("%n", j), wide), f.add("%j", j)
+    def columns(j: str, n: str, _: list[str]) -> None:
+        first = f.add("%j", j)
 
-        def rows(i: str, _: list[str]) -> Sequence[str]:
-            m, row = f.least(f.sub("%m", i), high), f.add("%i", i)
+        def rows(i: str, m: str, _: list[str]) -> None:
+            row = f.add("%i", i)
             c = f.at("%c", f.mul(row, ldc))
 
-            def depth(p: str, _: list[str]) -> Sequence[str]:
-                k = f.least(f.sub("%k", p), deep)
+            def depth(p: str, k: str, _: list[str]) -> None:
                 more = f.new(f"icmp sgt i64 {p}, 0")
                 _fill(f, _axes(f, "a_steps"), p, k, False, a_steps)
                 _fill(f, _axes(f, "b_steps"), p, k, False, b_steps)
                 plain = f.new(f"and i1 {few}, {single}")
                 plain = f.new(f"and i1 {plain}, {_contiguous(shape, f, a_steps, k)}")
 
-                def sliver(r: str, at: list[str]) -> Sequence[str]:
-                    count = f.least(f.sub(m, r), shape.rows)
+                def sliver(r: str, count: str, at: list[str]) -> Sequence[str]:
                     _fill(f, row_axes, f.add(row, r), count, True, lanes)
                     f.do(
                         f"call void @gather.{shape.rows}(ptr %a, ptr {lanes[0]}, ptr {lanes[1]}, "
@@ -125,7 +118,7 @@ def block(shape: Shape) -> str:
                     return [f.at(at[0], f.mul(k, shape.rows * shape.size))]
 
                 def pack() -> None:
-                    f.loop(0, m, shape.rows, sliver, [("ptr", packed_a)])
+                    f.parts(m, shape.rows, sliver, [("ptr", packed_a)])
 
                 def chosen(kind: str, packed: str, direct: str) -> str:
                     return f.new(f"select i1 {plain}, {kind} {direct}, {kind} {packed}")
@@ -142,15 +135,12 @@ def block(shape: Shape) -> str:
                     f"i64 {apart}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
                     f"i64 {ldc}, i64 {m}, i64 {first}, i64 {n}, i64 {k}, i1 {more})"
                 )
-                return []
 
-            f.loop(0, "%k", deep, depth)
-            return []
+            f.parts("%k", deep, depth)
 
-        f.loop(0, "%m", high, rows)
-        return []
+        f.parts("%m", high, rows)
 
-    f.loop(0, "%n", wide, columns)
+    f.parts("%n", wide, columns)
     return f.text()
 
 
@@ -172,14 +162,13 @@ def slivers(shape: Shape) -> str:
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
 
-    def offset(t: str, _: list[str]) -> Sequence[str]:
+    def offset(t: str, _: list[str]) -> None:
         f.store("i64", f.mul(t, stride), f.at(in_order, f.mul(t, 8)), 8)
-        return []
 
     f.loop(0, "%k", 1, offset)
 
-    def sliver(t: str, _: list[str]) -> Sequence[str]:
-        count, first = f.least(f.sub("%n", t), shape.columns), f.add("%j", t)
+    def sliver(t: str, count: str, _: list[str]) -> None:
+        first = f.add("%j", t)
         _fill(f, _axes(f, "b_columns"), first, count, True, columns)
         whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
         whole = f.new(f"and i1 {whole}, {_contiguous(shape, f, columns, count)}")
@@ -212,9 +201,8 @@ def slivers(shape: Shape) -> str:
             )
 
         f.when(_contiguous(shape, f, places, count), together, apart)
-        return []
 
-    f.loop(0, "%n", shape.columns, sliver)
+    f.parts("%n", shape.columns, sliver)
     return f.text()
 
 
@@ -227,9 +215,8 @@ def tiles_apart(shape: Shape) -> str:
     spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
     stride = shape.columns * shape.size
 
-    def sliver(i: str, values: list[str]) -> Sequence[str]:
+    def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
         a, c = values
-        rows = f.least(f.sub("%m", i), shape.rows)
 
         def copy(way: str) -> None:
             f.do(
@@ -246,7 +233,7 @@ def tiles_apart(shape: Shape) -> str:
         copy("out")
         return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows))]
 
-    f.loop(0, "%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c")])
+    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c")])
     return f.text()
 
 
@@ -265,10 +252,9 @@ def copy_apart(shape: Shape, way: str) -> str:
         return at[::-1] if way == "in" else at
 
     def by_runs() -> None:
-        def run(r: str, _: list[str]) -> Sequence[str]:
+        def run(r: str, _: list[str]) -> None:
             start, end = run_at(f, "%runs", r)
-            ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
-            mask = shape.mask(f, f.new(f"trunc i64 {ones} to i32"))
+            mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
 
             def row(_: str, at: list[str]) -> Sequence[str]:
                 source, target = ends(at)
@@ -279,19 +265,17 @@ def copy_apart(shape: Shape, way: str) -> str:
                 return [f.at(at[0], stride), f.at(at[1], "%ldc")]
 
             f.loop(0, "%rows", 1, row, _places(shape, f, start))
-            return []
 
         f.loop(0, number, 1, run)
 
     def one_by_one() -> None:
-        def column(j: str, _: list[str]) -> Sequence[str]:
+        def column(j: str, _: list[str]) -> None:
             def row(_: str, at: list[str]) -> Sequence[str]:
                 source, target = ends(at)
                 shape.store_one(f, shape.load_one(f, source), target)
                 return [f.at(at[0], stride), f.at(at[1], "%ldc")]
 
             f.loop(0, "%rows", 1, row, _places(shape, f, j))
-            return []
 
         f.loop(0, "%count", 1, column)
 
@@ -314,7 +298,7 @@ def clear_apart(shape: Shape) -> str:
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
     start = f.at("%c", f.mul("%i", ldc))
 
-    def column(j: str, _: list[str]) -> Sequence[str]:
+    def column(j: str, _: list[str]) -> None:
         _fill(f, _axes(f, "c_columns"), f.add("%j", j), "1", True, place)
 
         def row(_: str, at: list[str]) -> Sequence[str]:
@@ -322,7 +306,6 @@ def clear_apart(shape: Shape) -> str:
             return [f.at(at[0], ldc)]
 
         f.loop(0, "%m", 1, row, [("ptr", f.at(start, offset_at(f, place[0], 0)))])
-        return []
 
     f.loop(0, "%n", 1, column)
     return f.text()
@@ -335,57 +318,19 @@ def contract(shape: Shape) -> str:
     of the five tables (`offsets`); of each batch axis size and strides of a, b, c. In elements.
     """
     f = FunctionText("define void @contract(ptr %args, i64 %begin, i64 %end) nounwind")
-    w = {}
-    for i, name in enumerate(HEAD):
-        w[name] = f.load("ptr" if i < 3 else "i64", f.at("%args", 8 * i), 8)
+    w = words(f, HEAD)
     for name in "abc":
         w[name] = f.at(w[name], f.mul(w[f"{name}_start"], shape.size))
-    m, n, k = w["m"], w["n"], w["k"]
-    high, wide = tile_size(shape, f, m, n, k)
-    across = f.ceil_div(n, wide)
-    tiles = f.mul(f.ceil_div(m, high), across)
-    some = f.new(f"icmp sgt i64 {f.mul(m, n)}, 0")
-    last = f.new(f"select i1 {some}, i64 %end, i64 %begin")
-    empty = f.new(f"icmp sle i64 {k}, 0")
-    slices = 1 << SLICE_BITS
 
-    def part(values: list[str]) -> str:
-        """Do what lies in one item; return where the next one begins."""
-        u = values[0]
-        item = f.new(f"lshr i64 {u}, {SLICE_BITS}")
-        low = f.new(f"and i64 {u}, {slices - 1}")
-        until = f.least(f.add(low, f.sub(last, u)), slices)
-        first = f.new(f"lshr i64 {f.mul(tiles, low)}, {SLICE_BITS}")
-        stop = f.new(f"lshr i64 {f.mul(tiles, until)}, {SLICE_BITS}")
-        a, b, c = _item(shape, f, w, item)
+    def calls(arrays: Sequence[str], place: Place) -> tuple[str, str]:
+        (a, b, c), (i, m, j, n) = arrays, place
+        part = f"i64 {i}, i64 {m}, i64 {j}, i64 {n}"
+        return (
+            f"call void @clear(ptr %args, ptr {c}, {part})",
+            f"call void @block(ptr %args, ptr {a}, ptr {b}, ptr {c}, {part}, i64 {w['k']})",
+        )
 
-        def strip(t: list[str]) -> str:
-            row = f.new(f"udiv i64 {t[0]}, {across}")
-            column, left = f.sub(t[0], f.mul(row, across)), f.sub(stop, t[0])
-            # whole rows of tiles at once where there are no others before them
-            rows = f.new(f"udiv i64 {left}, {across}")
-            aligned, many = f.new(f"icmp eq i64 {column}, 0"), f.new(f"icmp sgt i64 {rows}, 0")
-            whole = f.new(f"and i1 {aligned}, {many}")
-            rest = f.least(f.sub(across, column), left)
-            row_count = f.new(f"select i1 {whole}, i64 {rows}, i64 1")
-            col_count = f.new(f"select i1 {whole}, i64 {across}, i64 {rest}")
-            i, j = f.mul(row, high), f.mul(column, wide)
-            m_part = f.least(f.sub(m, i), f.mul(row_count, high))
-            n_part = f.least(f.sub(n, j), f.mul(col_count, wide))
-            place = f"i64 {i}, i64 {m_part}, i64 {j}, i64 {n_part}"
-            f.when(
-                empty,
-                lambda: f.do(f"call void @clear(ptr %args, ptr {c}, {place})"),
-                lambda: f.do(
-                    f"call void @block(ptr %args, ptr {a}, ptr {b}, ptr {c}, {place}, i64 {k})"
-                ),
-            )
-            return f.add(t[0], f.mul(row_count, col_count))
-
-        while_below(f, first, stop, strip)
-        return f.add(u, f.sub(until, low))
-
-    while_below(f, "%begin", last, part)
+    in_slices(shape, f, (w["m"], w["n"], w["k"]), lambda item: _item(shape, f, w, item), calls)
     return f.text()
 
 

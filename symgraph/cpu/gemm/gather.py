@@ -11,8 +11,8 @@ import functools
 import math
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm.offsets import offset_at, run_at
-from symgraph.cpu.gemm.pack import transposed
+from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
+from symgraph.cpu.gemm.pack import store_turned
 from symgraph.cpu.gemm.shape import Shape
 
 UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
@@ -70,8 +70,8 @@ def gather_lanes(shape: Shape, width: int) -> str:
         lane = f.new(f"and i64 {start}, {shape.lanes - 1}")
         place = f.sub(offset_at(f, "%lanes", start), f.mul(lane, shape.size))
         f.store("i64", place, f.at(places, f.mul(r, 8)), 8)
-        ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
-        mask = f.new(f"trunc i64 {f.new(f'shl i64 {ones}, {lane}')} to i32")
+        shifted = f.new(f"shl i64 {ones(f, start, end)}, {lane}")
+        mask = f.new(f"trunc i64 {shifted} to i32")
         f.store("i32", mask, f.at(masks, f.mul(r, 4)), 4)
         below = (f.new(f"icmp slt i64 {start}, {v * shape.lanes}") for v in range(1, vectors))
         return [
@@ -195,36 +195,19 @@ def gather_steps(shape: Shape, width: int) -> str:
     ]
     stride = width * shape.size
 
-    def run(r: str, _: list[str]) -> list[str]:
+    def run(r: str, _: list[str]) -> None:
         start, end = run_at(f, "%runs", r)
-        ones = f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
-        mask = shape.mask(f, f.new(f"trunc i64 {ones} to i32"))
+        mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
         at, target = offset_at(f, "%steps", start), f.at("%to", f.mul(start, stride))
-        squares = []
-        for first, number in shape.pieces(width):
-            rows = [
-                shape.load_masked(f, f.at(s, at), mask, "zeroinitializer")
-                for s in starts[first : first + number]
-            ]
-            rows += ["poison"] * (shape.lanes - number)
-            squares.append((first, transposed(shape, f, rows)))
-            if width % shape.lanes == 0:
-                _store_square(shape, f, [squares.pop()], target, stride)
-        _store_square(shape, f, squares, target, stride)
-        return []
+
+        def read(lane: str) -> str:
+            return shape.load_masked(f, f.at(lane, at), mask, "zeroinitializer")
+
+        apart = width % shape.lanes == 0
+        store_turned(shape, f, starts, read, target, apart=apart, align=shape.size)
 
     f.loop(0, f.load("i64", "%runs", 8), 1, run)
     return f.text()
-
-
-def _store_square(
-    shape: Shape, f: FunctionText, squares: list[tuple[int, list[str]]], to: str, stride: int
-) -> None:
-    """Store the columns in order: what one writes behind its step is overwritten by the next."""
-    for c in range(shape.lanes):
-        for first, columns in squares:
-            place = f.at(to, c * stride + first * shape.size)
-            f.store(shape.vector, columns[c], place, shape.size)
 
 
 def gather_single(shape: Shape, width: int) -> str:
@@ -237,10 +220,9 @@ def gather_single(shape: Shape, width: int) -> str:
     def step(t: str, at: list[str]) -> list[str]:
         source = f.at("%from", offset_at(f, "%steps", t))
 
-        def lane(i: str, _: list[str]) -> list[str]:
+        def lane(i: str, _: list[str]) -> None:
             value = shape.load_one(f, f.at(source, offset_at(f, "%lanes", i)))
             shape.store_one(f, value, f.at(at[0], f.mul(i, shape.size)))
-            return []
 
         f.loop(0, "%count", 1, lane)
         return [f.at(at[0], width * shape.size)]

@@ -54,9 +54,8 @@ def offsets(shape: Shape) -> str:
 
         f.loop(0, length, 1, element, [("i64", base)])
 
-        def single(e: str, _: list[str]) -> list[str]:
+        def single(e: str, _: list[str]) -> None:
             f.store("i64", f.add(t, e), f.at(list_, f.mul(f.add(found, e), 8)), 8)
-            return []
 
         f.loop(0, apart, 1, single)
         new = f.new(f"zext i1 {f.new(f'xor i1 {joined}, true')} to i64")
@@ -85,6 +84,11 @@ def run_at(f: FunctionText, runs: str, r: str) -> tuple[str, str]:
     """Return the start and the end of a run."""
     at = f.at(runs, 8, f.mul(r, 8))
     return f.load("i64", at, 8), f.load("i64", f.at(at, 8), 8)
+
+
+def ones(f: FunctionText, start: str, end: str) -> str:
+    """Return a number whose lowest end - start bits are set."""
+    return f.sub(f.new(f"shl i64 1, {f.sub(end, start)}"), 1)
 
 
 def offset_at(f: FunctionText, table: str, t: str | int) -> str:

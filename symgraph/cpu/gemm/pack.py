@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.function_text import Body, FunctionText
 from symgraph.cpu.gemm.shape import Shape
 
 PANEL = 4  # slivers of B that are packed together: whole cache lines of it side by side
@@ -17,9 +18,8 @@ def pack_a(shape: Shape) -> str:
     )
     unit = f.new(f"icmp eq i64 %ac, {shape.size}")
 
-    def sliver(i: str, values: list[str]) -> Sequence[str]:
+    def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
         source, target = values
-        rows = f.least(f.sub("%m", i), shape.rows)
         f.when(
             unit,
             lambda: f.do(
@@ -33,7 +33,7 @@ def pack_a(shape: Shape) -> str:
         step = f.mul("%k", shape.rows * shape.size)
         return [f.at(source, f.mul("%ar", shape.rows)), f.at(target, step)]
 
-    f.loop(0, "%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%to")])
+    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%to")])
     return f.text()
 
 
@@ -54,133 +54,47 @@ def pack_sliver(shape: Shape) -> str:
 
 
 def pack_rows(shape: Shape) -> str:
-    """Pack a sliver of A whose rows are contiguous: squares are transposed in registers.
-
-    Missing rows repeat the last one; what they give is not used.
-    """
+    """Pack a sliver of A whose rows are contiguous. What missing rows give is not used."""
     f = FunctionText(
         "define internal void @pack.rows(ptr %a, i64 %ar, i64 %rows, i64 %k, ptr %to) nounwind"
     )
-    whole = f.new(f"and i64 %k, {-shape.lanes}")
-    last = f.sub("%rows", 1)
-    starts = [f.at("%a", f.mul(f.least(str(i), last), "%ar")) for i in range(shape.rows)]
-    stride = shape.rows * shape.size
-
-    def square(p: str, _: list[str]) -> Sequence[str]:
-        at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, stride))
-        columns = []
-        for first, count in shape.pieces(shape.rows):
-            rows = [shape.load(f, f.at(s, at)) for s in starts[first : first + count]]
-            rows += ["poison"] * (shape.lanes - count)
-            columns.append(transposed(shape, f, rows))
-        # in order: what a store writes behind its rows is overwritten by the next
-        for c in range(shape.lanes):
-            for t, column in enumerate(columns):
-                place = f.at(target, c * stride + t * shape.lanes * shape.size)
-                f.store(shape.vector, column[c], place, shape.size)
-        return []
-
-    def single(p: str, _: list[str]) -> Sequence[str]:
-        at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, stride))
-        for i, start in enumerate(starts):
-            value = shape.load_one(f, f.at(start, at))
-            shape.store_one(f, value, f.at(target, i * shape.size))
-        return []
-
-    f.loop(0, whole, shape.lanes, square)
-    f.loop(whole, "%k", 1, single)
+    _turn(shape, f, Lanes("%a", "%ar", "%rows", shape.rows, whole=False))
     return f.text()
 
 
 def pack_columns(shape: Shape) -> str:
-    """Copy a sliver of A so that the `rows` elements of each column lie together."""
+    """Pack a sliver of A so that the `rows` elements of each column lie together."""
     f = FunctionText(
         "define internal void @pack.columns(ptr %a, i64 %ar, i64 %ac, i64 %rows, i64 %k, "
         "ptr %to) nounwind"
     )
-    full = f.new(f"icmp eq i64 %rows, {shape.rows}")
-    unit = f.new(f"icmp eq i64 %ar, {shape.size}")
-    quick = f.new(f"and i1 {full}, {unit}")
-    stride = shape.rows * shape.size
-    pieces = shape.pieces(shape.rows)
-
-    def vectors() -> None:
-        def column(_: str, values: list[str]) -> Sequence[str]:
-            source, target = values
-            for first, count in pieces:
-                at = f.at(source, first * shape.size)
-                value = shape.load_some(f, at, count)
-                f.store(shape.vector, value, f.at(target, first * shape.size), shape.size)
-            return [f.at(source, "%ac"), f.at(target, stride)]
-
-        f.loop(0, "%k", 1, column, [("ptr", "%a"), ("ptr", "%to")])
-
-    def scalars() -> None:
-        def column(_: str, values: list[str]) -> Sequence[str]:
-            source, target = values
-
-            def element(i: str, values: list[str]) -> Sequence[str]:
-                value = shape.load_one(f, values[0])
-                shape.store_one(f, value, f.at(target, f.mul(i, shape.size)))
-                return [f.at(values[0], "%ar")]
-
-            f.loop(0, "%rows", 1, element, [("ptr", source)])
-            return [f.at(source, "%ac"), f.at(target, stride)]
-
-        f.loop(0, "%k", 1, column, [("ptr", "%a"), ("ptr", "%to")])
-
-    f.when(quick, vectors, scalars)
+    _copy(shape, f, Lanes("%a", "%ar", "%rows", shape.rows, whole=False), "%ac")
     return f.text()
 
 
 def pack_b(shape: Shape) -> str:
-    """Copy a sliver of B with contiguous rows: whole vectors, or element by element."""
+    """Pack a sliver of B with contiguous rows."""
     f = FunctionText(
         "define internal void @pack.b(ptr %b, i64 %br, i64 %bc, i64 %count, i64 %k, ptr %to) "
         "nounwind"
     )
-    full = f.new(f"icmp eq i64 %count, {shape.columns}")
-    unit = f.new(f"icmp eq i64 %bc, {shape.size}")
-    quick = f.new(f"and i1 {full}, {unit}")
-    width = shape.lanes * shape.size
+    _copy(shape, f, Lanes("%b", "%bc", "%count", shape.columns, whole=True), "%br")
+    return f.text()
 
-    def vectors() -> None:
-        def row(_: str, values: list[str]) -> Sequence[str]:
-            source, target = values
-            for j in range(2):
-                value = shape.load(f, f.at(source, j * width))
-                f.store(shape.vector, value, f.at(target, j * width), width)
-            return [f.at(source, "%br"), f.at(target, 2 * width)]
 
-        f.loop(0, "%k", 1, row, [("ptr", "%b"), ("ptr", "%to")])
-
-    def scalars() -> None:
-        def row(_: str, values: list[str]) -> Sequence[str]:
-            source, target = values
-            for j in range(2):
-                f.store(shape.vector, "zeroinitializer", f.at(target, j * width), width)
-
-            def element(i: str, values: list[str]) -> Sequence[str]:
-                value = shape.load_one(f, values[0])
-                shape.store_one(f, value, f.at(target, f.mul(i, shape.size)))
-                return [f.at(values[0], "%bc")]
-
-            f.loop(0, "%count", 1, element, [("ptr", source)])
-            return [f.at(source, "%br"), f.at(target, 2 * width)]
-
-        f.loop(0, "%k", 1, row, [("ptr", "%b"), ("ptr", "%to")])
-
-    f.when(quick, vectors, scalars)
+def pack_b_across(shape: Shape) -> str:
+    """Pack a sliver of B with contiguous columns. What missing columns give is not stored."""
+    f = FunctionText(
+        "define internal void @pack.b.across(ptr %b, i64 %bc, i64 %count, i64 %k, ptr %to) nounwind"
+    )
+    _turn(shape, f, Lanes("%b", "%bc", "%count", shape.columns, whole=True))
     return f.text()
 
 
 def pack_panel(shape: Shape) -> str:
     """Copy PANEL whole slivers of B with contiguous rows."""
     f = FunctionText("define internal void @pack.panel(ptr %b, i64 %br, i64 %k, ptr %to) nounwind")
-    width = shape.lanes * shape.size
-    apart = f.mul("%k", 2 * width)
+    apart = f.mul("%k", 2 * shape.width)
     starts = ["%to"]
     for _ in range(1, PANEL):
         starts.append(f.at(starts[-1], apart))
@@ -189,48 +103,121 @@ def pack_panel(shape: Shape) -> str:
         source, *targets = values
         for s, target in enumerate(targets):
             for j in range(2):
-                value = shape.load(f, f.at(source, (2 * s + j) * width))
-                f.store(shape.vector, value, f.at(target, j * width), width)
-        return [f.at(source, "%br"), *(f.at(t, 2 * width) for t in targets)]
+                value = shape.load(f, f.at(source, (2 * s + j) * shape.width))
+                f.store(shape.vector, value, f.at(target, j * shape.width), shape.width)
+        return [f.at(source, "%br"), *(f.at(t, 2 * shape.width) for t in targets)]
 
     f.loop(0, "%k", 1, row, [("ptr", "%b"), *(("ptr", t) for t in starts)])
     return f.text()
 
 
-def pack_b_across(shape: Shape) -> str:
-    """Copy a sliver of B with contiguous columns: squares are transposed in registers.
+class Lanes(NamedTuple):
+    """A sliver: `number` of `width` lanes, `stride` bytes apart, to be packed %k deep at %to.
 
-    Missing columns repeat the last one; what they give is not stored.
+    A `whole` one, when packed, is of whole vectors at multiples of their size.
     """
-    f = FunctionText(
-        "define internal void @pack.b.across(ptr %b, i64 %bc, i64 %count, i64 %k, ptr %to) nounwind"
-    )
+
+    start: str
+    stride: str
+    number: str
+    width: int
+    whole: bool
+
+
+def _turn(shape: Shape, f: FunctionText, lanes: Lanes) -> None:
+    """Pack lanes that are contiguous along k; missing ones repeat the last one."""
     whole = f.new(f"and i64 %k, {-shape.lanes}")
-    last = f.sub("%count", 1)
-    starts = [f.at("%b", f.mul(f.least(str(j), last), "%bc")) for j in range(shape.columns)]
-    width = shape.lanes * shape.size
+    last = f.sub(lanes.number, 1)
+    starts = [
+        f.at(lanes.start, f.mul(f.least(str(i), last), lanes.stride)) for i in range(lanes.width)
+    ]
+    stride = lanes.width * shape.size
 
-    def square(p: str, _: list[str]) -> Sequence[str]:
+    def square(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, 2 * width))
-        for half in range(2):
-            own = starts[half * shape.lanes : (half + 1) * shape.lanes]
-            rows = [f.load(shape.vector, f.at(s, at), shape.size) for s in own]
-            for i, value in enumerate(transposed(shape, f, rows)):
-                f.store(shape.vector, value, f.at(target, i * 2 * width + half * width), width)
-        return []
+        target = f.at("%to", f.mul(p, stride))
 
-    def single(p: str, _: list[str]) -> Sequence[str]:
+        def read(lane: str) -> str:
+            return shape.load(f, f.at(lane, at))
+
+        align = shape.width if lanes.whole else shape.size
+        store_turned(shape, f, starts, read, target, apart=lanes.whole, align=align)
+
+    def single(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, 2 * width))
-        for j, start in enumerate(starts):
+        target = f.at("%to", f.mul(p, stride))
+        for i, start in enumerate(starts):
             value = shape.load_one(f, f.at(start, at))
-            shape.store_one(f, value, f.at(target, j * shape.size))
-        return []
+            shape.store_one(f, value, f.at(target, i * shape.size))
 
     f.loop(0, whole, shape.lanes, square)
     f.loop(whole, "%k", 1, single)
-    return f.text()
+
+
+def _copy(shape: Shape, f: FunctionText, lanes: Lanes, step: str) -> None:
+    """Pack steps that are `step` bytes apart: by vectors, or one element after the other.
+
+    Missing lanes of a whole sliver are zeros, others are left as they are.
+    """
+    full = f.new(f"icmp eq i64 {lanes.number}, {lanes.width}")
+    unit = f.new(f"icmp eq i64 {lanes.stride}, {shape.size}")
+    stride = lanes.width * shape.size
+    align = shape.width if lanes.whole else shape.size
+
+    def vectors(_: str, values: list[str]) -> Sequence[str]:
+        source, target = values
+        for first, count in shape.pieces(lanes.width):
+            value = shape.load_some(f, f.at(source, first * shape.size), count)
+            f.store(shape.vector, value, f.at(target, first * shape.size), align)
+        return [f.at(source, step), f.at(target, stride)]
+
+    def scalars(_: str, values: list[str]) -> Sequence[str]:
+        source, target = values
+        if lanes.whole:
+            for first, _count in shape.pieces(lanes.width):
+                place = f.at(target, first * shape.size)
+                f.store(shape.vector, "zeroinitializer", place, align)
+
+        def element(i: str, at: list[str]) -> Sequence[str]:
+            value = shape.load_one(f, at[0])
+            shape.store_one(f, value, f.at(target, f.mul(i, shape.size)))
+            return [f.at(at[0], lanes.stride)]
+
+        f.loop(0, lanes.number, 1, element, [("ptr", source)])
+        return [f.at(source, step), f.at(target, stride)]
+
+    def steps(body: Body) -> None:
+        f.loop(0, "%k", 1, body, [("ptr", lanes.start), ("ptr", "%to")])
+
+    f.when(f.new(f"and i1 {full}, {unit}"), lambda: steps(vectors), lambda: steps(scalars))
+
+
+def store_turned(
+    shape: Shape,
+    f: FunctionText,
+    starts: list[str],
+    read: Callable[[str], str],
+    to: str,
+    *,
+    apart: bool,
+    align: int,
+) -> None:
+    """Transpose squares in registers: vectors that are read along the depth from each lane.
+
+    With `apart` each square is stored before the next is read. Steps are stored in order: what one
+    writes behind its lanes is overwritten by the next.
+    """
+    pieces = shape.pieces(len(starts))
+    for group in [[p] for p in pieces] if apart else [pieces]:
+        squares = []
+        for first, count in group:
+            rows = [read(lane) for lane in starts[first : first + count]]
+            rows += ["poison"] * (shape.lanes - count)
+            squares.append((first, transposed(shape, f, rows)))
+        for c in range(shape.lanes):
+            for first, columns in squares:
+                place = f.at(to, (c * len(starts) + first) * shape.size)
+                f.store(shape.vector, columns[c], place, align)
 
 
 def transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:

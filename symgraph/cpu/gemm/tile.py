@@ -70,19 +70,25 @@ def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
     return f.text()
 
 
+def tiles(shape: Shape, table: bool = False) -> list[str]:
+    """Return the tiles that a product of any size is made up of."""
+    return [
+        tile(shape, shape.rows, 1, table),
+        *(tile(shape, rows, 2, table) for rows in (shape.rows, *shape.parts)),
+    ]
+
+
 def clear(shape: Shape) -> str:
     """Set C to zero: the sum over no k."""
     f = FunctionText("define internal void @clear(ptr %c, i64 %m, i64 %n, i64 %ldc) nounwind")
 
-    def row(i: str, _: list[str]) -> Sequence[str]:
+    def row(i: str, _: list[str]) -> None:
         start = f.at("%c", f.mul(i, "%ldc"))
 
-        def element(j: str, _: list[str]) -> Sequence[str]:
+        def element(j: str, _: list[str]) -> None:
             shape.store_one(f, "0.0", f.at(start, f.mul(j, shape.size)))
-            return []
 
         f.loop(0, "%n", 1, element)
-        return []
 
     f.loop(0, "%m", 1, row)
     return f.text()
@@ -95,17 +101,15 @@ def copy_tile(shape: Shape) -> str:
         "i64 %count) nounwind"
     )
 
-    def row(i: str, _: list[str]) -> Sequence[str]:
+    def row(i: str, _: list[str]) -> None:
         source, target = f.at("%from", f.mul(i, "%fs")), f.at("%to", f.mul(i, "%ts"))
 
-        def element(j: str, _: list[str]) -> Sequence[str]:
+        def element(j: str, _: list[str]) -> None:
             at = f.mul(j, shape.size)
             value = shape.load_one(f, f.at(source, at))
             shape.store_one(f, value, f.at(target, at))
-            return []
 
         f.loop(0, "%count", 1, element)
-        return []
 
     f.loop(0, "%rows", 1, row)
     return f.text()
@@ -125,9 +129,8 @@ def row_of_tiles(shape: Shape, table: bool = False) -> str:
     narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
     stride = shape.columns * shape.size
 
-    def sliver(i: str, values: list[str]) -> Sequence[str]:
+    def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
         a, c, ahead = values
-        rows = f.least(f.sub("%m", i), shape.rows)
 
         def fetch(_: str, at: list[str]) -> Sequence[str]:
             prefetch(f, at[0])
@@ -159,7 +162,7 @@ def row_of_tiles(shape: Shape, table: bool = False) -> str:
         f.when(whole, straight, around)
         return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), *after]
 
-    f.loop(0, "%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%next")])
+    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%next")])
     return f.text()
 
 

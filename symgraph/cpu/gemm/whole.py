@@ -1,15 +1,13 @@
-"""The whole product: a batch of products, cut into slices that threads share."""
+"""The product of matrices with any strides: its module and its entry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import blocks, pack, tile
-from symgraph.cpu.gemm.shape import SLICE_BITS, Shape
-
-COLUMNS = 512  # of a tile of a product so large that tiles do not span it
-LARGEST_TILE = 1 << 30  # multiply-adds of a block's strip, above which tiles have COLUMNS
+from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 
 def gemm_text(element: str, vector_bytes: int) -> str:
@@ -17,8 +15,7 @@ def gemm_text(element: str, vector_bytes: int) -> str:
     shape = Shape(element, vector_bytes)
     return "\n".join([
         shape.declarations(),
-        tile.tile(shape, shape.rows, 1),
-        *(tile.tile(shape, rows, 2) for rows in (shape.rows, *shape.parts)),
+        *tile.tiles(shape),
         pack.pack_a(shape),
         pack.pack_sliver(shape),
         pack.pack_rows(shape),
@@ -43,96 +40,31 @@ def gemm(shape: Shape) -> str:
     """
     f = FunctionText("define void @gemm(ptr %args, i64 %begin, i64 %end) nounwind")
     names = ["a", "b", "c", "m", "n", "k", "ar", "ac", "br", "bc", "ao", "bo", "co", "axes"]
-    w = {}
-    for i, name in enumerate(names):
-        w[name] = f.load("ptr" if i < 3 else "i64", f.at("%args", 8 * i), 8)
+    w = words(f, names)
     for name in ("ar", "ac", "br", "bc", "ao", "bo", "co"):
         w[name] = f.mul(w[name], shape.size)
     for name, offset in (("a", "ao"), ("b", "bo"), ("c", "co")):
         w[name] = f.at(w[name], w[offset])
-    m, n, k = w["m"], w["n"], w["k"]
-    ldc = f.mul(n, shape.size)
-    item_bytes = f.mul(m, ldc)
-    high, wide = tile_size(shape, f, m, n, k)
-    across = f.ceil_div(n, wide)
-    tiles = f.mul(f.ceil_div(m, high), across)
-    some = f.new(f"icmp sgt i64 {f.mul(m, n)}, 0")
-    last = f.new(f"select i1 {some}, i64 %end, i64 %begin")
-    empty = f.new(f"icmp sle i64 {k}, 0")
-    slices = 1 << SLICE_BITS
+    ldc = f.mul(w["n"], shape.size)
+    item_bytes = f.mul(w["m"], ldc)
 
-    def part(values: list[str]) -> str:
-        """Do what lies in one item; return where the next one begins."""
-        u = values[0]
-        item = f.new(f"lshr i64 {u}, {SLICE_BITS}")
-        low = f.new(f"and i64 {u}, {slices - 1}")
-        until = f.least(f.add(low, f.sub(last, u)), slices)
-        first = f.new(f"lshr i64 {f.mul(tiles, low)}, {SLICE_BITS}")
-        stop = f.new(f"lshr i64 {f.mul(tiles, until)}, {SLICE_BITS}")
+    def item_at(item: str) -> Sequence[str]:
         a, b = _item(shape, f, w, item)
-        c = f.at(w["c"], f.mul(item, item_bytes))
+        return a, b, f.at(w["c"], f.mul(item, item_bytes))
 
-        def strip(t: list[str]) -> str:
-            row, column = f.new(f"udiv i64 {t[0]}, {across}"), ""
-            column = f.sub(t[0], f.mul(row, across))
-            left = f.sub(stop, t[0])
-            # whole rows of tiles at once where there are no others before them
-            rows = f.new(f"udiv i64 {left}, {across}")
-            aligned = f.new(f"icmp eq i64 {column}, 0")
-            many = f.new(f"icmp sgt i64 {rows}, 0")
-            whole = f.new(f"and i1 {aligned}, {many}")
-            rest = f.least(f.sub(across, column), left)
-            row_count = f.new(f"select i1 {whole}, i64 {rows}, i64 1")
-            col_count = f.new(f"select i1 {whole}, i64 {across}, i64 {rest}")
-            i, j = f.mul(row, high), f.mul(column, wide)
-            m_part = f.least(f.sub(m, i), f.mul(row_count, high))
-            n_part = f.least(f.sub(n, j), f.mul(col_count, wide))
-            c_at = f.at(c, f.mul(i, ldc), f.mul(j, shape.size))
-            a_at, b_at = f.at(a, f.mul(i, w["ar"])), f.at(b, f.mul(j, w["bc"]))
-            f.when(
-                empty,
-                lambda: f.do(
-                    f"call void @clear(ptr {c_at}, i64 {m_part}, i64 {n_part}, i64 {ldc})"
-                ),
-                lambda: f.do(
-                    f"call void @block(ptr {a_at}, i64 {w['ar']}, i64 {w['ac']}, ptr {b_at}, "
-                    f"i64 {w['br']}, i64 {w['bc']}, ptr {c_at}, i64 {ldc}, i64 {m_part}, "
-                    f"i64 {n_part}, i64 {k})"
-                ),
-            )
-            return f.add(t[0], f.mul(row_count, col_count))
+    def calls(arrays: Sequence[str], place: Place) -> tuple[str, str]:
+        (a, b, c), (i, m, j, n) = arrays, place
+        c_at = f.at(c, f.mul(i, ldc), f.mul(j, shape.size))
+        a_at, b_at = f.at(a, f.mul(i, w["ar"])), f.at(b, f.mul(j, w["bc"]))
+        return (
+            f"call void @clear(ptr {c_at}, i64 {m}, i64 {n}, i64 {ldc})",
+            f"call void @block(ptr {a_at}, i64 {w['ar']}, i64 {w['ac']}, ptr {b_at}, "
+            f"i64 {w['br']}, i64 {w['bc']}, ptr {c_at}, i64 {ldc}, i64 {m}, i64 {n}, "
+            f"i64 {w['k']})",
+        )
 
-        while_below(f, first, stop, strip)
-        return f.add(u, f.sub(until, low))
-
-    while_below(f, "%begin", last, part)
+    in_slices(shape, f, (w["m"], w["n"], w["k"]), item_at, calls)
     return f.text()
-
-
-def while_below(f: FunctionText, start: str, end: str, body: Callable[[list[str]], str]) -> None:
-    """Repeat while a position that the body moves on is below `end`."""
-    f.repeat(
-        [("i64", start)], lambda at: f.new(f"icmp slt i64 {at[0]}, {end}"), lambda at: [body(at)]
-    )
-
-
-def tile_size(shape: Shape, f: FunctionText, m: str, n: str, k: str) -> tuple[str, str]:
-    """Return rows and columns of the tiles that threads share: strips along the longer side."""
-    by_rows = f.new(f"icmp sge i64 {m}, {n}")
-    one = f.new(f"add i64 {shape.rows}, 0")
-    high = f.new(f"select i1 {by_rows}, i64 {one}, i64 {m}")
-    wide = f.new(f"select i1 {by_rows}, i64 {n}, i64 {shape.columns}")
-    shorter = f.new(f"select i1 {by_rows}, i64 {n}, i64 {m}")
-    work = f.mul(f.mul(shorter, k), shape.block_rows)
-    huge = f.new(f"icmp sgt i64 {work}, {LARGEST_TILE}")
-    high = f.new(f"select i1 {huge}, i64 {shape.block_rows}, i64 {high}")
-    wide = f.new(f"select i1 {huge}, i64 {COLUMNS}, i64 {wide}")
-    one_high = f.new(f"icmp slt i64 {high}, 1")
-    one_wide = f.new(f"icmp slt i64 {wide}, 1")
-    return (
-        f.new(f"select i1 {one_high}, i64 1, i64 {high}"),
-        f.new(f"select i1 {one_wide}, i64 1, i64 {wide}"),
-    )
 
 
 def _item(shape: Shape, f: FunctionText, w: dict[str, str], item: str) -> tuple[str, str]:

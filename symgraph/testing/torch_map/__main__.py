@@ -70,8 +70,8 @@ def _compared(
     return results
 
 
-def _has(info: object, dtype: str | None) -> bool:
-    return dtype is None or getattr(torch, dtype) in info.dtypes  # type: ignore[attr-defined]
+def _has(info: Any, dtype: str | None) -> bool:
+    return dtype is None or getattr(torch, dtype) in info.dtypes
 
 
 def facts(options: argparse.Namespace) -> dict[str, object]:

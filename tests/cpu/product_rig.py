@@ -1,0 +1,37 @@
+"""The compiled products: what tests of both of them call and compare with."""
+
+import ctypes
+import functools
+
+import numpy as np
+
+from symgraph.cpu import jit
+from symgraph.cpu.gemm.contract import contract_text
+from symgraph.cpu.gemm.whole import gemm_text
+
+TEXTS = {"gemm": gemm_text, "contract": contract_text}
+ELEMENTS = {"float32": "float", "float64": "double"}
+
+
+@functools.cache
+def product(name, dtype, vector_bytes):
+    loaded = jit.build(TEXTS[name](ELEMENTS[dtype], vector_bytes), (name,), verify=True)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return loaded, kind(loaded.address(name))
+
+
+def multiply(name, arrays, words, units, vector_bytes=32, cuts=()):
+    """Run a product of (a, b, out) in the pieces that `cuts` (of 0 to 1) give."""
+    args = np.array([x.ctypes.data for x in arrays] + words, np.int64)
+    ends = [0, *sorted(int(c * units) for c in cuts), units]
+    for begin, end in zip(ends, ends[1:], strict=False):
+        product(name, str(arrays[0].dtype), vector_bytes)[1](args.ctypes.data, begin, end)
+
+
+def chain(a, b):
+    """Return a @ b as one chain of float32 multiply-adds per element, rounded once per step."""
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for p in range(a.shape[1]):
+        exact = a[:, p : p + 1].astype(np.float64) * b[p : p + 1].astype(np.float64)
+        total = (exact + total).astype(np.float32).astype(np.float64)
+    return total.astype(np.float32)
