@@ -118,7 +118,10 @@ def Lop(outputs: Any, wrt: Wrt, eval_points: Any, **options: Any) -> Any:  # noq
     vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
     if len(ys) != len(vs):
         raise ValueError(f"{len(ys)} outputs need as many eval_points, got {len(vs)}")
-    return grad(None, wrt, known_grads=dict(zip(ys, vs, strict=True)), **options)
+    known: dict[Node, Any] = {}
+    for y, v in zip(ys, vs, strict=True):  # equal expressions are one node: their parts add up
+        known[y] = _like(v, y) + known[y] if y in known else _like(v, y)
+    return grad(None, wrt, known_grads=known, **options)
 
 
 def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
@@ -130,6 +133,11 @@ def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
         raise ValueError(f"{len(xs)} variables need as many eval_points, got {len(vs)}")
     tangents: dict[Node, Node | None] = {}
     for x, v in zip(xs, vs, strict=True):
+        if x in tangents:
+            raise ValueError(
+                f"`{describe(x)}` is listed twice in wrt; equal expressions are one variable\n"
+                "  mend:   list it once, with the sum of its eval_points"
+            )
         tangents[x] = _like(v, x)
     moved = push(ys, tangents)
     result = [o.zeros_like(y) if t is None else t for y, t in zip(ys, moved, strict=True)]

@@ -12,7 +12,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import BOUND, INPUT, SHARED, Node, describe, make
 from symgraph.core.types import TensorType
 from symgraph.core.walk import inherit, toposort
-from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbols
+from symgraph.dims.dim import Atom, Dim, as_symbol, has_dim, substitute, symbols
 
 Values = Callable[[Atom], Any]
 
@@ -122,7 +122,7 @@ def _resized(node: Node, inputs: tuple[Node, ...], values: Values) -> Node:
 
 
 def _params(params: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
-    if not _has_dim(params):
+    if not has_dim(params):
         return params
     return type(params)(*(_param(p, values, sizes) for p in params))
 
@@ -133,10 +133,6 @@ def _param(p: Any, values: Values, sizes: dict[Atom, int | Dim]) -> Any:
     if type(p) is tuple:
         return tuple(_param(q, values, sizes) for q in p)
     return p
-
-
-def _has_dim(p: Any) -> bool:
-    return isinstance(p, Dim) or (isinstance(p, tuple) and any(_has_dim(q) for q in p))
 
 
 def used_symbols(outputs: Sequence[Node]) -> set[Atom]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 from weakref import WeakValueDictionary
 
 from symgraph.dims.bounds import call_facts, divides, interval
@@ -292,6 +293,11 @@ def substitute(
             product = product * known[atom]
         total = total + product
     return total
+
+
+def has_dim(p: Any) -> bool:
+    """Tell whether a parameter (a size, or tuples of such) has a size that is not a number."""
+    return isinstance(p, Dim) or (isinstance(p, tuple) and any(has_dim(q) for q in p))
 
 
 def symbols(a: int | Dim) -> set[Atom]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symgraph.ops  # noqa: F401
+import symgraph as sg
 from symgraph.autodiff import grad as ad
 from symgraph.compile import eager
 from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
@@ -265,3 +266,18 @@ def test_random_graphs(program: Any, seed: int) -> None:
     assert abs((float(cp) - float(cm)) / (2 * h) - float(forward)) < 1e-5 * scale
     bound = 1e-4 * (1 + np.abs(curved).max() + np.abs(gradient).max())
     assert np.abs((gp - gm) / (2 * h) - curved).max() < bound
+
+
+def test_equal_outputs_of_a_product_add_up() -> None:
+    x = sg.dvector("x")
+    product = sg.Lop([x * 2, x * 2], x, [np.array([1.0, 0.0]), np.array([0.0, 10.0])])
+    np.testing.assert_array_equal(product.eval({x: np.ones(2)}), [2.0, 20.0])
+    with pytest.raises(ValueError, match="`x` is listed twice"):
+        sg.Rop(x * 2, [x, x], [x, x])
+
+
+def test_gradient_for_constant_labels() -> None:
+    x = sg.dmatrix("x")
+    f = sg.function([x], sg.grad(sg.cross_entropy(x, np.array([0, 2, -1])).sum(), x))
+    wanted = np.full((3, 3), 1 / 3) - np.eye(3)[[0, 2, 2]]
+    np.testing.assert_allclose(f(np.zeros((3, 3))), wanted, atol=1e-15)
