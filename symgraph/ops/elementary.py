@@ -277,3 +277,6 @@ def bit_count(x: Any) -> Node:
         else:
             n = o.bitwise_and(n, m) + o.bitwise_and(o.right_shift(n, np.uint64(shift)), m)
     return o.cast(o.right_shift(n * np.uint64(0x0101010101010101), np.uint64(56)), UINT8)
+
+
+alias(bit_count, "bitwise_count")

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from symgraph.core.dtype import BOOL, INT64
-from symgraph.core.errors import ShapeError, SymbolicValueError
+from symgraph.core.errors import BoundsError, ShapeError, SymbolicValueError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
@@ -71,8 +71,10 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
     length = params.lengths[axis]
     if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
         inside = 0 <= min(first, last) <= max(first, last) < n
+        if isinstance(length, int) and length == 1 and not inside:
+            raise _out_of_bounds(x, axis, first if first >= 0 else first - n, n)
         if isinstance(length, int) and length > 0 and not inside:
-            raise ShapeError(
+            raise BoundsError(
                 f"`{describe(x)}` of type {x.type} has no elements {first} to {last} on axis {axis}"
             )
     elif isinstance(length, int) and length > 0:
@@ -423,6 +425,7 @@ _final_rows: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()  # trace of a l
 def parse(x: Node, key: Any) -> Key:
     """Parse what stands in the brackets; raises IndexError / SymbolicValueError."""
     items = list(key) if isinstance(key, tuple) else [key]
+    items = [np.zeros(np.shape(i), np.int64) if _is_empty_list(i) else i for i in items]
     if len(items) == 1 and _is_mask(items[0]):
         mask = cast_to(as_node(items[0]), BOOL)
         return Key((), (), (), (), (), {}, {}, mask)
@@ -487,6 +490,11 @@ def parse(x: Node, key: Any) -> Key:
     )
 
 
+def _is_empty_list(item: Any) -> bool:
+    """Tell whether an index is a list without numbers: it selects nothing, as in NumPy."""
+    return isinstance(item, list) and (not item or all(map(_is_empty_list, item)))
+
+
 def _is_array(item: Any) -> bool:
     if item is None or item is Ellipsis or isinstance(item, (slice, int, np.integer)):
         return False
@@ -498,12 +506,17 @@ def _is_mask(item: Any) -> bool:
     return dtype is not None and str(dtype) == "bool" and getattr(item, "ndim", 0) > 0
 
 
+def _out_of_bounds(x: Node, axis: int, i: int, n: int) -> BoundsError:
+    return BoundsError(
+        f"index {i} is out of bounds for axis {axis} of `{describe(x)}` with size {n}\n"
+        f"  input:  {x.type}, made at {x.source}\n"
+        f"  mend:   indices of this axis lie in [{-n}, {n})"
+    )
+
+
 def _integer(x: Node, axis: int, i: int, n: Size) -> Size:
     if isinstance(n, int) and not -n <= i < n:
-        raise IndexError(
-            f"index {i} is out of bounds for axis {axis} of `{describe(x)}` with size {n}\n"
-            f"  input:  {x.type}, made at {x.source}"
-        )
+        raise _out_of_bounds(x, axis, i, n)
     return i if i >= 0 else n + i
 
 

@@ -122,7 +122,7 @@ def exact_values(node: Node, arrays: Mapping[Node, np.ndarray]) -> np.ndarray:
                 done[n] = np.asarray(f(values[0], axis=n.params.axes), object)
             elif name == "matmul":
                 done[n] = np.asarray(np.matmul(*values), object)
-            elif n.op.view or name == "gather":
+            elif n.op.view or name in ("gather", "scatter"):
                 done[n] = np.asarray(n.op.numpy(n, *values), object)
             else:
                 raise Unknown(name)

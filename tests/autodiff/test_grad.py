@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import symgraph.ops  # noqa: F401
 import symgraph as sg
+import symgraph.ops  # noqa: F401
 from symgraph.autodiff import grad as ad
 from symgraph.compile import eager
 from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
@@ -281,3 +281,17 @@ def test_gradient_for_constant_labels() -> None:
     f = sg.function([x], sg.grad(sg.cross_entropy(x, np.array([0, 2, -1])).sum(), x))
     wanted = np.full((3, 3), 1 / 3) - np.eye(3)[[0, 2, 2]]
     np.testing.assert_allclose(f(np.zeros((3, 3))), wanted, atol=1e-15)
+
+
+def test_by_an_intermediate_means_every_equal_expression() -> None:
+    """Equal expressions are one node, so there is no derivative by one of them alone."""
+    x = sg.dvector("x")
+    h = x * 2
+    cost = (h**2).sum() + (x * 2).sum()  # the second one was written again
+    a = np.array([1.0, -3.0])
+    np.testing.assert_array_equal(sg.grad(cost, h).eval({x: a}), 2 * (2 * a) + 1)
+    by_h, by_x = sg.grad(cost, [h, x])
+    np.testing.assert_array_equal(by_x.eval({x: a}), 2 * by_h.eval({x: a}))
+    named = x * 2
+    named.name = "twice"
+    assert h.name == "twice" and h.source == named.source
