@@ -11,6 +11,7 @@ from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
+from symgraph.dims.dim import maximum
 from symgraph.ops.base import Size, cast_to
 from symgraph.ops.index import Place, SetSlice, Slice, is_zero
 from symgraph.ops.shape import is_one
@@ -75,7 +76,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
         return node
     if isinstance(shift, Node):  # its value is not compiled in
         return take(node, o.mod(o.iota((n,)) - shift, o.cast(o.dim_value(n), INT64)), axis)
-    k = shift % n
+    k = shift % maximum(n, 1)  # an axis may turn out to be empty
     head = o.slice_axis(node, axis, n - k, k)
     return o.concatenate([head, o.slice_axis(node, axis, 0, n - k)], axis)
 

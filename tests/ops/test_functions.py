@@ -405,3 +405,12 @@ def test_numpy_pads_symbols() -> None:
     wanted = [np.pad(a, 1, "edge"), np.pad(a, 2, constant_values=(7, 8)), np.around(a)]
     for got, value in zip(f(a), wanted, strict=True):
         np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (2, 5)])
+def test_roll_of_a_length_that_is_not_known(shape: tuple[int, int]) -> None:
+    x = sg.dmatrix("x")
+    a = np.arange(float(np.prod(shape))).reshape(shape)
+    f = sg.function([x], [sg.roll(x, 3, 0), sg.roll(x, -1, 1), sg.roll(x, 2)])
+    for got, wanted in zip(f(a), [np.roll(a, 3, 0), np.roll(a, -1, 1), np.roll(a, 2)], strict=True):
+        np.testing.assert_array_equal(got, wanted)
