@@ -14,7 +14,7 @@ from symgraph.core.node import Node, as_node, constant, weak_dtype
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum
-from symgraph.ops.base import Size, cast_to, floatx
+from symgraph.ops.base import Size, cast_to, common_dtype, floatx
 from symgraph.ops.shape import as_shape, as_size, reshape
 
 
@@ -110,9 +110,12 @@ def linspace(
 ) -> Node:
     """Return `num` evenly spaced values from start to stop (which is hit exactly).
 
-    For a `dtype` of integers they are computed in float64 and rounded down.
+    Their type is that of float bounds, floatX for numbers and integers. For a `dtype` of integers
+    they are computed in float64 and rounded down.
     """
-    kind = as_dtype(dtype) if dtype else floatx()
+    given, _ = common_dtype((start, stop))
+    kind = given if given is not None and given.is_inexact else floatx()
+    kind = as_dtype(dtype) if dtype else kind
     if not kind.is_inexact:
         return cast_to(o.floor(linspace(start, stop, num, endpoint, FLOAT64)), kind)
     a, b = cast_to(as_node(start, (kind,)), kind), cast_to(as_node(stop, (kind,)), kind)

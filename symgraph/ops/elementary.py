@@ -162,7 +162,7 @@ def fmin(x: Any, y: Any) -> Node:
 @function
 def float_power(x: Any, y: Any) -> Node:
     """Return x ** y computed in float64, in complex128 where one is complex."""
-    a, b = as_node(x), as_node(y)
+    a, b = (as_node(v, (FLOAT64,)) for v in (x, y))  # numbers keep all their digits
     kind = COMPLEX128 if a.dtype.is_complex or b.dtype.is_complex else FLOAT64
     return o.power(o.cast(a, kind), o.cast(b, kind))
 

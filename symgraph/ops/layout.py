@@ -65,9 +65,7 @@ def column_stack(arrays: Sequence[Any]) -> Node:
 @function
 def append(x: Any, values: Any, axis: int | None = None) -> Node:
     """Return `x` with `values` behind it along `axis` (both flattened when None)."""
-    if axis is None:
-        return o.concatenate(as_nodes([o.ravel(x), o.ravel(values)]), 0)
-    return o.concatenate(as_nodes([as_node(x), as_node(values)]), axis)
+    return o.concatenate(as_nodes((x, values)), axis)
 
 
 @function

@@ -157,3 +157,39 @@ def test_ldexp_of_any_exponent(dtype: str) -> None:
     with np.errstate(all="ignore"):
         wanted = np.ldexp(a, np.clip(k, -10000, 10000).astype(np.int32))
     np.testing.assert_array_equal(sg.function([x, n], sg.ldexp(x, n))(a, k), wanted)
+
+
+WEAK: dict[str, tuple[Any, Any]] = {
+    "quantile": (lambda x: sg.quantile(x, 0.3), lambda a: np.quantile(a, 0.3)),
+    "quantiles": (lambda x: sg.nanquantile(x, [0.3, 0.7]), lambda a: np.quantile(a, [0.3, 0.7])),
+    "interp": (
+        lambda x: sg.interp(x, [0.1, 0.7], [0.3, 0.9]),
+        lambda a: np.interp(a, [0.1, 0.7], [0.3, 0.9]),
+    ),
+    "polyval": (lambda x: sg.polyval([0.1, 0.3], x), lambda a: np.polyval([0.1, 0.3], a)),
+    "append": (lambda x: sg.append(x, [0.1]), lambda a: np.append(a, [0.1])),
+    "average": (
+        lambda x: sg.average(x[:2], weights=[0.1, 0.3]),
+        lambda a: np.average(a[:2], weights=[0.1, 0.3]),
+    ),
+    "linspace": (lambda x: sg.linspace(x[0], 0.9, 5), lambda a: np.linspace(a[0], 0.9, 5)),
+}
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_python_numbers_take_the_type_of_what_stands_beside(name: str) -> None:
+    ours, theirs = WEAK[name]
+    a = np.random.default_rng(0).random(9)
+    x, y = sg.dvector("x"), sg.fvector("y")
+    value = sg.function([x], ours(x))(a)
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, theirs(a), rtol=1e-14)
+    assert ours(y).dtype == "float32"
+
+
+def test_float_power_of_python_numbers() -> None:
+    x = sg.fvector("x")
+    a = np.linspace(0.5, 2, 5).astype("f4")
+    np.testing.assert_allclose(
+        sg.function([x], sg.float_power(x, 0.1))(a), np.float_power(a, 0.1), rtol=1e-14
+    )
