@@ -54,21 +54,22 @@ def _without(nodes: tuple[Node, ...], gone: Node | None) -> tuple[Node, ...]:
     return (*nodes[:k], *nodes[k + 1 :])
 
 
-def quotient(x: Node, depth: int = DEPTH) -> Quotient:
+def quotient(x: Node) -> Quotient:
     """Return nested products, quotients and negations as one quotient."""
-    name = x.op.name
-    if depth and name == "neg":
-        a = quotient(x.inputs[0], depth - 1)
-        return Quotient(not a.negative, a.factors, a.divisors)
-    if depth and name in ("mul", "div"):
-        a, b = (quotient(i, depth - 1) for i in x.inputs)
-        up, down = (b.factors, b.divisors) if name == "mul" else (b.divisors, b.factors)
-        sign = a.negative != b.negative
-        return Quotient(sign, (*a.factors, *up), (*a.divisors, *down))
-    if depth and name == "reciprocal":
-        a = quotient(x.inputs[0], depth - 1)
-        return Quotient(a.negative, a.divisors, a.factors)
-    return Quotient(False, (x,), ())
+    sides: tuple[list[Node], list[Node]] = ([], [])
+    negative, stack = False, [(x, 0, DEPTH)]
+    while stack:
+        node, side, depth = stack.pop()
+        name = node.op.name if depth else ""
+        if name in ("mul", "div"):
+            a, b = node.inputs
+            stack += [(b, side if name == "mul" else 1 - side, depth - 1), (a, side, depth - 1)]
+        elif name in ("neg", "reciprocal"):
+            negative ^= name == "neg"
+            stack.append((node.inputs[0], side if name == "neg" else 1 - side, depth - 1))
+        else:
+            sides[side].append(node)
+    return Quotient(negative, tuple(sides[0]), tuple(sides[1]))
 
 
 def is_one(x: Node) -> bool:
@@ -158,6 +159,30 @@ def exp_over_one_plus_itself(node: Node) -> Node | None:
             if len(ones) == 1 and any(i is e for i in d.inputs):
                 return q.without(e, d).times(s).node(node)
     return None
+
+
+# -- the error function ---------------------------------------------------------------------------
+def _error_example() -> list[Node]:
+    x, a = (new_input("float32", (7,), n) for n in "xa")
+    return [a * o.reciprocal(o.erfc(x)) * o.exp(-o.square(x)), o.exp(-(x * x)) / o.erfc(x)]
+
+
+@rewrite_rule(phase="stable", numeric="stable", roots=("mul", "div"), example=_error_example)
+def exp_over_erfc(node: Node) -> Node | None:
+    """a exp(-x * x) / erfc(x) -> a / erfcx(x): the gradient of log(erfc(x))."""
+    q = quotient(node)
+    for d in q.divisors:
+        for e in q.factors if d.op.name == "erfc" else ():
+            if e.op.name == "exp" and _is_minus_square(e.inputs[0], d.inputs[0]):
+                return q.without(e, d).times(o.reciprocal(o.erfcx(d.inputs[0]))).node(node)
+    return None
+
+
+def _is_minus_square(y: Node, x: Node) -> bool:
+    if y.op.name != "neg":
+        return False
+    square = y.inputs[0]
+    return square.op.name in ("square", "mul") and all(i is x for i in square.inputs)
 
 
 # -- rows -----------------------------------------------------------------------------------------

@@ -70,7 +70,9 @@ _SCALAR: dict[str, Any] = {
     "sigmoid": _sigmoid,
     "softplus": _softplus,
     "erf": lambda x: mp.sign(x) if abs(x) > 40 else mp.erf(x),
-    "erfc": lambda x: 1 - mp.sign(x) if abs(x) > 40 else mp.erfc(x),
+    "erfc": lambda x: mp.mpf(2) if x < -40 else mp.mpf(0) if x > 1e6 else mp.erfc(x),
+    "erfcx": lambda x: mp.nan if abs(x) > 1e6 else mp.exp(x * x) * mp.erfc(x),
+    "where": lambda c, x, y: x if c else y,
     "cast": lambda x: x,
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -292,3 +293,17 @@ def test_a_large_constant_is_no_circle() -> None:
     x = new_input("float64", (4000,), "x")
     (found,) = optimise([x * (constant(1.0) - c)])
     assert found.type == x.type
+
+
+def test_log_of_the_complementary_error_function() -> None:
+    x = new_input("float64", (symbol("n"),), "x")
+    value = o.log(o.erfc(x))
+    f = sg.function([x], [value, grad(o.sum(value), x)])
+    a = np.array([-np.inf, -30, -1, 0, 0.5, 1, 1.5, 5, 30, 1e3, np.inf, np.nan])
+    got, slope = f(a)
+    with np.errstate(all="ignore"):
+        scaled = sp.erfcx(a)
+        wanted = np.where(a > 1, np.log(scaled) - a * a, np.log1p(-sp.erf(a)))
+    np.testing.assert_allclose(got, wanted, rtol=1e-14)
+    np.testing.assert_allclose(slope[1:-2], -2 / np.sqrt(np.pi) / scaled[1:-2], rtol=1e-13)
+    assert np.isnan(slope[-1])
