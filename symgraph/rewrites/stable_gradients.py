@@ -215,6 +215,15 @@ def _times(g: Node, p: Node) -> Node | None:
     return q.without(divisor=p).node(g) if any(d is p for d in q.divisors) else None
 
 
+def _row_sum(total: Node, p: Node) -> Node | None:
+    """Return what is added up over the rows of p in `total`, which is broadcast against p."""
+    axes = p.params.axes
+    if len(axes) == p.ndim and total.op.name == "sum" and total.params.axes == axes:
+        return total.inputs[0] if total.dtype is p.dtype else None
+    found = reduced(total, "sum")
+    return found[0] if found is not None and found[1] == axes else None
+
+
 def _same_product(x: Node, factors: Sequence[Node]) -> bool:
     """Tell whether x is the product of the factors, in any order."""
     found, wanted = quotient(x), quotient(factors[0])
@@ -233,7 +242,9 @@ def _pull_back_example() -> list[Node]:
     rows = o.iota((3,))
     picked = ops["gather"](p, rows, labels)
     one = ops["scatter"](o.zeros((3, 4), x.dtype), 1 / picked, rows, labels, mode="add")
-    return [p * (g - o.sum(g * p, 1, keepdims=True)) for g in (a / p, -a / p, one)]
+    v = o.softmax(x[0])
+    whole = v * (a[0] / v - o.sum(a[0] / v * v))
+    return [whole, *(p * (g - o.sum(g * p, 1, keepdims=True)) for g in (a / p, -a / p, one))]
 
 
 @rewrite_rule(
@@ -246,8 +257,8 @@ def gradient_of_log_of_softmax(node: Node) -> Node | None:
         if p.op.name != "softmax" or difference.op.name != "sub":
             continue
         g, total = difference.inputs
-        found = reduced(total, "sum")
-        if found is None or found[1] != p.params.axes or not _same_product(found[0], (g, p)):
+        summed = _row_sum(total, p)
+        if summed is None or not _same_product(summed, (g, p)):
             continue
         a = _times(g, p)
         if a is not None:
@@ -270,10 +281,8 @@ def tangent_of_log_of_softmax(node: Node) -> Node | None:
         if p.op.name != "softmax" or not any(f is p for f in q.factors):
             continue
         for f in q.factors:
-            found = reduced(f.inputs[1], "sum") if f.op.name == "sub" else None
-            if found is None or found[1] != p.params.axes:
-                continue
-            if any(g is p for g in quotient(found[0]).factors):
+            summed = _row_sum(f.inputs[1], p) if f.op.name == "sub" else None
+            if summed is not None and any(g is p for g in quotient(summed).factors):
                 return q.without(p, p).node(node)
     return None
 
