@@ -44,9 +44,7 @@ class Continuous(Source):
         d = float_type(dtype)
         return affine(self._unit(checked(shape, low, high), d), low, high, d)
 
-    def normal(
-        self, shape: Any = None, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None
-    ) -> Node:
+    def normal(self, shape: Any = None, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None) -> Node:
         """Return normal numbers (Box and Muller 1958: sqrt(-2 log u) cos(2 pi v))."""
         d, shape = float_type(dtype), checked(shape, mean, std)
         if d.is_half:  # half of its smallest step would be 0

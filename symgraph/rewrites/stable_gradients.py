@@ -271,9 +271,7 @@ def _push_forward_example() -> list[Node]:
     return [p * (a - o.sum(a * p, 1, keepdims=True)) / p]
 
 
-@rewrite_rule(
-    phase="stable", numeric="stable", roots=("mul", "div"), example=_push_forward_example
-)
+@rewrite_rule(phase="stable", numeric="stable", roots=("mul", "div"), example=_push_forward_example)
 def tangent_of_log_of_softmax(node: Node) -> Node | None:
     """p (t - sum(t p)) / p -> t - sum(t p) for p = softmax(x): the tangent of log(p)."""
     q = quotient(node)
