@@ -72,13 +72,13 @@ def _size(n: Any, name: str) -> int | Dim:
         return symbol(name)
     if isinstance(n, Node):
         n = o.as_size(n)
-    if not isinstance(n, Dim):
-        if not isinstance(n, (int, np.integer)):
-            raise ShapeError(
-                f"the size {n!r} of an input is no integer; a size is a number, None (not known "
-                "until the call), x.shape[k] of another variable, or sg.Dim('name')"
-            )
+    if isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0:
         return int(n)
+    if not isinstance(n, Dim):
+        raise ShapeError(
+            f"the size of axis {name} is {n!r}; it is a number from 0 on, None (not known until "
+            "the call), x.shape[k] of another variable or a sg.Dim"
+        )
     if as_symbol(n) is None:
         raise ShapeError(f"the size {n!r} of an input is computed; a Dim by itself is needed")
     return n
@@ -139,7 +139,11 @@ def _array_ufunc(node: Node, ufunc: Any, method: str, *inputs: Any, **kwargs: An
 
 def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     f = _named(func.__name__)
-    return NotImplemented if f is None else f(*args, **kwargs)
+    if f is None:
+        return NotImplemented
+    if func.__name__ in ("diagonal", "trace") and len(args) < 3:  # ours are of the last two axes
+        kwargs = {"axis1": 0, "axis2": 1, **kwargs}
+    return f(*args, **kwargs)
 
 
 def _named(name: str) -> Callable[..., Any] | None:

@@ -86,3 +86,25 @@ def test_gradient_flows_through_parameters():
     f = sg.function([m, s], [x, *sg.grad(x.sum(), [m, s])])
     values, dm, ds = f(1.0, 2.0)
     assert dm == 1000 and np.isclose(ds, ((values - 1) / 2).sum(), rtol=1e-3, atol=0.1)
+
+
+def test_draws_take_the_shape_of_their_parameters():
+    rs = sg.random.RandomStream(3)
+    half, zeros = np.full(1000, 0.5), np.zeros((500, 2))
+    draws = [rs.bernoulli(half), rs.normal(mean=zeros), rs.uniform(low=zeros), rs.normal()]
+    heads, normal, uniform, one = sg.function([], draws)()
+    assert heads.shape == (1000,) and 400 < heads.sum() < 600
+    assert normal.shape == uniform.shape == (500, 2) and one.shape == ()
+    assert len(np.unique(normal)) > 990 and len(np.unique(uniform)) > 990
+    with pytest.raises(sg.ShapeError, match="share"):
+        rs.bernoulli(half, shape=())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_uniform_numbers_stay_below_one(dtype):
+    rs = sg.random.RandomStream(4)
+    draws = [rs.uniform((300_000,), dtype=dtype), rs.normal((300_000,), dtype=dtype)]
+    u, z = sg.function([], draws)()
+    assert u.dtype == z.dtype == dtype
+    assert u.min() >= 0 and u.max() < 1 and abs(u.astype("f8").mean() - 0.5) < 0.005
+    assert np.isfinite(z).all() and abs(z.astype("f8").std() - 1) < 0.01

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from symgraph.autodiff.modes import accumulate, push
 from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
 from symgraph.core.node import Node, as_node, describe, new_input
 from symgraph.core.op import o
+from symgraph.core.source import warn
 from symgraph.core.vectorise import vectorise
 from symgraph.core.walk import toposort
 
@@ -55,7 +55,7 @@ def grad(
     if not seeds:
         raise TypeError("grad needs a cost or known_grads")
     single = isinstance(wrt, Node)
-    variables: list[Node] = [wrt] if isinstance(wrt, Node) else list(wrt)
+    variables = _variables(wrt)
     found = accumulate(seeds, variables, frozenset(consider_constant or ()))
     parts = [None if p is None else o.conj(p) for p in found]
     result = [
@@ -63,6 +63,19 @@ def grad(
         for p, x in zip(parts, variables, strict=True)
     ]
     return result[0] if single else result
+
+
+def _variables(wrt: Wrt) -> list[Node]:
+    """Return what to differentiate by as a list; raises TypeError for other things."""
+    found: list[Any]
+    found = [wrt] if isinstance(wrt, Node) or not hasattr(wrt, "__iter__") else list(wrt)
+    for x in found:
+        if not isinstance(x, Node):
+            raise TypeError(
+                f"derivatives are taken by variables, got {x!r}\n"
+                "  mend:   wrt=x, or wrt=[x, y], with nodes of the graph"
+            )
+    return found
 
 
 def _like(value: Any, x: Node) -> Node:
@@ -100,7 +113,7 @@ def _connected(
         if policy == "raise":
             raise DisconnectedInputError(message)
         if policy == "warn":
-            warnings.warn(message, stacklevel=3)
+            warn(message)
     if missing == "none":
         return None
     dtype = x.dtype if x.dtype.is_inexact else None
@@ -118,18 +131,26 @@ def Lop(outputs: Any, wrt: Wrt, eval_points: Any, **options: Any) -> Any:  # noq
     vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
     if len(ys) != len(vs):
         raise ValueError(f"{len(ys)} outputs need as many eval_points, got {len(vs)}")
-    return grad(None, wrt, known_grads=dict(zip(ys, vs, strict=True)), **options)
+    known: dict[Node, Any] = {}
+    for y, v in zip(ys, vs, strict=True):  # equal expressions are one node: their parts add up
+        known[y] = _like(v, y) + known[y] if y in known else _like(v, y)
+    return grad(None, wrt, known_grads=known, **options)
 
 
 def Rop(outputs: Any, wrt: Wrt, eval_points: Any) -> Any:  # noqa: N802
     """Return the Jacobian-vector product, forward mode: d outputs / d wrt times `eval_points`."""
     ys = [outputs] if isinstance(outputs, Node) else list(outputs)
-    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    xs = _variables(wrt)
     vs = [eval_points] if not isinstance(eval_points, (list, tuple)) else list(eval_points)
     if len(xs) != len(vs):
         raise ValueError(f"{len(xs)} variables need as many eval_points, got {len(vs)}")
     tangents: dict[Node, Node | None] = {}
     for x, v in zip(xs, vs, strict=True):
+        if x in tangents:
+            raise ValueError(
+                f"`{describe(x)}` is listed twice in wrt; equal expressions are one variable\n"
+                "  mend:   list it once, with the sum of its eval_points"
+            )
         tangents[x] = _like(v, x)
     moved = push(ys, tangents)
     result = [o.zeros_like(y) if t is None else t for y, t in zip(ys, moved, strict=True)]
@@ -141,7 +162,7 @@ vjp, jvp = Lop, Rop
 
 def hvp(cost: Node, wrt: Wrt, vectors: Any) -> Any:
     """Return the Hessian of `cost` times `vectors`: forward mode over reverse mode."""
-    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    xs = _variables(wrt)
     gradients = grad(cost, xs, disconnected_inputs="ignore")
     result = Rop(gradients, xs, [vectors] if isinstance(wrt, Node) else list(vectors))
     return result[0] if isinstance(wrt, Node) else result
@@ -153,7 +174,7 @@ def ggnvp(cost: Node, outputs: Node, wrt: Wrt, vectors: Any) -> Any:
     J is the Jacobian of the network `outputs` by `wrt`, H the Hessian of `cost` by `outputs`
     (Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002).
     """
-    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    xs = _variables(wrt)
     vs = [vectors] if isinstance(wrt, Node) else list(vectors)
     moved = Rop(outputs, xs, vs)
     curved = hvp(cost, outputs, moved)
@@ -177,7 +198,7 @@ def jacobian(
     """
     if direction not in ("auto", "reverse", "forward"):
         raise ValueError(f"direction must be auto, reverse or forward, got {direction!r}")
-    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    xs = _variables(wrt)
     for x in xs if expression.dtype.is_complex else ():
         _refuse_complex(x, "jacobian of complex results")
     reverse = grad(  # also reports what is not connected
@@ -272,7 +293,7 @@ def hessian(cost: Node, wrt: Wrt) -> Any:
     Forward mode over reverse mode, one direction per element of the variable, as one batch. It is
     symmetric to rounding only: row k is the derivative of the gradient along direction k.
     """
-    xs = [wrt] if isinstance(wrt, Node) else list(wrt)
+    xs = _variables(wrt)
     for x in xs:
         _refuse_complex(x, "hessian")
     result = [_rows_of_hessian(grad(cost, x), x) for x in xs]

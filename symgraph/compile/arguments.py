@@ -88,7 +88,7 @@ class Parameter:
     def _typed(self, value: Any, position: int) -> np.ndarray:
         target = self.node.dtype.numpy
         weak = None if isinstance(value, np.ndarray) else weak_dtype(value)
-        array = np.asarray(value)
+        array = self._array(value, weak, position)
         if array.dtype == target:
             return array if array.dtype.isnative else array.astype(target)
         if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
@@ -106,6 +106,24 @@ class Parameter:
             return array.astype(target)
         raise DTypeError(self._message(array, position, "that would lose precision or range"))
 
+    def _array(self, value: Any, weak: str | None, position: int) -> np.ndarray:
+        """Return the value as an array; raises DTypeError for what is none."""
+        if hasattr(value, "filled"):  # a masked array; its mask would be lost
+            raise DTypeError(
+                f"argument {position} `{describe(self.node)}` got a masked array; pass "
+                "x.filled(value), or the mask as another argument"
+            )
+        try:
+            array = np.asarray(value)
+            if array.dtype == object and weak == "i":  # beyond 64 bits
+                array = np.asarray(value, np.float64)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DTypeError(
+                f"argument {position} `{describe(self.node)}` ({self.node.type}) got a "
+                f"{type(value).__name__} that is no array: {error}"
+            ) from None
+        return array
+
     def _weak_fits(self, weak: str, array: np.ndarray) -> bool:
         """A Python number takes the declared type where that keeps its kind (and its value)."""
         kind = self.node.dtype.kind
@@ -119,21 +137,26 @@ class Parameter:
         return bool(array.size == 0 or (array.min() >= info.min and array.max() <= info.max))
 
     def _message(self, array: np.ndarray, position: int, why: str) -> str:
-        node = self.node
+        node, name = self.node, self.name or "x"
+        article = "an" if array.dtype.kind in "iu" and array.dtype.name[0] == "i" else "a"
+        mend = f"pass {name}.astype('{node.dtype}'), or sg.function(..., allow_input_downcast=True)"
+        if array.dtype.kind == "c":
+            mend = f"pass {name}.real"
+        elif self.strict:
+            mend = f"pass {name}.astype('{node.dtype}'), or leave strict=True out of sg.In"
         return (
-            f"argument {position} `{describe(node)}` is {node.dtype}, got a {array.dtype} array of "
-            f"shape {array.shape}; {why}.\n"
+            f"argument {position} `{describe(node)}` is {node.dtype}, got {article} {array.dtype} "
+            f"array of shape {array.shape}; {why}.\n"
             f"  input:  {node.type}, made at {node.source}\n"
-            f"  mend:   pass x.astype('{node.dtype}'), or "
-            "sg.function(..., allow_input_downcast=True)"
+            f"  mend:   {mend}"
         )
 
     def _check_shape(self, array: np.ndarray, position: int) -> None:
         node = self.node
         if array.ndim != node.ndim:
             raise ShapeError(
-                f"argument {position} `{describe(node)}` has {node.ndim} axes, got an array with "
-                f"{array.ndim}: shape {array.shape}.\n"
+                f"argument {position} `{describe(node)}` has {_axes(node.ndim)}, got an array with "
+                f"{_axes(array.ndim)}: shape {array.shape}.\n"
                 f"  input:  {node.type}, made at {node.source}\n"
                 f"  mend:   x.reshape(...) or x[None] before the call"
             )
@@ -145,10 +168,19 @@ class Parameter:
                 )
 
 
+def _axes(n: int) -> str:
+    return "1 axis" if n == 1 else f"{n} axes"
+
+
 def parameters(
     inputs: Sequence[Any], allow_downcast: bool | None, donate: Sequence[Node]
 ) -> list[Parameter]:
     """Return the declared arguments; raises TypeError for what is no input variable."""
+    if isinstance(inputs, (Node, In)) or not hasattr(inputs, "__iter__"):
+        what = describe(inputs) if isinstance(inputs, Node) else type(inputs).__name__
+        raise TypeError(
+            f"the inputs of function are a list, got {what}\n  mend:   sg.function([x], ...)"
+        )
     result: list[Parameter] = []
     for k, item in enumerate(inputs):
         entry = item if isinstance(item, In) else In(item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from symgraph.compile.shared import SharedVariable
 from symgraph.compile.specialise import size_symbols, used_symbols
 from symgraph.core.errors import DTypeError, MissingInputError, ShapeError, UnusedInputError
 from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
+from symgraph.core.source import warn
 from symgraph.core.walk import substitute, toposort
 
 Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
@@ -121,7 +121,7 @@ class Definition:
             if on_unused == "raise":
                 raise UnusedInputError(message)
             if on_unused == "warn":
-                warnings.warn(message, stacklevel=4)
+                warn(message)
 
 
 def size_inputs(values: Sequence[Node], declared: set[Node]) -> set[Node]:

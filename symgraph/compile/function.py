@@ -44,6 +44,7 @@ profile_module: Any = lazy("symgraph.compile.profile")
 nan_mode: Any = lazy("symgraph.compile.nan_mode")
 call: Any = lazy("symgraph.cpu.call")
 limit: Any = lazy("symgraph.compile.threads")
+html: Any = lazy("html")  # for notebooks
 
 
 def function(
@@ -198,6 +199,7 @@ class Compiled:
             "__getitem__": lambda f, key: self.stored(key).get_value(),
             "__setitem__": lambda f, key, value: self.stored(key).set_value(value),
             "__repr__": lambda f: self.describe(),
+            "_repr_html_": lambda f: f"<code>{html.escape(self.describe())}</code>",
             "__doc__": f"Compiled function {self.name}.",
         }
         self._user_entry = entry

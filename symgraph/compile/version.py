@@ -311,8 +311,10 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
             f"  node:   made at {node.source}\n"
             "  mend:   labels are integers in [0, classes)"
         )
+    first = 2 if node.op.name.startswith("scatter") else 1
+    key = ", ".join(describe(i) for i in node.inputs[first:])
     return IndexError(
-        f"an index of `{describe(node)}` is out of bounds for `{describe(x)}` with shape "
+        f"an index in `{describe(x)}[{key}]` is out of bounds for `{describe(x)}` with shape "
         f"{x.type.shape}\n  node:   {node.op.name}, made at {node.source}\n"
         "  mend:   indices must lie in [-n, n); check them with sg.min and sg.max"
     )
@@ -326,7 +328,7 @@ def _with_arguments(
         for k, n in enumerate(leaves)
         if n.op.name == "input"
     ]
-    new = ShapeError("\n".join([str(error), *lines]))
+    new = type(error)("\n".join([str(error), *lines]))
     for note in getattr(error, "__notes__", ()):
         new.add_note(note)
     return new

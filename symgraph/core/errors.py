@@ -13,6 +13,10 @@ class ShapeError(SymgraphError, ValueError):
     """Sizes or ranks of tensors do not fit together."""
 
 
+class BoundsError(ShapeError, IndexError):
+    """An index lies outside of its axis."""
+
+
 class DTypeError(SymgraphError, TypeError):
     """A dtype is not accepted, or two dtypes have no common one."""
 

@@ -154,9 +154,20 @@ def make(
     node.test_value = None
     node.type = op.infer(inputs, params) if type is None else type
     if inputs and any(i.test_value is not None for i in inputs):
-        node.test_value = op.test_value(node)
+        node.test_value = _computed(op, node)
     _interned[key] = node
     return node
+
+
+def _computed(op: Op, node: Node) -> np.ndarray | None:
+    try:
+        return op.test_value(node)
+    except (ValueError, ArithmeticError, IndexError) as error:
+        shapes = ", ".join(
+            f"`{describe(i)}` {i.test_value.shape}" for i in node.inputs if i.test_value is not None
+        )
+        error.add_note(f"  node:   {describe(node)}, made at {node.source}\n  values: {shapes}")
+        raise
 
 
 def fresh_uid() -> int:
@@ -193,13 +204,23 @@ def constant(value: Any, dtype: DType | None = None) -> Node:
     Arrays keep their dtype; Python numbers and lists of them are weak (see `as_node`).
     """
     array = np.asarray(value) if dtype is None else np.asarray(value, dtype.numpy)
-    kind = as_dtype(array.dtype)
+    kind = dtype_of(value, array)
     array = np.array(array, kind.numpy, order="C", copy=True)
     array.flags.writeable = False
     node_type = TensorType(kind, array.shape)
     if array.nbytes <= _SMALL_CONSTANT:
         return make(CONSTANT, (), type=node_type, data=array, key_data=array.tobytes())
     return make(CONSTANT, (), type=node_type, data=array, uid=fresh_uid())
+
+
+def dtype_of(value: Any, array: np.ndarray | None = None) -> DType:
+    """Return the element type of an array; raises DTypeError for what is none."""
+    array = np.asarray(value) if array is None else array
+    if array.dtype.kind not in "biufcV":
+        raise DTypeError(
+            f"{value!r} ({type(value).__name__}) is no variable, array or number of symgraph"
+        )
+    return as_dtype(array.dtype)
 
 
 def weak_dtype(value: Any) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -29,10 +30,21 @@ class Source(NamedTuple):
 _override: list[Source | None] = []
 
 
+_warned: dict[Any, Any] = {}  # what was said, for the filter "once per place"
+
+
+def warn(message: str) -> None:
+    """Warn at the user's line."""
+    place = _user_line() or Source("<unknown>", 0)
+    warnings.warn_explicit(message, UserWarning, place.file, place.line, registry=_warned)
+
+
 def here() -> Source | None:
     """Return the innermost frame outside of symgraph, or the source set by `made_from`."""
-    if _override:
-        return _override[-1]
+    return _override[-1] if _override else _user_line()
+
+
+def _user_line() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename

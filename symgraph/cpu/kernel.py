@@ -56,7 +56,9 @@ class KernelEmitter(Columns, Rows):
     def prepared(self) -> list[tuple[Axis | None, list[Store]]]:
         """Return the stores of the nest in parts (see `_tiled`); their reductions are known."""
         stores = self._tiled(self.nest.stores)
-        self._find_reductions([t.value for _, part in stores for t in part])
+        every = [t for _, part in stores for t in part]
+        addresses = [t.address for t in every]  # a scatter's place may be a position of a maximum
+        self._find_reductions([t.value for t in every] + addresses)
         return stores
 
     def _arguments(self) -> list[str]:

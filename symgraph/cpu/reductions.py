@@ -30,12 +30,19 @@ class Reductions(Searches, Stores):
 
     def _find_reductions(self, values: Sequence[Expr]) -> None:
         """List all reductions and how deeply they depend on each other."""
-        depth: dict[Expr, int] = {}
+        self._reductions, self._depths = [], {}
+        self._add_reductions(values)
+
+    def _add_reductions(self, values: Sequence[Expr]) -> None:
+        """Add the reductions in expressions that are met later to those that are known."""
+        depth = self._depths
         for e in walk(values):
+            if e in depth:
+                continue
             below = max((depth[a] for a in e.args), default=0)
             depth[e] = below + (e.op == "reduce")
-        self._reductions = [e for e in depth if e.op == "reduce"]
-        self._depths = depth
+            if e.op == "reduce":
+                self._reductions.append(e)
 
     def _reduce(self, e: Expr, home: Scope) -> None:
         """Emit the loop of a reduction, together with all others that can share it."""
@@ -111,6 +118,7 @@ class Reductions(Searches, Stores):
         terms: list[str] = []
         for k in range(axis.extent):
             body = self.builder.replace(r.args[0], {axis: k}, {})
+            self._add_reductions([body])  # those inside are others now: of element k
             point = self.builder.reduce(r.data[0], r.data[1], body)
             terms.append(self._step(home, point, start, lanes))
         half = 1 << (len(terms) - 1).bit_length() >> 1

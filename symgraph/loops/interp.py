@@ -163,10 +163,10 @@ def _fixed_params(value: Any, at: Steps) -> Any:
     return tuple(_fixed_params(v, at) for v in value) if isinstance(value, tuple) else value
 
 
-def _inner(root: Expr) -> list[Axis]:
-    """Return the axes that reductions below `root` bind, each once."""
+def _inner(*roots: Expr) -> list[Axis]:
+    """Return the axes that reductions below the roots bind, each once."""
     found: dict[Axis, None] = {}
-    for e in walk([root]):
+    for e in walk(roots):
         if e.op == "reduce":
             found.update(dict.fromkeys(e.data[1]))
     return list(found)
@@ -184,7 +184,7 @@ def _place(buffer: Buffer, memory: dict[Buffer, np.ndarray], aliases: Any) -> np
 def _nest(nest: Nest, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
     pending = []
     for t in nest.stores:
-        axes = list(nest.axes) + [a for a in _inner(t.value) if a not in nest.axes]
+        axes = list(nest.axes) + [a for a in _inner(t.value, t.address) if a not in nest.axes]
         extents = (a.extent if k < len(nest.axes) else 1 for k, a in enumerate(axes))
         shape = tuple(int(n) for n in extents)  # type: ignore[arg-type]
         if nest.scan == "linear":

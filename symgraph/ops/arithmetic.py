@@ -514,9 +514,11 @@ def round_(x: Any, decimals: int = 0) -> Node:
     """Round half to even, to the given number of decimals."""
     if decimals == 0:
         return o.rint(x)
-    scale = 10.0**decimals
-    node = cast_to(as_node(x), as_node(x).dtype if as_node(x).dtype.is_inexact else floatx())
-    return o.rint(node * scale) / scale
+    node, scale = as_node(x), 10.0 ** abs(decimals)
+    if not node.dtype.is_inexact and decimals > 0:
+        return node
+    node = cast_to(node, node.dtype if node.dtype.is_inexact else floatx())
+    return o.rint(node * scale) / scale if decimals > 0 else o.rint(node / scale) * scale
 
 
 alias(where, "switch")
@@ -530,6 +532,7 @@ alias(o.mod, "remainder")
 alias(o.power, "pow")
 alias(o.square, "sqr")
 alias(o.sign, "sgn")
+alias(o.round, "around")
 alias(o.abs, "abs_", "absolute")
 alias(o.lt, "less")
 alias(o.le, "less_equal")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +12,9 @@ from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, DType, as_dtype, promote
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node, as_node, describe, make, weak_dtype
+from symgraph.core.node import Node, as_node, describe, dtype_of, make, weak_dtype
 from symgraph.core.op import Op, enter, function, no_complex, o
+from symgraph.core.source import warn
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import broadcast
 
@@ -66,7 +66,7 @@ def clash(op: str, inputs: Sequence[Node], axis: int, ndim: int) -> ShapeError:
 def common_dtype(values: Sequence[Any]) -> tuple[DType | None, list[DType]]:
     """Return the promoted dtype of the typed values (None when all are weak) and their dtypes."""
     typed = [
-        v.dtype if isinstance(v, Node) else as_dtype(np.asarray(v).dtype)
+        v.dtype if isinstance(v, Node) else dtype_of(v)
         for v in values
         if isinstance(v, Node) or weak_dtype(v) is None
     ]
@@ -102,7 +102,7 @@ def _report_float64(nodes: Sequence[Node]) -> None:
     )
     if config.warn_float64 == "raise":
         raise DTypeError(message)
-    warnings.warn(message, stacklevel=4)
+    warn(message)
 
 
 def _holds_nodes(value: Any) -> bool:

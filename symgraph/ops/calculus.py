@@ -170,11 +170,10 @@ def vander(x: Any, n: Any = None, increasing: bool = False) -> Node:
 @function
 def polyval(p: Any, x: Any) -> Node:
     """Return the polynomial with coefficients `p` (highest power first) at `x`, by Horner."""
-    coefficients = as_node(p)
+    coefficients, at = as_nodes((p, x))
     n = coefficients.type.shape[0]
     if not isinstance(n, int):
         raise ShapeError(f"the degree of `{describe(coefficients)}` {coefficients.type} is unknown")
-    at = as_node(x)
     value: Node = o.zeros_like(at)
     for k in range(n):
         value = value * at + coefficients[k]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 FUNCTIONS = {
     "symgraph.ops.arithmetic": (
-        "abs abs_ absolute add add_ and_ astype bitwise_and bitwise_invert bitwise_left_shift "
-        "bitwise_not bitwise_or bitwise_right_shift bitwise_xor cast ceil clip copysign div "
-        "divide divmod eq equal floor floor_div floor_divide floordiv fmod ge greater "
-        "greater_equal gt int_div invert invert_bool isfinite isinf isnan le left_shift less "
-        "less_equal logical_and logical_not logical_or logical_xor lt maximum minimum mod mul "
-        "multiply nan_to_num ne neg negative neq not_equal or_ plus pow power reciprocal "
+        "abs abs_ absolute add add_ and_ around astype bitwise_and bitwise_invert "
+        "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cast ceil clip "
+        "copysign div divide divmod eq equal floor floor_div floor_divide floordiv fmod ge "
+        "greater greater_equal gt int_div invert invert_bool isfinite isinf isnan le left_shift "
+        "less less_equal logical_and logical_not logical_or logical_xor lt maximum minimum mod "
+        "mul multiply nan_to_num ne neg negative neq not_equal or_ plus pow power reciprocal "
         "remainder right_shift rint round sgn sign sqr sqrt square sub subtract switch true_div "
         "true_divide trunc where xor"
     ),
@@ -38,9 +38,9 @@ FUNCTIONS = {
     "symgraph.ops.dft_real": "irdft rdft",
     "symgraph.ops.einsum": "einsum",
     "symgraph.ops.elementary": (
-        "allclose array_equal bit_count deg2rad degrees fabs float_exponent float_power fmax fmin "
-        "frexp gcd heaviside isclose isneginf isposinf lcm ldexp logaddexp2 modf nextafter "
-        "positive rad2deg radians signbit spacing"
+        "allclose array_equal bit_count bitwise_count deg2rad degrees fabs float_exponent "
+        "float_power fmax fmin frexp gcd heaviside isclose isneginf isposinf lcm ldexp logaddexp2 "
+        "modf nextafter positive rad2deg radians signbit spacing"
     ),
     "symgraph.ops.fourier": (
         "dft dft_by_tables fft2_pair fft_pair fftfreq fftn_pair fftshift ifft2_pair ifft_pair "

@@ -13,8 +13,8 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, constant, weak_dtype
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import maximum
-from symgraph.ops.base import Size, cast_to, floatx
+from symgraph.dims.dim import maximum, minimum
+from symgraph.ops.base import Size, cast_to, common_dtype, floatx
 from symgraph.ops.shape import as_shape, as_size
 
 
@@ -106,22 +106,26 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> No
 
 @function
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None
 ) -> Node:
     """Return `num` evenly spaced values from start to stop (which is hit exactly).
 
-    For a `dtype` of integers they are computed in float64 and rounded down.
+    Their type is that of float bounds, floatX for numbers and integers. For a `dtype` of integers
+    they are computed in float64 and rounded down.
     """
-    kind = as_dtype(dtype) if dtype else floatx()
+    given, _ = common_dtype((start, stop))
+    kind = given if given is not None and given.is_inexact else floatx()
+    kind = as_dtype(dtype) if dtype else kind
     if not kind.is_inexact:
         return cast_to(o.floor(linspace(start, stop, num, endpoint, FLOAT64)), kind)
     a, b = cast_to(as_node(start, (kind,)), kind), cast_to(as_node(stop, (kind,)), kind)
-    parts = num - 1 if endpoint else num
-    if parts <= 0:
-        return o.broadcast_to(a, (num,))
-    t = iota((num,), 0, kind.part)
-    value = a + t * ((b - a) / float(parts))
-    return o.where(o.eq(t, float(num - 1)), b, value) if endpoint else value
+    n = as_size(num)
+    parts = maximum(n - 1 if endpoint else n, 1)
+    t = iota((n,), 0, kind.part)
+    value = a + t * ((b - a) / o.cast(o.dim_value(parts), kind.part))
+    last = iota((n,)) + 1  # the end is hit; one number alone is the start
+    ends = o.eq(last, o.cast(o.dim_value(maximum(n, 2)), INT64))
+    return o.where(ends, b, value) if endpoint else value
 
 
 @function
@@ -158,16 +162,11 @@ def triu(x: Any, k: int = 0) -> Node:
 
 
 @function
-def diagonal(x: Any, offset: int = 0) -> Node:
-    """Return the diagonal of the last two axes."""
-    node = as_node(x)
+def diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Node:
+    """Return the diagonal of two axes (the last two); it is the last axis of the result."""
+    node = o.moveaxis(as_node(x), (axis1, axis2), (-2, -1))
     rows, columns = node.type.shape[-2:]
-    if not (isinstance(rows, int) and isinstance(columns, int)):
-        if rows is not columns or offset:
-            raise ValueError("the diagonal of a matrix of symbolic shape needs equal sizes")
-        length: Size = rows
-    else:
-        length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    length = maximum(minimum(rows + min(offset, 0), columns - max(offset, 0)), 0)
     start = offset if offset >= 0 else -offset * columns
     flat = o.reshape(node, (*node.type.shape[:-2], rows * columns))
     return o.slice_axis(flat, -1, start, length, columns + 1)
@@ -185,9 +184,9 @@ def diag(x: Any, k: int = 0) -> Node:
 
 
 @function
-def trace(x: Any) -> Node:
-    """Return the sum of the diagonal of the last two axes."""
-    return o.sum(diagonal(x), -1)
+def trace(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1, dtype: Any = None) -> Node:
+    """Return the sum of the diagonal of two axes (the last two)."""
+    return o.sum(diagonal(x, offset, axis1, axis2), -1, dtype)
 
 
 @function

@@ -93,7 +93,8 @@ def frexp(x: Any) -> tuple[Node, Node]:
 def ldexp(x: Any, exponent: Any) -> Node:
     """Return x * 2**exponent for integer exponents, without overflow on the way."""
     node, e = as_float(x), as_node(exponent)
-    e = o.clip(o.cast(e, INT32), -5000, 5000)
+    limit = 48 if node.dtype == "float16" else 496 if node.dtype.bits < 64 else 4080
+    e = o.cast(o.clip(o.cast(e, INT64), -limit, limit), INT32)  # beyond, it is 0 or inf
     half = o.floordiv(e, 4)  # each factor is a normal number where the result is not 0 or inf
     value = node
     for part in (half, half, half, e - 3 * half):
@@ -114,7 +115,9 @@ def modf(x: Any) -> tuple[Node, Node]:
 def signbit(x: Any) -> Node:
     """Tell whether the sign bit is set: negative numbers, -0.0 and negative NaN."""
     node = as_node(x)
-    return o.copysign(1.0, node) < 0 if node.dtype.is_float else cast_to(node, INT64) < 0
+    if node.dtype.is_float:
+        return o.copysign(1.0, node) < 0
+    return node < 0 if node.dtype.kind == "i" else o.zeros_like(node, BOOL)
 
 
 @function
@@ -159,7 +162,7 @@ def fmin(x: Any, y: Any) -> Node:
 @function
 def float_power(x: Any, y: Any) -> Node:
     """Return x ** y computed in float64, in complex128 where one is complex."""
-    a, b = as_node(x), as_node(y)
+    a, b = (as_node(v, (FLOAT64,)) for v in (x, y))  # numbers keep all their digits
     kind = COMPLEX128 if a.dtype.is_complex or b.dtype.is_complex else FLOAT64
     return o.power(o.cast(a, kind), o.cast(b, kind))
 
@@ -255,7 +258,7 @@ def gcd(x: Any, y: Any) -> Node:
 def lcm(x: Any, y: Any) -> Node:
     """Return the least common multiple of integers; 0 where one of them is 0."""
     a, b = as_nodes((x, y))
-    return o.abs(o.floordiv(a, gcd(a, b)) * b)
+    return o.abs(o.floordiv(a, gcd(a, b))) * o.abs(b)
 
 
 @function
@@ -274,3 +277,6 @@ def bit_count(x: Any) -> Node:
         else:
             n = o.bitwise_and(n, m) + o.bitwise_and(o.right_shift(n, np.uint64(shift)), m)
     return o.cast(o.right_shift(n * np.uint64(0x0101010101010101), np.uint64(56)), UINT8)
+
+
+alias(bit_count, "bitwise_count")

@@ -17,7 +17,7 @@ from symgraph.ops.base import Size, cast_to
 from symgraph.ops.gather import Gather, Scatter
 from symgraph.ops.permute import inverse
 from symgraph.ops.shape import as_size, broadcast_shapes_of
-from symgraph.ops.slices import Place, SetSlice, Slice
+from symgraph.ops.slices import Place, SetSlice, Slice, out_of_bounds
 
 
 class Key(NamedTuple):
@@ -40,6 +40,7 @@ _final_rows: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()  # trace of a l
 def parse(x: Node, key: Any) -> Key:
     """Parse what stands in the brackets; raises IndexError / SymbolicValueError."""
     items = list(key) if isinstance(key, tuple) else [key]
+    items = [np.zeros(np.shape(i), np.int64) if _is_empty_list(i) else i for i in items]
     if len(items) == 1 and _is_mask(items[0]):
         mask = cast_to(as_node(items[0]), BOOL)
         return Key((), (), (), (), (), {}, {}, mask)
@@ -104,6 +105,11 @@ def parse(x: Node, key: Any) -> Key:
     )
 
 
+def _is_empty_list(item: Any) -> bool:
+    """Tell whether an index is a list without numbers: it selects nothing, as in NumPy."""
+    return isinstance(item, list) and (not item or all(map(_is_empty_list, item)))
+
+
 def _is_array(item: Any) -> bool:
     if item is None or item is Ellipsis or isinstance(item, (slice, int, np.integer)):
         return False
@@ -117,10 +123,7 @@ def _is_mask(item: Any) -> bool:
 
 def _integer(x: Node, axis: int, i: int, n: Size) -> Size:
     if isinstance(n, int) and not -n <= i < n:
-        raise IndexError(
-            f"index {i} is out of bounds for axis {axis} of `{describe(x)}` with size {n}\n"
-            f"  input:  {x.type}, made at {x.source}"
-        )
+        raise out_of_bounds(x, axis, i, n)
     return i if i >= 0 else n + i
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from symgraph.core.errors import ShapeError
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node, as_node
+from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, alias, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import must_equal
@@ -33,8 +33,14 @@ class Concatenate(Op):
         shape = list(inputs[0].type.shape)
         for node in inputs[1:]:
             if node.ndim != len(shape):
+                lines = [
+                    f"\n  input:  {describe(i)}  {i.type}, made at {i.source}"
+                    for i in (inputs[0], node)
+                ]
                 raise ShapeError(
-                    f"cannot concatenate {[str(i.type) for i in inputs]}: ranks differ"
+                    f"cannot concatenate `{describe(inputs[0])}` with {len(shape)} axes and "
+                    f"`{describe(node)}` with {node.ndim}.{''.join(lines)}\n"
+                    "  mend:   insert an axis: x[None]"
                 )
             for k, n in enumerate(node.type.shape):
                 if k == params.axis:
@@ -79,9 +85,11 @@ class Concatenate(Op):
 
 
 @function
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Node:
-    """Return the arrays joined along `axis`."""
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Node:
+    """Return the arrays joined along `axis` (None: flattened ones)."""
     nodes = as_nodes(tuple(arrays))
+    if axis is None:
+        nodes, axis = [o.ravel(n) for n in nodes], 0
     if not nodes or nodes[0].ndim == 0:
         raise ShapeError("concatenate needs at least one array with at least one axis; use stack")
     if len(nodes) == 1:
@@ -112,11 +120,21 @@ def tile(x: Any, reps: Any) -> Node:
 
 @function
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
-    """Return `x` with each element along `axis` repeated `repeats` times (one number for all)."""
+    """Return `x` with each element along `axis` repeated `repeats` times.
+
+    `repeats` is a number for all, or numbers (no variables), one for each element.
+    """
     node = as_node(x)
     if axis is None:
         node, axis = o.ravel(node), 0
     axis = normal_axis(axis, node.ndim)
+    if not isinstance(repeats, Node) and np.ndim(repeats):
+        times = np.asarray(repeats, np.int64)
+        shape = list(node.type.shape)
+        shape[axis] = len(times)  # a clash of lengths is an error of reshape
+        if len(times) > 1:
+            return o.take(o.reshape(node, shape), np.repeat(np.arange(len(times)), times), axis)
+        repeats = int(times[0])
     n, shape = as_size(repeats), list(node.type.shape)
     wide = o.broadcast_to(
         o.expand_dims(node, axis + 1), (*shape[: axis + 1], n, *shape[axis + 1 :])
@@ -127,19 +145,32 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
 
 @function
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Node]:
-    """Return parts of `x`: `sections` equal ones, or cut at the given places."""
+    """Return parts of `x`: `sections` equal ones, or cut at the given places.
+
+    Places beyond the end give empty parts where the length is known now; where it is not, they are
+    an error of the call.
+    """
     node = as_node(x)
     axis = normal_axis(axis, node.ndim)
     n = node.type.shape[axis]
-    if isinstance(sections, int):
-        if isinstance(n, int) and n % sections:
+    if isinstance(sections, (int, np.integer)):
+        if sections < 1 or (isinstance(n, int) and n % sections):
             raise ShapeError(
-                f"axis {axis} of length {n} does not split into {sections} equal parts"
+                f"axis {axis} of `{describe(node)}` with length {n} does not split into {sections} "
+                f"equal parts\n  input:  {node.type}, made at {node.source}\n"
+                "  mend:   sg.array_split makes parts that are equal but for one element"
             )
-        size = n // sections
-        cuts = [size * k for k in range(sections)] + [n]
-    else:
-        cuts = [0, *sections, n]
+        size, shape = n // int(sections), node.type.shape
+        if isinstance(n, int):
+            return [o.slice_axis(node, axis, size * k, size) for k in range(sections)]
+        parts = o.reshape(node, (*shape[:axis], int(sections), size, *shape[axis + 1 :]))
+        return [o.squeeze(o.slice_axis(parts, axis, k, 1), axis) for k in range(sections)]
+    cuts = [0, *sections, n]
+    places = [c for c in cuts[:-1] if isinstance(c, (int, np.integer))]
+    falls = len(places) < len(cuts) - 1 or places == sorted(places)
+    if isinstance(n, int) and len(places) == len(cuts) - 1 or not falls:
+        before = (slice(None),) * axis
+        return [o.getitem(node, (*before, slice(*ab))) for ab in zip(cuts, cuts[1:], strict=False)]
     return [o.slice_axis(node, axis, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
 
 

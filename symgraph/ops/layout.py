@@ -11,6 +11,7 @@ from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
+from symgraph.dims.dim import minimum
 from symgraph.ops.base import Size, as_nodes, cast_to, floatx
 
 
@@ -64,9 +65,7 @@ def column_stack(arrays: Sequence[Any]) -> Node:
 @function
 def append(x: Any, values: Any, axis: int | None = None) -> Node:
     """Return `x` with `values` behind it along `axis` (both flattened when None)."""
-    if axis is None:
-        return o.concatenate(as_nodes([o.ravel(x), o.ravel(values)]), 0)
-    return o.concatenate(as_nodes([as_node(x), as_node(values)]), axis)
+    return o.concatenate(as_nodes((x, values)), axis)
 
 
 @function
@@ -112,14 +111,12 @@ def array_split(x: Any, sections: Any, axis: int = 0) -> list[Node]:
     n = node.type.shape[axis]
     if not isinstance(sections, (int, np.integer)):
         return o.split(node, sections, axis)
-    if not isinstance(n, int):
-        return o.split(node, sections, axis)
     if sections < 1:
         raise ValueError(f"there must be at least one part, got {sections}")
-    size, more = divmod(n, int(sections))
-    lengths = [size + 1] * more + [size] * (int(sections) - more)
-    starts = np.cumsum([0, *lengths])
-    return [o.slice_axis(node, axis, int(a), m) for a, m in zip(starts, lengths, strict=False)]
+    size = n // int(sections)
+    more = n - size * int(sections)  # parts with one element more, the first ones
+    cuts = [size * k + minimum(more, k) for k in range(int(sections) + 1)]
+    return [o.slice_axis(node, axis, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
 @function

@@ -11,6 +11,7 @@ from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
+from symgraph.dims.dim import maximum
 from symgraph.ops.base import Size, cast_to
 from symgraph.ops.shape import is_one
 from symgraph.ops.slices import Place, SetSlice, Slice, is_zero
@@ -73,7 +74,9 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     n = node.type.shape[axis]
     if is_zero(n):
         return node
-    k = shift % n
+    if isinstance(shift, Node):  # its value is not compiled in
+        return take(node, o.mod(o.iota((n,)) - shift, o.cast(o.dim_value(n), INT64)), axis)
+    k = shift % maximum(n, 1)  # an axis may turn out to be empty
     head = o.slice_axis(node, axis, n - k, k)
     return o.concatenate([head, o.slice_axis(node, axis, 0, n - k)], axis)
 
@@ -101,19 +104,19 @@ def _pad_source(n: Size, before: int, after: int, mode: str) -> Node:
 
 
 @function
-def pad(x: Any, pad_width: Any, value: Any = 0, mode: str = "constant") -> Node:
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Node:
     """Return `x` with elements around it; `pad_width` is a number, a pair, or a pair per axis.
 
-    `mode` is "constant" (`value`), "edge" (the outermost element), "reflect" (mirrored, the
-    outermost element not repeated), "symmetric" (mirrored, it is repeated) or "wrap" (from the
-    other end).
+    `mode` is "constant" (`constant_values`, given as the widths are), "edge" (the outermost
+    element), "reflect" (mirrored, the outermost element not repeated), "symmetric" (mirrored, it is
+    repeated) or "wrap" (from the other end).
     """
     node = as_node(x)
     if mode not in PAD_MODES:
         raise ValueError(f"mode must be one of {', '.join(PAD_MODES)}; got {mode!r}")
     widths = _pad_widths(node, pad_width)
     if mode == "constant":
-        return _pad_constant(node, widths, value)
+        return _pad_constant(node, widths, constant_values)
     for axis, (a, b) in enumerate(widths):
         n = node.type.shape[axis]
         if a == b == 0:
@@ -128,6 +131,15 @@ def pad(x: Any, pad_width: Any, value: Any = 0, mode: str = "constant") -> Node:
 
 
 def _pad_constant(node: Node, widths: list[tuple[int, int]], value: Any) -> Node:
+    if not isinstance(value, Node) and np.ndim(value):
+        for axis, (pair, values) in enumerate(
+            zip(widths, np.broadcast_to(value, (node.ndim, 2)), strict=True)
+        ):
+            for side in (0, 1):
+                one = [(0, 0)] * node.ndim
+                one[axis] = (pair[0], 0) if side == 0 else (0, pair[1])
+                node = _pad_constant(node, one, values[side].item())
+        return node
     starts = tuple(a for a, _ in widths)
     shape = tuple(n + a + b for n, (a, b) in zip(node.type.shape, widths, strict=True))
     steps = (1,) * node.ndim

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import INT64, UINT64
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
@@ -204,6 +205,8 @@ def one_hot(labels: Any, n: Any, axis: int = -1, dtype: Any = None) -> Node:
     size = o.as_size(n)
     axis = normal_axis(axis, node.ndim + 1)
     shape = tuple(size if k == axis else 1 for k in range(node.ndim + 1))
+    if node.dtype.is_integer:  # positions beyond the labels' own type would wrap around
+        node = cast_to(node, UINT64 if node.dtype == "uint64" else INT64)
     hit = o.eq(o.expand_dims(node, axis), o.iota(shape, axis, node.dtype))
     return cast_to(hit, floatx()) if dtype is None else o.cast(hit, dtype)
 

@@ -135,7 +135,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Nod
     `xp` is an increasing vector. Outside of it the value is `left` / `right`, by default the first
     / last of `fp`. Differentiable in x (the slope of the piece), xp and fp.
     """
-    at, xs, ys = as_nodes((as_float(x), as_float(xp), as_float(fp)))
+    at, xs, ys = (as_float(v) for v in as_nodes((x, xp, fp)))
     n: Size = xs.type.shape[0]
     if isinstance(n, int) and n < 1:
         raise ShapeError(f"interp needs at least one point, `{describe(xs)}` is {xs.type}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.errors import ShapeError
+from symgraph.core.errors import BoundsError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, register
@@ -59,6 +59,15 @@ class Slice(View):
         return self(x, starts=(0, *p.starts), steps=(1, *p.steps), lengths=(n, *p.lengths)), 0
 
 
+def out_of_bounds(x: Node, axis: int, i: int, n: int) -> BoundsError:
+    """Return the error for an index that its axis does not have."""
+    return BoundsError(
+        f"index {i} is out of bounds for axis {axis} of `{describe(x)}` with size {n}\n"
+        f"  input:  {x.type}, made at {x.source}\n"
+        f"  mend:   indices of this axis lie in [{-n}, {n})"
+    )
+
+
 def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -> None:
     """Raise where a slice leaves its array; where that is not known yet, ask for it.
 
@@ -67,8 +76,10 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
     length = params.lengths[axis]
     if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
         inside = 0 <= min(first, last) <= max(first, last) < n
+        if isinstance(length, int) and length == 1 and not inside:
+            raise out_of_bounds(x, axis, first if first >= 0 else first - n, n)
         if isinstance(length, int) and length > 0 and not inside:
-            raise ShapeError(
+            raise BoundsError(
                 f"`{describe(x)}` of type {x.type} has no elements {first} to {last} on axis {axis}"
             )
     elif isinstance(length, int) and length > 0:

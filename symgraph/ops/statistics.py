@@ -9,9 +9,9 @@ import numpy as np
 
 from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.errors import ShapeError
-from symgraph.core.node import Node, as_node, describe
+from symgraph.core.node import Node, as_node, constant, describe
 from symgraph.core.op import function, normal_axes, normal_axis, o
-from symgraph.ops.base import cast_to
+from symgraph.ops.base import as_nodes, cast_to
 from symgraph.ops.reduce import Axes
 from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.shape import is_one
@@ -63,12 +63,13 @@ def _check(q: Any, method: str) -> Node:
         given = np.asarray(q, np.float64)
         if not ((given >= 0) & (given <= 1)).all():
             raise ValueError(f"quantiles must be between 0 and 1, got {q}")
-    return as_node(q)
+        return constant(given)
+    return q
 
 
 def _quantile(x: Any, q: Any, axis: Axes, method: str, keepdims: bool, skip_nan: bool) -> Node:
     rows, axes = _joined(x, axis)
-    levels = o.cast(_check(q, method), rows.dtype)
+    levels = _check(q, method)
     wide = o.cast(levels, "float64")  # positions of long rows need all digits
     ordered = o.sort(rows, -1)
     lead, n = rows.ndim - 1, rows.type.shape[-1]
@@ -259,7 +260,7 @@ def average(x: Any, axis: Axes = None, weights: Any = None, keepdims: bool = Fal
     node = as_node(x)
     if weights is None:
         return o.mean(node, axis, None, keepdims)
-    w = as_node(weights)
+    node, w = as_nodes((node, weights))
     if w.ndim == 1 and node.ndim > 1:
         if not isinstance(axis, (int, np.integer)):
             raise TypeError("a vector of weights needs one axis: average(x, axis=0, weights=w)")

@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from symgraph.core.dtype import DType
+from symgraph.core.dtype import FLOAT32, DType
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import o
-from symgraph.random.source import Lanes, Source, affine, as_shape, float_type, parameters
+from symgraph.random.source import (
+    Lanes,
+    Source,
+    affine,
+    as_shape,
+    checked,
+    float_type,
+    parameters,
+)
 
 GAMMA_ROUNDS = 5  # of two proposals each, accepted with 0.951 at least: 1e-13 is left
 MISES_ROUNDS = 26  # of one proposal, accepted with 0.66 at least: 1e-12 is left
@@ -26,14 +34,21 @@ def _exponential(unit: Node) -> Node:
 class Continuous(Source):
     """Draws of real numbers."""
 
-    def uniform(self, shape: Any = (), low: Any = 0.0, high: Any = 1.0, dtype: Any = None) -> Node:
-        """Return numbers uniform in [low, high): 24 bits for float32, 53 for float64."""
-        d = float_type(dtype)
-        return affine(self._unit(shape, d), low, high, d)
+    def uniform(
+        self, shape: Any = None, low: Any = 0.0, high: Any = 1.0, dtype: Any = None
+    ) -> Node:
+        """Return numbers uniform in [low, high): 24 bits for float32, 53 for float64.
 
-    def normal(self, shape: Any = (), mean: Any = 0.0, std: Any = 1.0, dtype: Any = None) -> Node:
-        """Return normal numbers (Box and Muller 1958: sqrt(-2 log u) cos(2 pi v))."""
+        Here and below the shape of a draw is that of its parameters, unless it is given.
+        """
         d = float_type(dtype)
+        return affine(self._unit(checked(shape, low, high), d), low, high, d)
+
+    def normal(self, shape: Any = None, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None) -> Node:
+        """Return normal numbers (Box and Muller 1958: sqrt(-2 log u) cos(2 pi v))."""
+        d, shape = float_type(dtype), checked(shape, mean, std)
+        if d.is_half:  # half of its smallest step would be 0
+            return o.cast(self.normal(shape, mean, std, FLOAT32), d)
         u, v = self._unit(shape, d), self._unit(shape, d)
         value = o.sqrt(-2.0 * o.log(u + _tiny(d))) * o.cos((2.0 * math.pi) * v)
         return value * as_node(std, (d,)) + as_node(mean, (d,))

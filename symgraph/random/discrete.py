@@ -15,7 +15,7 @@ import numpy as np
 from symgraph.core.dtype import FLOAT64, as_dtype
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import o
-from symgraph.random.source import Source, as_shape, parameters
+from symgraph.random.source import Source, as_shape, checked, parameters
 
 FEW = 10.0  # largest mean for which probabilities are added up
 TERMS = 46  # of that sum: less than 1e-16 is left at the largest mean
@@ -60,9 +60,9 @@ def _guess(z: Node, mean: Node, spread: Node, skew: Node, third: Node) -> Node:
 class Discrete(Source):
     """Draws of integers and truth values."""
 
-    def bernoulli(self, p: Any = 0.5, shape: Any = (), dtype: Any = "bool") -> Node:
+    def bernoulli(self, p: Any = 0.5, shape: Any = None, dtype: Any = "bool") -> Node:
         """Return true with probability p."""
-        return o.cast(o.lt(self._unit(shape, as_dtype("float32")), p), as_dtype(dtype))
+        return o.cast(o.lt(self._unit(checked(shape, p), as_dtype("float32")), p), as_dtype(dtype))
 
     def integers(
         self, low: int, high: int | None = None, shape: Any = (), dtype: Any = "int64"
@@ -75,9 +75,14 @@ class Discrete(Source):
             low, high = 0, low
         if not 0 < high - low <= 1 << 32:
             raise ValueError(f"integers needs low < high <= low + 2**32, got [{low}, {high})")
+        kind = as_dtype(dtype)
+        if kind.is_integer:
+            ends = np.iinfo(kind.numpy)
+            if low < ends.min or high - 1 > ends.max:
+                raise ValueError(f"integers in [{low}, {high}) do not fit {kind}")
         wide = o.cast(self.bits(shape), "uint64") * np.uint64(high - low)
         offset = o.cast(wide >> np.uint64(32), "int64") + low
-        return o.cast(offset, as_dtype(dtype))
+        return o.cast(offset, kind)
 
     def _quantile_level(self, sizes: tuple[Any, ...]) -> Node:
         """Return float64 numbers in (0, 1)."""

@@ -10,6 +10,7 @@ import numpy as np
 from symgraph.compile.shared import SharedVariable, shared
 from symgraph.core.config import config
 from symgraph.core.dtype import DType, as_dtype
+from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import o
 
@@ -56,7 +57,7 @@ class Source:
         """Return numbers uniform in [0, 1): 24 bits for float32, 53 for float64."""
         if d == "float64":
             return _wide(self.bits(shape), self.bits(shape))
-        return o.cast(_narrow(self.bits(shape)), d)
+        return o.cast(_narrow(self.bits(shape), d), d)
 
     def _lanes(self, shape: Any, d: DType) -> Lanes:
         """Return a function that gives many uniform numbers per element from one draw.
@@ -71,7 +72,7 @@ class Source:
 
         def unit(round_: int, k: int) -> Node:
             if d != "float64":
-                return o.cast(_narrow(word(round_, k)), d)
+                return o.cast(_narrow(word(round_, k), d), d)
             block, half = 2 * round_ + k // 2, 2 * (k % 2)
             return _wide(word(block, half), word(block, half + 1))
 
@@ -84,8 +85,12 @@ def _wide(high: Node, low: Node) -> Node:
     return (first * 67108864.0 + second) * (1.0 / 9007199254740992.0)
 
 
-def _narrow(bits: Node) -> Node:
-    return o.cast(bits >> np.uint32(8), "float32") * np.float32(2.0**-24)
+DIGITS = {"float16": 11, "bfloat16": 8}  # bits of a number: more would round up to 1
+
+
+def _narrow(bits: Node, d: DType) -> Node:
+    digits = DIGITS.get(d, 24)
+    return o.cast(bits >> np.uint32(32 - digits), "float32") * np.float32(2.0**-digits)
 
 
 def as_shape(shape: Any) -> tuple[Any, ...]:
@@ -108,6 +113,28 @@ def parameters(shape: Any, d: DType, *values: Any) -> tuple[tuple[Any, ...], lis
     nodes = [o.cast(as_node(v, (d,)), d) for v in values]
     sizes = o.broadcast_shapes_of(*nodes) if shape is None else as_shape(shape)
     return sizes, nodes
+
+
+def checked(shape: Any, *values: Any) -> tuple[Any, ...]:
+    """Return the shape of a draw (None: that of its parameters).
+
+    Raises ShapeError where a parameter has more elements than there are draws: they would share
+    them.
+    """
+    common = o.broadcast_shapes_of(*map(as_node, values))
+    if shape is None:
+        return common
+    sizes = as_shape(shape)
+    wide = [n for n in common if not (isinstance(n, int) and n == 1)]
+    if len(common) > len(sizes) and wide:
+        raise ShapeError(
+            f"a draw of shape {sizes} has parameters of shape {common}: elements would share a "
+            "draw\n  mend:   give the shape of all draws, or leave shape out"
+        )
+    for n, m in zip(reversed(sizes), reversed(common), strict=False):
+        if isinstance(n, int) and isinstance(m, int) and m not in (1, n):
+            raise ShapeError(f"a draw of shape {sizes} has parameters of shape {common}")
+    return sizes
 
 
 def affine(unit: Node, low: Any, high: Any, d: DType) -> Node:

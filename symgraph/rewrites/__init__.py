@@ -30,6 +30,7 @@ from symgraph.rewrites import (  # noqa: F401 - imported for their rules
     rows,
     shapes,
     stable,
+    stable_gradients,
     views,
 )
 

@@ -7,6 +7,7 @@ import numpy as np
 from symgraph.core.node import CONSTANT, Node, constant, new_input
 from symgraph.core.op import o
 from symgraph.core.pattern import ANY, rewrite_rule
+from symgraph.dims.dim import has_dim
 
 FOLDED_BYTES = 4096  # larger results are left to run time; a program must not hold them
 _KEPT = {"broadcast_to"}  # a broadcast number says more than the array that it spells out
@@ -25,6 +26,8 @@ def fold_constants(node: Node) -> Node | None:
         if i.op is not CONSTANT:
             return None
     if node.op.opaque or node.op.name in _KEPT or not node.type.is_static or not node.inputs:
+        return None
+    if has_dim(node.params):
         return None
     count = 1
     for n in node.type.shape:

@@ -126,3 +126,10 @@ def one_minus_erfc(x: Var) -> Any:
 def one_plus_erf_of_neg(x: Var) -> Any:
     """1 + erf(x) -> erfc(-x): the Gaussian distribution function without cancellation."""
     return p.erf(x) + 1, p.erfc(-x)
+
+
+@rule(phase="stable", numeric="stable")
+def log_of_erfc(x: Var) -> Any:
+    """log(erfc(x)) -> log(erfcx(x)) - x * x for x > 1: finite where erfc(x) is 0."""
+    tail = p.log(p.erfcx(x)) - p.square(x)
+    return p.log(p.erfc(x)), p.where(p.gt(x, 1), tail, p.log1p(-p.erf(x)))

@@ -70,7 +70,9 @@ _SCALAR: dict[str, Any] = {
     "sigmoid": _sigmoid,
     "softplus": _softplus,
     "erf": lambda x: mp.sign(x) if abs(x) > 40 else mp.erf(x),
-    "erfc": lambda x: 1 - mp.sign(x) if abs(x) > 40 else mp.erfc(x),
+    "erfc": lambda x: mp.mpf(2) if x < -40 else mp.mpf(0) if x > 1e6 else mp.erfc(x),
+    "erfcx": lambda x: mp.nan if abs(x) > 1e6 else mp.exp(x * x) * mp.erfc(x),
+    "where": lambda c, x, y: x if c else y,
     "cast": lambda x: x,
 }
 
@@ -122,7 +124,7 @@ def exact_values(node: Node, arrays: Mapping[Node, np.ndarray]) -> np.ndarray:
                 done[n] = np.asarray(f(values[0], axis=n.params.axes), object)
             elif name == "matmul":
                 done[n] = np.asarray(np.matmul(*values), object)
-            elif n.op.view or name == "gather":
+            elif n.op.view or name in ("gather", "scatter"):
                 done[n] = np.asarray(n.op.numpy(n, *values), object)
             else:
                 raise Unknown(name)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import symgraph as sg
 import symgraph.ops  # noqa: F401
 from symgraph.autodiff import grad as ad
 from symgraph.compile import eager
@@ -265,3 +266,32 @@ def test_random_graphs(program: Any, seed: int) -> None:
     assert abs((float(cp) - float(cm)) / (2 * h) - float(forward)) < 1e-5 * scale
     bound = 1e-4 * (1 + np.abs(curved).max() + np.abs(gradient).max())
     assert np.abs((gp - gm) / (2 * h) - curved).max() < bound
+
+
+def test_equal_outputs_of_a_product_add_up() -> None:
+    x = sg.dvector("x")
+    product = sg.Lop([x * 2, x * 2], x, [np.array([1.0, 0.0]), np.array([0.0, 10.0])])
+    np.testing.assert_array_equal(product.eval({x: np.ones(2)}), [2.0, 20.0])
+    with pytest.raises(ValueError, match="`x` is listed twice"):
+        sg.Rop(x * 2, [x, x], [x, x])
+
+
+def test_gradient_for_constant_labels() -> None:
+    x = sg.dmatrix("x")
+    f = sg.function([x], sg.grad(sg.cross_entropy(x, np.array([0, 2, -1])).sum(), x))
+    wanted = np.full((3, 3), 1 / 3) - np.eye(3)[[0, 2, 2]]
+    np.testing.assert_allclose(f(np.zeros((3, 3))), wanted, atol=1e-15)
+
+
+def test_by_an_intermediate_means_every_equal_expression() -> None:
+    """Equal expressions are one node, so there is no derivative by one of them alone."""
+    x = sg.dvector("x")
+    h = x * 2
+    cost = (h**2).sum() + (x * 2).sum()  # the second one was written again
+    a = np.array([1.0, -3.0])
+    np.testing.assert_array_equal(sg.grad(cost, h).eval({x: a}), 2 * (2 * a) + 1)
+    by_h, by_x = sg.grad(cost, [h, x])
+    np.testing.assert_array_equal(by_x.eval({x: a}), 2 * by_h.eval({x: a}))
+    named = x * 2
+    named.name = "twice"
+    assert h.name == "twice" and h.source == named.source

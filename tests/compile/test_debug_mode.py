@@ -85,3 +85,39 @@ def test_planted_aliasing_is_found(monkeypatch):
     f = sg.function([], None, updates=f_updates, mode="debug")
     with pytest.raises(sg.VerifyError, match="native code and NumPy disagree"):
         f()
+
+
+LOGITS = np.array([-1000.0, -40, 0, 40, 1000])
+STABLE = {
+    "sigmoid": lambda z: sg.log(sg.sigmoid(z)),
+    "softplus": lambda z: sg.log(1 + sg.exp(z)),
+    "softmax": lambda z: sg.log(sg.softmax(z)),
+    "exponentials": lambda z: sg.log(sg.exp(z).sum()) - z,
+}
+
+
+@pytest.mark.parametrize("name", STABLE)
+def test_stable_rewrites_may_be_finite_where_the_graph_overflows(name):
+    z = sg.dvector("z")
+    value = STABLE[name](z)
+    f = sg.function([z], [value, sg.grad(value.sum(), z)], mode="debug")
+    assert all(np.isfinite(v).all() for v in f(LOGITS))
+
+
+def test_other_rewrites_may_not(monkeypatch):
+    z = sg.dvector("z")
+    honest = pipeline.prepare
+
+    def planted(outputs, numerics):
+        return [sg.minimum(sg.maximum(v, -5.0), 5.0) for v in honest(outputs, numerics)]
+
+    monkeypatch.setattr(pipeline, "prepare", planted)
+    f = sg.function([z], z / (z - z), mode="debug")
+    with pytest.raises(sg.VerifyError, match="rewriting changed result 0"):
+        f(LOGITS + 1)
+
+
+def test_scatter_at_maxima():
+    x = sg.dmatrix("x")
+    f = sg.function([x], x[sg.arange(x.shape[0]), sg.argmax(x, 1)].inc(1.0), mode="debug")
+    np.testing.assert_array_equal(f(np.eye(3, 4)), 2 * np.eye(3, 4))

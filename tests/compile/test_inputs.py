@@ -89,7 +89,7 @@ def test_wrong_values_and_keys():
     x = sg.vector("x")
     with pytest.raises(TypeError, match="needs value="):
         sg.function([sg.In(x, update=x)], x)
-    with pytest.raises(sg.ShapeError, match="has 1 axes"):
+    with pytest.raises(sg.ShapeError, match="has 1 axis"):
         sg.function([sg.In(x, value=0.0)], x)
     with pytest.raises(sg.DTypeError, match="does not fit without loss"):
         sg.function([sg.In(x, value=np.zeros(2, "float32"), update=x * np.ones(2))], x)

@@ -111,3 +111,33 @@ def test_transpositions_of_integers(bits: int) -> None:
         a, b = both(lambda v: sg.permute_dims(v, (2, 0, 1)) + 1, x)
         np.testing.assert_array_equal(a, np.transpose(x, (2, 0, 1)) + 1)
         np.testing.assert_array_equal(a, b)
+
+
+def scattered_at_maxima(x: Any) -> Any:
+    return sg.zeros_like(x)[sg.arange(x.shape[0]), sg.argmax(x, 1)].inc(sg.exp(x).sum(1))
+
+
+def product_curvature(x: Any) -> Any:
+    weights = sg.reshape(sg.arange(x.shape[0] * x.shape[1]), x.shape)
+    cost = (sg.cumprod(x, 0) ** 2 * weights).sum()
+    return sg.grad(cost, x) + sg.hvp(cost, x, x)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 5), (5, 3), (3, 70), (40, 9), (64, 65)])
+@pytest.mark.parametrize("f", [scattered_at_maxima, product_curvature])
+def test_reductions_in_addresses_and_inside_short_rows(f: Any, shape: tuple[int, int]) -> None:
+    """Such reductions are met late: in the place of a store, or in one element of a short row."""
+    x = np.random.default_rng(8).uniform(0.5, 1.5, shape)
+    for value in both(f, x):
+        node = sg.dmatrix("x")
+        np.testing.assert_allclose(value, f(node).eval({node: x}), rtol=1e-9)
+
+
+def test_reductions_inside_short_rows_of_known_length() -> None:
+    weights = np.arange(20.0).reshape(4, 5)
+    x, u = sg.dmatrix("x"), sg.dmatrix("u")
+    cost = (sg.cumprod(x, 0) ** 2 * weights).sum()
+    f = sg.function([x, u], [sg.grad(cost, x), sg.hvp(cost, x, u)])
+    a, b = np.random.default_rng(9).uniform(0.5, 1.5, (2, 4, 5))
+    numeric = (f(a + 1e-6 * b, b)[0] - f(a - 1e-6 * b, b)[0]) / 2e-6
+    np.testing.assert_allclose(f(a, b)[1], numeric, rtol=1e-6)

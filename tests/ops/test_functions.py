@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import symgraph as sg
 import symgraph.ops  # noqa: F401
 from symgraph.autodiff.grad import grad
 from symgraph.compile import eager
@@ -96,7 +97,15 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
         (M, np.argsort(M, 1))),
     "pad": (lambda x: o.pad(x, ((1, 2), (0, 3))), lambda x: np.pad(x, ((1, 2), (0, 3))), (M,)),
     "pad with a value": (
-        lambda x: o.pad(x, 1, value=2.5), lambda x: np.pad(x, 1, constant_values=2.5), (M,)),
+        lambda x: o.pad(x, 1, constant_values=2.5),
+        lambda x: np.pad(x, 1, constant_values=2.5),
+        (M,),
+    ),
+    "pad with a value per side": (
+        lambda x: o.pad(x, ((1, 2), (0, 3)), constant_values=((1, 2), (3, 4))),
+        lambda x: np.pad(x, ((1, 2), (0, 3)), constant_values=((1, 2), (3, 4))),
+        (M,),
+    ),
     **{
         f"pad by {mode}": (
             lambda x, mode=mode: o.pad(x, ((3, 1), (0, 9)), mode=mode),
@@ -313,3 +322,95 @@ def test_last_of_duplicate_writes_gets_the_derivative() -> None:
     value, dy = eager.evaluate([node, grad((node * np.array([5.0, 6.0, 7.0])).sum(), y)], arrays)
     assert np.array_equal(value, [4, 0, 2])
     assert np.array_equal(dy, [0, 7, 0, 5])
+
+
+PARTS: dict[str, tuple[Any, Any]] = {
+    "split": (lambda x: o.split(x, 2), lambda a: np.split(a, 2)),
+    "split at": (lambda x: o.split(x, [1, 3]), lambda a: np.split(a, [1, 3])),
+    "split back": (lambda x: o.split(x, [3, 1, -1]), lambda a: np.split(a, [3, 1, -1])),
+    "array_split": (lambda x: o.array_split(x, 4), lambda a: np.array_split(a, 4)),
+    "array_split of rows": (lambda x: o.array_split(x, 3, 1), lambda a: np.array_split(a, 3, 1)),
+    "repeat each": (
+        lambda x: [o.repeat(x, [2, 0, 1, 3, 1, 0], 0)],
+        lambda a: [np.repeat(a, [2, 0, 1, 3, 1, 0], 0)],
+    ),
+    "join all": (
+        lambda x: [o.concatenate([x, x[:1]], None)],
+        lambda a: [np.concatenate([a, a[:1]], None)],
+    ),
+    "diagonals": (
+        lambda x: [o.diag(x, k) for k in range(-7, 9)],
+        lambda a: [np.diag(a, k) for k in range(-7, 9)],
+    ),
+    "trace": (
+        lambda x: [o.trace(x, k) for k in (-7, -2, 0, 3, 8)],
+        lambda a: [np.trace(a, k) for k in (-7, -2, 0, 3, 8)],
+    ),
+    "empty index": (lambda x: [x[[]], x[:, [[]]]], lambda a: [a[[]], a[:, [[]]]]),
+    "round": (
+        lambda x: [o.round(x, 1), o.round(x, -1)],
+        lambda a: [np.round(a, 1), np.round(a, -1)],
+    ),
+}
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_arrays(name: str, symbolic: bool) -> None:
+    ours, theirs = PARTS[name]
+    a = np.random.default_rng(3).normal(size=(6, 8)) * 20
+    x = new_input("float64", (symbol("m"), symbol("n")) if symbolic else a.shape)
+    for got, wanted in zip(sg.function([x], ours(x))(a), theirs(a), strict=True):
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=1e-15)
+
+
+def test_split_beyond_the_end() -> None:
+    x = new_input("float64", (4,))
+    assert [p.type.shape for p in o.split(x, [3, 9])] == [(3,), (1,), (0,)]
+
+
+def test_diagonal_of_any_axes() -> None:
+    a = np.arange(60.0).reshape(3, 4, 5)
+    x = new_input("float64", a.shape)
+    for axes in [(0, 1), (2, 0), (-1, 1)]:
+        got = run(lambda v, axes=axes: o.diagonal(v, 1, *axes), a)
+        np.testing.assert_array_equal(got, np.diagonal(a, 1, *axes))
+    np.testing.assert_array_equal(sg.function([x], np.diagonal(x))(a), np.diagonal(a))
+    np.testing.assert_array_equal(sg.function([x], np.trace(x))(a), np.trace(a))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+@pytest.mark.parametrize("endpoint", [False, True])
+def test_linspace_of_a_symbolic_number(n: int, endpoint: bool) -> None:
+    count = sg.lscalar("count")
+    f = sg.function([count], o.linspace(2, -1, count, endpoint, "float64"))
+    np.testing.assert_allclose(f(n), np.linspace(2, -1, n, endpoint), rtol=1e-15)
+
+
+@pytest.mark.parametrize("shift", [0, 1, -2, 9, -30])
+def test_roll_by_a_variable(shift: int) -> None:
+    x, k = sg.dmatrix("x"), sg.lscalar("k")
+    a = np.arange(12.0).reshape(3, 4)
+    f = sg.function([x, k], [o.roll(x, k, 1), o.roll(x, k)])
+    rows, whole = f(a, shift)
+    np.testing.assert_array_equal(rows, np.roll(a, shift, 1))
+    np.testing.assert_array_equal(whole, np.roll(a, shift))
+
+
+def test_numpy_pads_symbols() -> None:
+    x = sg.dvector("x")
+    f = sg.function([x], [np.pad(x, 1, "edge"), np.pad(x, 2, constant_values=(7, 8)), np.around(x)])
+    a = np.array([1.5, 2.5])
+    wanted = [np.pad(a, 1, "edge"), np.pad(a, 2, constant_values=(7, 8)), np.around(a)]
+    for got, value in zip(f(a), wanted, strict=True):
+        np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (2, 5)])
+def test_roll_of_a_length_that_is_not_known(shape: tuple[int, int]) -> None:
+    x = sg.dmatrix("x")
+    a = np.arange(float(np.prod(shape))).reshape(shape)
+    f = sg.function([x], [sg.roll(x, 3, 0), sg.roll(x, -1, 1), sg.roll(x, 2)])
+    for got, wanted in zip(f(a), [np.roll(a, 3, 0), np.roll(a, -1, 1), np.roll(a, 2)], strict=True):
+        np.testing.assert_array_equal(got, wanted)

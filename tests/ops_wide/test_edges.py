@@ -130,3 +130,66 @@ def test_second_derivative_of_products_with_zeros(zeros: int) -> None:
     found = sg.function([x], [*ours, *plain])(point)
     for a, b in zip(found[:3], found[3:], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+def test_one_hot_of_more_classes_than_the_labels_count(dtype: str) -> None:
+    labels = sg.vector("labels", dtype=dtype)
+    value = sg.function([labels], sg.one_hot(labels, 300))(np.array([3, 44, 127], dtype))
+    np.testing.assert_array_equal(value, np.eye(300)[[3, 44, 127]])
+
+
+def test_integers_at_the_ends_of_their_range() -> None:
+    u, a, b = sg.vector("u", dtype="uint64"), sg.bvector("a"), sg.bvector("b")
+    big = np.array([0, 1, 2**63, 2**64 - 1], np.uint64)
+    np.testing.assert_array_equal(sg.function([u], sg.signbit(u))(big), np.signbit(big))
+    x, y = np.array([8, -127, 17, -128, 0], "i1"), np.array([-127, -18, -13, 3, 5], "i1")
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(sg.function([a, b], sg.lcm(a, b))(x, y), np.lcm(x, y))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_ldexp_of_any_exponent(dtype: str) -> None:
+    x, n = sg.vector("x", dtype=dtype), sg.lvector("n")
+    a, k = (v.ravel() for v in np.meshgrid(
+        np.array([0, -0.0, 1, -1.5, np.inf, np.nan, 6e-8, 1e-3, 6e4], dtype),
+        [0, 3, -24, 40, -40, 1000, -1000, 2100, -2100, 5000, -5000, 2**62, -(2**62)]))  # fmt: skip
+    with np.errstate(all="ignore"):
+        wanted = np.ldexp(a, np.clip(k, -10000, 10000).astype(np.int32))
+    np.testing.assert_array_equal(sg.function([x, n], sg.ldexp(x, n))(a, k), wanted)
+
+
+WEAK: dict[str, tuple[Any, Any]] = {
+    "quantile": (lambda x: sg.quantile(x, 0.3), lambda a: np.quantile(a, 0.3)),
+    "quantiles": (lambda x: sg.nanquantile(x, [0.3, 0.7]), lambda a: np.quantile(a, [0.3, 0.7])),
+    "interp": (
+        lambda x: sg.interp(x, [0.1, 0.7], [0.3, 0.9]),
+        lambda a: np.interp(a, [0.1, 0.7], [0.3, 0.9]),
+    ),
+    "polyval": (lambda x: sg.polyval([0.1, 0.3], x), lambda a: np.polyval([0.1, 0.3], a)),
+    "append": (lambda x: sg.append(x, [0.1]), lambda a: np.append(a, [0.1])),
+    "average": (
+        lambda x: sg.average(x[:2], weights=[0.1, 0.3]),
+        lambda a: np.average(a[:2], weights=[0.1, 0.3]),
+    ),
+    "linspace": (lambda x: sg.linspace(x[0], 0.9, 5), lambda a: np.linspace(a[0], 0.9, 5)),
+}
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_python_numbers_take_the_type_of_what_stands_beside(name: str) -> None:
+    ours, theirs = WEAK[name]
+    a = np.random.default_rng(0).random(9)
+    x, y = sg.dvector("x"), sg.fvector("y")
+    value = sg.function([x], ours(x))(a)
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, theirs(a), rtol=1e-14)
+    assert ours(y).dtype == "float32"
+
+
+def test_float_power_of_python_numbers() -> None:
+    x = sg.fvector("x")
+    a = np.linspace(0.5, 2, 5).astype("f4")
+    np.testing.assert_allclose(
+        sg.function([x], sg.float_power(x, 0.1))(a), np.float_power(a, 0.1), rtol=1e-14
+    )

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from symgraph.autodiff.grad import grad
+import symgraph as sg
+from symgraph.autodiff.grad import Rop, grad
 from symgraph.compile import eager
 from symgraph.core.errors import VerifyError
 from symgraph.core.node import Node, constant, new_input
@@ -57,7 +59,7 @@ def test_example_gets_normal_form(k: int) -> None:
     assert optimise([left])[0] is optimise([right])[0]
 
 
-def test_stable_gradient_of_naive_cross_entropy() -> None:
+def test_naive_cross_entropy_needs_no_table() -> None:
     labels = new_input("int64", (3,), "labels")
     picked = o.getitem(o.log(o.softmax(x, 1)), (o.iota((3,)), labels))
     (cost,) = optimise([o.sum(-picked)])
@@ -65,6 +67,65 @@ def test_stable_gradient_of_naive_cross_entropy() -> None:
     big = np.array([[1e4, -1e4, 0, 0]] * 3, np.float32)
     (value,) = eager.evaluate([cost], {x: big, labels: np.array([1, 0, 2])})
     assert value == 30000.0
+
+
+def _picked(t: Node, labels: Node) -> Node:
+    return o.getitem(t, (o.arange(t.type.shape[0]), labels))
+
+
+LOSSES = {  # of logits in rows and labels; all are the mean cross-entropy
+    "log of softmax": lambda x, y: -_picked(o.log(o.softmax(x, 1)), y),
+    "log of the picked": lambda x, y: -o.log(_picked(o.softmax(x, 1), y)),
+    "one-hot": lambda x, y: -o.sum(o.one_hot(y, 3, dtype=x.dtype) * o.log(o.softmax(x, 1)), 1),
+    "exponentials": lambda x, y: o.log(o.sum(o.exp(x), 1)) - _picked(x, y),
+    "function": o.cross_entropy,
+}
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_cross_entropy_by_hand_has_a_stable_gradient(name: str, shapes: str) -> None:
+    x = new_input("float64", (symbol("n"), 3), "x")
+    labels = new_input("int64", (x.type.shape[0],), "y")
+    cost = o.sum(LOSSES[name](x, labels)) / 4
+    f = sg.function([x, labels], [cost, grad(cost, x)], shapes=shapes)
+    a, y = np.array([[1000.0, 0, 1], [0, 1, 2], [-800, 5, 900], [3, 3, 3]]), np.array([1, 2, 0, 1])
+    z = a - a.max(1, keepdims=True)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    value, gradient = f(a, y)
+    picked = z[np.arange(4), y] - np.log(np.exp(z).sum(1))
+    np.testing.assert_allclose(value, -picked.sum() / 4, rtol=1e-14)
+    np.testing.assert_allclose(gradient, (p - np.eye(3)[y]) / 4, atol=1e-15)
+
+
+LOGISTIC = {  # the derivative by x, with s = sigmoid(x) and c = sigmoid(-x)
+    "log": (lambda x, t: t * o.log(o.sigmoid(x)), lambda s, c, t: t * c),
+    "log of rest": (lambda x, t: t * o.log(1 - o.sigmoid(x)), lambda s, c, t: -t * s),
+    "both": (
+        lambda x, t: -(t * o.log(o.sigmoid(x)) + (1 - t) * o.log(1 - o.sigmoid(x))),
+        lambda s, c, t: (1 - t) * s - t * c,
+    ),
+    "by exp": (lambda x, t: t / (1 + o.exp(-x)), lambda s, c, t: t * s * c),
+    "log by exp": (lambda x, t: t * o.log(1 / (1 + o.exp(-x))), lambda s, c, t: t * c),
+    "softplus by exp": (lambda x, t: t * o.log(1 + o.exp(x)), lambda s, c, t: t * s),
+}
+
+
+@pytest.mark.parametrize("name", LOGISTIC)
+@pytest.mark.parametrize("forward", [False, True])
+def test_logistic_losses_by_hand_have_stable_derivatives(name: str, forward: bool) -> None:
+    x, t = new_input("float64", (7,), "x"), new_input("float64", (7,), "t")
+    loss, wanted = LOGISTIC[name]
+    value = loss(x, t)
+    derivative = Rop(value, x, o.ones_like(x)) if forward else grad(o.sum(value), x)
+    a = np.array([-1000.0, -40, -1, 0, 2, 50, 800])
+    b = np.array([0.0, 1, 0.3, 0.5, 1, 0, 0.7])
+    (got,) = eager.evaluate(optimise([derivative]), {x: a, t: b})
+    with np.errstate(over="ignore"):
+        s, c = 1 / (1 + np.exp(-a)), 1 / (1 + np.exp(a))
+    np.testing.assert_allclose(got, wanted(s, c, b), rtol=1e-13, atol=1e-300)
+    (nan,) = eager.evaluate(optimise([derivative]), {x: a * np.nan, t: b + 0.1})
+    assert np.isnan(nan).all()
 
 
 def test_matrix_chain_takes_cheapest_order() -> None:
@@ -232,3 +293,17 @@ def test_a_large_constant_is_no_circle() -> None:
     x = new_input("float64", (4000,), "x")
     (found,) = optimise([x * (constant(1.0) - c)])
     assert found.type == x.type
+
+
+def test_log_of_the_complementary_error_function() -> None:
+    x = new_input("float64", (symbol("n"),), "x")
+    value = o.log(o.erfc(x))
+    f = sg.function([x], [value, grad(o.sum(value), x)])
+    a = np.array([-np.inf, -30, -1, 0, 0.5, 1, 1.5, 5, 30, 1e3, np.inf, np.nan])
+    got, slope = f(a)
+    with np.errstate(all="ignore"):
+        scaled = sp.erfcx(a)
+        wanted = np.where(a > 1, np.log(scaled) - a * a, np.log1p(-sp.erf(a)))
+    np.testing.assert_allclose(got, wanted, rtol=1e-14)
+    np.testing.assert_allclose(slope[1:-2], -2 / np.sqrt(np.pi) / scaled[1:-2], rtol=1e-13)
+    assert np.isnan(slope[-1])

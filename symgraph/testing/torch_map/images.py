@@ -74,7 +74,7 @@ def around(x: Any, geometry: Any, value: float) -> Any:
     widths = []
     for n, (k, step, pad, count) in zip(x.type.shape[2:], geometry, strict=True):
         widths.append((pad, max((count - 1) * step + k - n - pad, 0)))
-    return sg.pad(x, [(0, 0), (0, 0), *widths], value)
+    return sg.pad(x, [(0, 0), (0, 0), *widths], constant_values=value)
 
 
 def geometry_of(x: Any, rank: int, window: Any, stride: Any, padding: Any, up: bool) -> Any:
@@ -178,7 +178,7 @@ def pad(x: Any, pads: Any, mode: str = "constant", value: float | None = None) -
     grow = [(max(a, 0), max(b, 0)) for a, b in widths]
     if mode == "circular":  # torch cuts first there
         return sg.pad(_cut(x, widths), grow, mode="wrap")
-    return _cut(sg.pad(x, grow, value or 0, MODES[mode]), widths)
+    return _cut(sg.pad(x, grow, MODES[mode], value or 0), widths)
 
 
 def _cut(x: Any, widths: Any) -> Any:
