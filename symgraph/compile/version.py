@@ -302,6 +302,7 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
     x = node.inputs[0]
     if lapack_table is not None and hasattr(node.op, "failure"):
         item, info = lapack_table[lapack.FAILED_ITEM], lapack_table[lapack.FAILED_INFO]
+        lapack_table[lapack.FAILED_INFO] = 0  # no failure is earlier than that of another call
         return node.op.failure(node, int(item), int(info))  # type: ignore[no-any-return]
     if hasattr(node.op, "refusal"):
         return node.op.refusal(node)  # type: ignore[no-any-return]

@@ -111,6 +111,7 @@ class _Resources:
         self.loaded = loaded
         self.plan = encode_plan(spec)
         words[Ctx.PLAN] = self.plan.ctypes.data
+        words[Ctx.CODE] = id(loaded)
         words[Ctx.RUN] = loaded.address("run")
         words[Ctx.DERIVE] = loaded.address("derive") if spec.n_dims else 0
         words[Ctx.CHECK_INTERRUPT] = _native_entry().check_interrupt

@@ -35,10 +35,15 @@ def _places() -> dict[str, int]:
     return {name: FIRST_FUNCTION + k for k, name in enumerate(names)}
 
 
+def table_bytes() -> int:
+    """Return the length of a table."""
+    return 8 * (FIRST_FUNCTION + len(_places()))
+
+
 def table() -> np.ndarray:
     """Return a new table: no failure, and the addresses of all functions."""
     library = blas.library()
-    words = np.zeros(FIRST_FUNCTION + len(_places()), np.int64)
+    words = np.zeros(table_bytes() // 8, np.int64)
     for name, place in _places().items():
         symbol = f"scipy_cblas_{name}" if name.endswith("trsm") else f"scipy_{name}_"
         words[place] = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
@@ -166,14 +171,19 @@ class _Kernel:
         self.label = exit_
 
     def stop_on(self, info: str) -> None:
-        """Store the info of a matrix; on a failure say which it was, and stop."""
+        """Store the info of a matrix; on a failure say which it was (the first one), and stop."""
         self._count += 1
         failed, on = f"failed{self._count}", f"on{self._count}"
         self.lines.append(f"  store i64 {info}, ptr {self.at('%info', '%u', 'i64')}, align 8")
         bad = self.new(f"icmp ne i64 {info}, 0")
         self.lines += [f"  br i1 {bad}, label %{failed}, label %{on}", f"{failed}:"]
-        for word, value in ((FAILED_ITEM, "%u"), (FAILED_INFO, info)):
-            self.lines.append(f"  store i64 {value}, ptr {self.at('%table', str(word), 'i64')}")
+        places = [self.at("%table", str(word), "i64") for word in (FAILED_ITEM, FAILED_INFO)]
+        item, known = (self.new(f"load i64, ptr {place}, align 8") for place in places)
+        earlier = self.new(f"icmp slt i64 {item}, %u")
+        kept = self.new(f"and i1 {earlier}, {self.new(f'icmp ne i64 {known}, 0')}")
+        for place, old, new in zip(places, (item, known), ("%u", info), strict=True):
+            value = self.new(f"select i1 {kept}, i64 {old}, i64 {new}")
+            self.lines.append(f"  store i64 {value}, ptr {place}, align 8")
         self.lines += ["  br label %done", f"{on}:"]
         self.label = on
 
