@@ -188,7 +188,7 @@ import numpy as np, symgraph as sg
 signal.signal(signal.SIGINT, signal.default_int_handler)
 x = sg.matrix("x", dtype="float64")
 f = sg.function([x], sg.linalg.eigvalsh(x))
-a = np.diag(np.arange(1500) + 1.0) + 1e-3
+a = np.diag(np.arange(2500) + 1.0) + 1e-3
 f(a)
 time.sleep(0.3)  # until what the first call began is over
 count = lambda: len(os.listdir("/proc/self/task"))
