@@ -1,5 +1,7 @@
 """Debug mode finds a planted wrong rule, a planted wrong lowering, and a planted wrong aliasing."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,24 @@ def test_planted_aliasing_is_found(monkeypatch):
     f = sg.function([], None, updates=f_updates, mode="debug")
     with pytest.raises(sg.VerifyError, match="native code and NumPy disagree"):
         f()
+
+
+def test_threads_that_update_one_variable_are_no_disagreement():
+    w = sg.shared(np.zeros(1000, "float32"))
+    f = sg.function([], w.sum(), updates={w: w + 1}, mode="debug")
+    g = sg.function([], None, updates={w: w + 1}, mode="debug")
+    found = []
+
+    def run(function):
+        try:
+            for _ in range(20):
+                function()
+        except sg.VerifyError as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=run, args=(h,)) for h in (f, f, g, g)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not found and (w.get_value() == 80).all()

@@ -450,3 +450,13 @@ def test_raw_entry_exists_before_and_after_compiling():
     x = sg.vector("x")
     f = sg.function([x], x + 1)
     assert f.raw(vec(1)).tolist() == [2] and f.raw(vec(2)).tolist() == [3]
+
+
+def test_a_file_that_is_no_whole_safetensors_file_is_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    sg.save(path, {"w": np.arange(6.0)})
+    whole = path.read_bytes()
+    for data in (b"", b"abc", whole[:40], whole[:-3], b"\xff" * 16 + whole):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="w.safetensors is no whole safetensors file"):
+            sg.load(path)
