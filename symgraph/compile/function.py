@@ -309,7 +309,8 @@ class Compiled:
         """Store results in the arrays that were given for them, if any."""
         if out is None:
             return results
-        for target, value in zip(out, [results] if self.definition.single else results, strict=True):
+        values = [results] if self.definition.single else results
+        for target, value in zip(out, values, strict=True):
             target[...] = value
         return self._of_list(out)
 
@@ -487,7 +488,7 @@ def _check_swap(old: Node, new: Any, known: set[Node]) -> None:
         names = ", ".join(f"`{describe(n)}`" for n in known) or "none"
         raise ValueError(f"copy: the function has no shared variable `{describe(old)}`: {names}")
     if not isinstance(new, SharedVariable):
-        raise TypeError(f"copy: `{describe(old)}` is swapped for a shared variable, got {new!r:.80}")
+        raise TypeError(f"copy: `{describe(old)}` needs a shared variable, not {new!r:.80}")
     if new.dtype is not old.dtype:
         raise DTypeError(f"copy: `{describe(old)}` is {old.type}, `{describe(new)}` {new.type}")
     sizes = zip(old.type.shape, new.type.shape, strict=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symgraph.compile import phase
 from symgraph.compile.classes import SizeClass
 from symgraph.compile.plans import Plan
 from symgraph.compile.policy import Choice
@@ -238,7 +239,9 @@ def build_version(
 
 @contextmanager
 def _report_when_slow(name: str, start: float) -> Iterator[None]:
-    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(name, start))
+    thread = threading.get_ident()
+    phase.enter("the plan")
+    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(name, start, thread))
     report.daemon = True
     report.start()
     try:
@@ -276,6 +279,7 @@ def _compile(
     built.stages.seconds["graph"] += began - start - sum(built.stages.seconds.values())
     module = built.module
     names = (*entry_names(built.spec), *(("profile",) if module.timed else ()))
+    phase.enter("native code")
     loaded = jit.build(built.text, names, verify=config.verify)
     built.stages.seconds["native code"] = time.perf_counter() - began
     plan = _plan(built)

@@ -77,7 +77,7 @@ def test_a_copy_takes_only_variables_that_fit():
     other = sg.shared(np.float32(5), "other")
     with pytest.raises(ValueError, match="no shared variable `other`: `w`"):
         f.copy(swap={other: w})
-    with pytest.raises(TypeError, match="for a shared variable"):
+    with pytest.raises(TypeError, match="`w` needs a shared variable"):
         f.copy(swap={w: np.float32(1)})
     with pytest.raises(sg.DTypeError, match="`wide` scalar float64"):
         f.copy(swap={w: sg.shared(np.float64(1), "wide")})

@@ -19,6 +19,6 @@ def test_kinds_sizes_and_bytes():
 
 
 def test_bodies_can_be_folded():
-    y = sg.scan(lambda s: sg.tanh(s), outputs_info=[sg.vector("x")], n_steps=3)
+    y = sg.scan(sg.tanh, outputs_info=[sg.vector("x")], n_steps=3)
     assert "body 0 of Loop" in sg.dprint(y, file="str")
     assert "Tanh" not in sg.dprint(y, file="str", inner=False)

@@ -28,7 +28,8 @@ class Parts:
         return self.s.load(self.x, self.s.index(place))
 
     def store(self, value: Any, place: Any = None, **more: Any) -> Nest:
-        return Nest((self.i,), (Store(self.out, self.at if place is None else place, value, **more),))
+        place = self.at if place is None else place
+        return Nest((self.i,), (Store(self.out, place, value, **more),))
 
     def verify(self, *statements: Statement) -> None:
         verify_program(Program(self.s, [self.x, self.out, self.t], list(statements)), "test")
