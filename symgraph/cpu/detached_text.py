@@ -11,13 +11,14 @@ from __future__ import annotations
 from symgraph.cpu.abi import CTX_USER, Ctx
 
 # Words of `@detached`: addresses in the C library, and how many calls run. No mmap: none may.
-MMAP, MUNMAP, CREATE, DETACH, FLUSH, EXIT, RUNNING, WORDS = range(8)
+MMAP, MUNMAP, MADVISE, CREATE, DETACH, FLUSH, EXIT, RUNNING, WORDS = range(9)
 # A job in bytes: its state, its length, the arguments of `parallel_for`, a context, the arguments.
 STATE, LENGTH, POOL, KERNEL, COUNT, GRAIN, STEP, CONTEXT = 0, 8, 16, 24, 32, 40, 48, 64
 ARGUMENTS = CONTEXT + 8 * CTX_USER
 GOING_ON, DONE, LEFT = range(3)  # states
 WAIT_NANOSECONDS = 20_000_000  # between two looks at signals
 COPY_BYTES = 1 << 24  # likewise
+MADV_HUGEPAGE = 14
 
 _TEMPLATE = """
 @detached = dso_local global [{WORDS} x i64] zeroinitializer, align 64
@@ -146,6 +147,8 @@ map:
   %no_memory = icmp eq i64 %job.bits, -1
   br i1 %no_memory, label %here, label %fill
 fill:
+  %madvise = call ptr @c_function(i64 {MADVISE})
+  %r0 = call i32 %madvise(ptr %job, i64 %sum1, i32 {MADV_HUGEPAGE})
   %own.args = getelementptr i8, ptr %job, i64 {ARGUMENTS}
   call void @llvm.memcpy.p0.p0.i64(ptr %own.args, ptr %args, i64 %bytes, i1 false)
   %length.at = getelementptr i8, ptr %job, i64 {LENGTH}

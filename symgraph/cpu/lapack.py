@@ -23,6 +23,11 @@ FAILED_ITEM, FAILED_INFO, FIRST_FUNCTION = 0, 1, 2  # words of the table
 COMPLEX_NAMES = {"syevd": "heevd", "orgqr": "ungqr"}  # those that differ
 LOWER, UPPER = 122, 121  # of CBLAS
 REENTRANT = {"potrf", "trsm", "getrf"}  # no work space: matrices of a batch may run in parallel
+# Operations, as loops/amount.py counts them, that take some 50 ms on one core.
+LONG = {
+    "potrf": 10 * 10**9, "getrf": 6 * 10**9, "trsm": 4 * 10**9, "syevd": 6 * 10**9,
+    "gesdd": 3 * 10**9, "geqrf": 8 * 10**9, "orgqr": 8 * 10**9, "geev": 2 * 10**9,
+}  # fmt: skip
 Values = Sequence[Any]
 Factor = Sequence[str]  # a number in registers: its part, or both parts
 

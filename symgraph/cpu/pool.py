@@ -108,7 +108,10 @@ class ThreadPool:
         """Let long library calls run on threads of their own, where the system has all it takes."""
         kind = ctypes.c_int64 * detached_text.WORDS
         self._detached = kind.from_address(self._code.address("detached"))
-        names = ("munmap", "pthread_create", "pthread_detach", "fflush", "_exit", "on_exit", "mmap")
+        names = (
+            *("munmap", "madvise", "pthread_create", "pthread_detach", "fflush", "_exit"),
+            *("on_exit", "mmap"),
+        )
         *addresses, on_exit, mmap = map(abi.libc_address, names)
         if not (self._futex and all(addresses) and on_exit and mmap):
             return

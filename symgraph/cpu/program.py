@@ -53,7 +53,6 @@ sort: Any = lazy("symgraph.cpu.sort")
 PRODUCT_WORDS = {name: CTX_USER + k for k, name in enumerate(PRODUCTS)}
 LAPACK_WORD = CTX_USER + len(PRODUCTS)  # address of the table of LAPACK functions
 CONSTANT_WORDS = LAPACK_WORD + 1  # addresses of constants, in order
-LONG_LIBRARY_WORK = 1 << 31  # operations, as estimated, of a library call of some 20 to 60 ms
 CHECK_WORK = RELEASE_WORK  # operations between two looks at signals, where statements are short
 
 
@@ -397,7 +396,7 @@ class ProgramEmitter:
         amount = statement_work(call)
         name = self._kernel(sort.argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
         parallel = amount is None or amount > RELEASE_WORK
-        long = _long(call, rows, SIGNAL_WORK) if start == 0 else 0
+        long = _long(call, rows, 2 * SIGNAL_WORK) if start == 0 else 0
         return Call(
             name, call.outputs, [n, start], None, rows, 1, parallel,
             long=long, reads=call.inputs, results=call.outputs[:1],
@@ -430,7 +429,8 @@ class ProgramEmitter:
         buffers = [*call.outputs, *(b for b in call.inputs if b not in call.outputs)]
         return Call(
             name, buffers, values, LAPACK_WORD, count, grain, parallel, step=1,
-            long=_long(call, count, LONG_LIBRARY_WORK), reads=call.inputs, results=call.outputs,
+            long=_long(call, count, lapack.LONG[call.name]),
+            reads=call.inputs, results=call.outputs,
             library_bytes=lapack.table_bytes(),
         )  # fmt: skip
 
