@@ -82,6 +82,7 @@ class Version:
             user=user,
             name=compiled.name,
             threads=plan.parallel,
+            numbers=[not p.strict and p.downcast is not False for p in compiled.definition.params],
         )
         if plan.parallel:
             assert entry.words[Ctx.PARALLEL_FOR]
