@@ -1,24 +1,26 @@
 """The machine program of calls that cannot be left: run on a thread of their own, as LLVM text.
 
-A library call looks at no signals. A long one runs on memory of its own, a copy of all that it is
-passed, while the caller waits and looks. When a signal handler raises, the caller goes at once: the
-call ends later, in its own memory, which the last of the two gives back. So it never touches the
-arena, arrays or shared variables of anybody; only the machine code must stay, for good.
+A library call looks at no signals. A long one runs on memory of its own (a block of the result
+pool), a copy of all that it is passed, while the caller waits and looks. When a signal handler
+raises, the caller goes at once: the call ends later, in its own memory, which the next long call
+gives back. So it never touches the arena, arrays or shared variables of anybody; only the machine
+code must stay, for good.
 """
 
 from __future__ import annotations
 
 from symgraph.cpu.abi import CTX_USER, Ctx
 
-# Words of `@detached`: addresses in the C library, and how many calls run. No mmap: none may.
-MMAP, MUNMAP, MADVISE, CREATE, DETACH, FLUSH, EXIT, RUNNING, WORDS = range(9)
-# A job in bytes: its state, its length, the arguments of `parallel_for`, a context, the arguments.
+# Words of `@detached`: addresses in the C library (without the first, no call is detached), how
+# many calls run, and the blocks of those that were left and are done.
+CREATE, DETACH, FLUSH, EXIT, RUNNING, ORPHANS, WORDS = range(7)
+# A job in bytes: its state, its length, the arguments of `parallel_for` (in an orphan, first the
+# next one), a context, the arguments of the kernel.
 STATE, LENGTH, POOL, KERNEL, COUNT, GRAIN, STEP, CONTEXT = 0, 8, 16, 24, 32, 40, 48, 64
 ARGUMENTS = CONTEXT + 8 * CTX_USER
 GOING_ON, DONE, LEFT = range(3)  # states
 WAIT_NANOSECONDS = 20_000_000  # between two looks at signals
 COPY_BYTES = 1 << 24  # likewise
-MADV_HUGEPAGE = 14
 
 _TEMPLATE = """
 @detached = dso_local global [{WORDS} x i64] zeroinitializer, align 64
@@ -57,12 +59,37 @@ done:
   ret i32 0
 }}
 
-define internal ptr @give_back(ptr %job) {{
-  %length.at = getelementptr i8, ptr %job, i64 {LENGTH}
+define internal ptr @in_context(ptr %ctx, i64 %word) {{
+  %at = getelementptr i64, ptr %ctx, i64 %word
+  %r = load ptr, ptr %at
+  ret ptr %r
+}}
+
+; Give a block back, and those of jobs that were left and are done by now.
+define internal void @give_back(ptr %job, ptr %ctx) {{
+entry:
+  %ensure = call ptr @in_context(ptr %ctx, i64 {gil_ensure})
+  %release = call ptr @in_context(ptr %ctx, i64 {gil_release})
+  %free = call ptr @in_context(ptr %ctx, i64 {pool_free})
+  %orphans = getelementptr i64, ptr @detached, i64 {ORPHANS}
+  %gil = call i32 %ensure()
+  %others = atomicrmw xchg ptr %orphans, i64 0 seq_cst, align 8
+  %other = inttoptr i64 %others to ptr
+  br label %one
+one:
+  %block = phi ptr [ %job, %entry ], [ %following, %one ]
+  %first = phi i1 [ true, %entry ], [ false, %one ]
+  %length.at = getelementptr i8, ptr %block, i64 {LENGTH}
   %length = load i64, ptr %length.at
-  %munmap = call ptr @c_function(i64 {MUNMAP})
-  %r = call i32 %munmap(ptr %job, i64 %length)
-  ret ptr null
+  %next.at = getelementptr i8, ptr %block, i64 {POOL}
+  %next = load ptr, ptr %next.at
+  %following = select i1 %first, ptr %other, ptr %next
+  call void %free(ptr %block, i64 %length)
+  %last = icmp eq ptr %following, null
+  br i1 %last, label %end, label %one
+end:
+  call void %release(i32 %gil)
+  ret void
 }}
 
 ; What a job sees in place of a look at signals: between two matrices it ends if it was left.
@@ -92,10 +119,17 @@ entry:
                               ptr %own)
   %old = atomicrmw xchg ptr %job, i32 {DONE} seq_cst, align 4
   %left = icmp eq i32 %old, {LEFT}
-  br i1 %left, label %free, label %tell
-free:
-  %n = call ptr @give_back(ptr %job)
-  br label %end
+  br i1 %left, label %orphan, label %tell
+orphan:
+  %orphans = getelementptr i64, ptr @detached, i64 {ORPHANS}
+  %this = ptrtoint ptr %job to i64
+  br label %push
+push:
+  %head = load atomic i64, ptr %orphans seq_cst, align 8
+  store i64 %head, ptr %pool.at
+  %swap = cmpxchg ptr %orphans, i64 %head, i64 %this seq_cst seq_cst, align 8
+  %pushed = extractvalue {{ i64, i1 }} %swap, 1
+  br i1 %pushed, label %end, label %push
 tell:
   ; The caller may have seen it and be gone with the job: then nobody sleeps at this address.
   call void @wake(ptr %pool, ptr %job)
@@ -115,8 +149,8 @@ define i32 @detached_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, 
 entry:
   %thread = alloca i64, align 8
   %time = alloca [2 x i64], align 8
-  %mmap = call ptr @c_function(i64 {MMAP})
-  %never = icmp eq ptr %mmap, null
+  %create = call ptr @c_function(i64 {CREATE})
+  %never = icmp eq ptr %create, null
   %short = icmp eq ptr %lengths, null
   %direct = or i1 %never, %short
   br i1 %direct, label %here, label %look
@@ -142,13 +176,16 @@ measure:
   %m.more = icmp slt i64 %m1, %places
   br i1 %m.more, label %measure, label %map
 map:
-  %job = call ptr %mmap(ptr null, i64 %sum1, i32 3, i32 34, i32 -1, i64 0)
-  %job.bits = ptrtoint ptr %job to i64
-  %no_memory = icmp eq i64 %job.bits, -1
+  %ensure = call ptr @in_context(ptr %ctx, i64 {gil_ensure})
+  %release = call ptr @in_context(ptr %ctx, i64 {gil_release})
+  %alloc = call ptr @in_context(ptr %ctx, i64 {pool_alloc})
+  %gil0 = call i32 %ensure()
+  %job = call ptr %alloc(i64 %sum1)
+  call void %release(i32 %gil0)
+  %no_memory = icmp eq ptr %job, null
   br i1 %no_memory, label %here, label %fill
 fill:
-  %madvise = call ptr @c_function(i64 {MADVISE})
-  %r0 = call i32 %madvise(ptr %job, i64 %sum1, i32 {MADV_HUGEPAGE})
+  store i32 {GOING_ON}, ptr %job
   %own.args = getelementptr i8, ptr %job, i64 {ARGUMENTS}
   call void @llvm.memcpy.p0.p0.i64(ptr %own.args, ptr %args, i64 %bytes, i1 false)
   %length.at = getelementptr i8, ptr %job, i64 {LENGTH}
@@ -197,13 +234,12 @@ have:
 begin:
   %running = getelementptr i64, ptr @detached, i64 {RUNNING}
   %ran = atomicrmw add ptr %running, i64 1 seq_cst, align 8
-  %create = call ptr @c_function(i64 {CREATE})
   %failed = call i32 %create(ptr %thread, ptr null, ptr @run_job, ptr %job)
   %began = icmp eq i32 %failed, 0
   br i1 %began, label %detach, label %no_thread
 no_thread:
   %ran1 = atomicrmw sub ptr %running, i64 1 seq_cst, align 8
-  %n1 = call ptr @give_back(ptr %job)
+  call void @give_back(ptr %job, ptr %ctx)
   br label %here
 detach:
   %detach.code = call ptr @c_function(i64 {DETACH})
@@ -228,14 +264,8 @@ sleep:
   br i1 %fine, label %wait, label %pin
 pin:
   ; The code that the job still runs stays in memory: nobody can tell when it is out of it.
-  %ensure.at = getelementptr i64, ptr %ctx, i64 {gil_ensure}
-  %ensure = load ptr, ptr %ensure.at
-  %release.at = getelementptr i64, ptr %ctx, i64 {gil_release}
-  %release = load ptr, ptr %release.at
-  %incref.at = getelementptr i64, ptr %ctx, i64 {incref}
-  %incref = load ptr, ptr %incref.at
-  %code.at = getelementptr i64, ptr %ctx, i64 {code}
-  %code = load ptr, ptr %code.at
+  %incref = call ptr @in_context(ptr %ctx, i64 {incref})
+  %code = call ptr @in_context(ptr %ctx, i64 {code})
   %gil = call i32 %ensure()
   call void %incref(ptr %code)
   call void %release(i32 %gil)
@@ -243,7 +273,7 @@ pin:
   %early = extractvalue {{ i32, i1 }} %pair, 1
   br i1 %early, label %leave, label %drop
 drop:
-  %n2 = call ptr @give_back(ptr %job)
+  call void @give_back(ptr %job, ptr %ctx)
   br label %leave
 leave:
   ret i32 -1
@@ -267,7 +297,7 @@ next:
   %b.more = icmp slt i64 %b1, %places
   br i1 %b.more, label %back, label %finish
 finish:
-  %n3 = call ptr @give_back(ptr %job)
+  call void @give_back(ptr %job, ptr %ctx)
   ret i32 0
 here:
   %r = call i32 @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step,
@@ -310,4 +340,6 @@ def detached_text(syscall: int, futex: int) -> str:
         gil_release=Ctx.GIL_RELEASE,
         incref=Ctx.INCREF,
         code=Ctx.CODE,
+        pool_alloc=Ctx.POOL_ALLOC,
+        pool_free=Ctx.POOL_FREE,
     )

@@ -108,18 +108,14 @@ class ThreadPool:
         """Let long library calls run on threads of their own, where the system has all it takes."""
         kind = ctypes.c_int64 * detached_text.WORDS
         self._detached = kind.from_address(self._code.address("detached"))
-        names = (
-            *("munmap", "madvise", "pthread_create", "pthread_detach", "fflush", "_exit"),
-            *("on_exit", "mmap"),
-        )
-        *addresses, on_exit, mmap = map(abi.libc_address, names)
-        if not (self._futex and all(addresses) and on_exit and mmap):
+        names = ("on_exit", "pthread_create", "pthread_detach", "fflush", "_exit")
+        on_exit, *addresses = map(abi.libc_address, names)
+        if not (self._futex and on_exit and all(addresses)):
             return
         begin = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(on_exit)
         if begin(self._code.address("leave_process"), None) == 0:
-            for word, address in enumerate(addresses, detached_text.MUNMAP):
+            for word, address in enumerate(addresses, detached_text.CREATE):
                 self._detached[word] = address
-            self._detached[detached_text.MMAP] = mmap
 
     def _rounds(self) -> int:
         """Return how many rounds of the spin loop take `SPIN_SECONDS`."""
