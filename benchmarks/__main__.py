@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         text = f"no row matches {error}" if isinstance(error, KeyError) else str(error)
         sys.stderr.write(f"{text}\n")
         return 2
+    except BrokenPipeError:  # who reads has enough; the interpreter must not flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 
@@ -45,20 +49,31 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    listing = verbs.add_parser("list", help="the rows there are")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        examples = [line for line in EXAMPLES.splitlines() if f"benchmarks {name}" in line]
+        return verbs.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog="\n".join(["example:", *examples]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    listing = add("list", "the rows there are")
     listing.set_defaults(action=list_rows)
-    running = verbs.add_parser("run", help="measure rows; all by default")
+    running = add("run", "measure rows; all by default")
     add_run_options(running)
     running.set_defaults(action=run)
-    comparing = verbs.add_parser("compare", help="exit 1 where NEW is slower than BASE")
+    comparing = add("compare", "exit 1 where NEW is slower than BASE")
     comparing.add_argument("base", type=Path, metavar="BASE")
     comparing.add_argument("new", type=Path, metavar="NEW")
     comparing.set_defaults(action=compare)
-    reporting = verbs.add_parser("report", help="Markdown on stdout, a chart beside FILE")
+    reporting = add("report", "Markdown on stdout, a chart beside FILE")
     reporting.add_argument("file", type=Path, metavar="FILE")
     reporting.add_argument("--into", type=Path, metavar="DOC", help="also put the tables there")
     reporting.set_defaults(action=write_report)
-    setting = verbs.add_parser("setup", help="install a library that needs its own environment")
+    setting = add("setup", "install a library that needs its own environment")
     setting.add_argument("peer", choices=("pytensor",))
     setting.set_defaults(action=lambda _: workers.setup_pytensor())
     return top

@@ -44,7 +44,14 @@ def _parser() -> argparse.ArgumentParser:
         ("config", "value, source and meaning of each setting"),
         ("cache", "the folder of compiled functions: its size, or clear it"),
     ):
-        sub = verbs.add_parser(name, help=text, description=text)
+        examples = [line for line in EXAMPLES.splitlines() if f"symgraph {name}" in line]
+        sub = verbs.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog="\n".join(["example:", *examples]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         sub.add_argument("--json", action="store_true", help="print JSON")
         if name == "cache":
             sub.add_argument("action", nargs="?", choices=("info", "clear"), default="info")

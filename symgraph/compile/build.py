@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from symgraph.compile import pipeline
+from symgraph.compile import phase, pipeline
 from symgraph.compile.classes import SizeClass, size_class
 from symgraph.compile.pipeline import Stages
 from symgraph.compile.policy import Choice
@@ -45,6 +45,7 @@ class Built:
 def build(compiled: Compiled, classes: SizeClass) -> Built:
     """Rewrite, lower and emit a function for a class of sizes. Raises ShapeError."""
     start = time.perf_counter()
+    phase.enter("rewriting the graph")
     d = compiled.definition
     count = len(d.outputs)
     special, new = specialised(compiled, classes)
@@ -54,11 +55,13 @@ def build(compiled: Compiled, classes: SizeClass) -> Built:
     args = [new.get(p.node, p.node) for p in d.params]
     shared = [new.get(n, n) for n in d.shared]
     updates = [(new.get(p, p), v) for (p, _), v in zip(d.updates, outputs[count:], strict=True)]
+    phase.enter("lowering to loops")
     stages = pipeline.lower(outputs[:count], updates, args, shared)
     stages.seconds["graph"] = front
     assert stages.program is not None
     work = program_amount(stages.program.statements)
     wanted = wanted_sizes(outputs[:count], classes, work)
+    phase.enter("emitting LLVM")
     module = pipeline.emit(stages, classes.symbols, wanted, compiled.profiled)
     spec = entry_spec(d, classes, new, outputs[:count], module, work)
     shapes = [n.type.shape for n in outputs[:count]]

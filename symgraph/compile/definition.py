@@ -102,6 +102,8 @@ class Definition:
                         pending = True
 
     def _check_inputs(self, values: Sequence[Node], on_unused: str) -> None:
+        if on_unused not in ("raise", "warn", "ignore"):
+            raise ValueError(f"on_unused_input must be raise, warn or ignore, got {on_unused!r}")
         used = [n for n in toposort(values) if n.op is INPUT]
         declared = {p.node for p in self.params}
         by_size = size_inputs(values, declared)

@@ -45,6 +45,8 @@ nan_mode: Any = lazy("symgraph.compile.nan_mode")
 call: Any = lazy("symgraph.cpu.call")
 limit: Any = lazy("symgraph.compile.threads")
 html: Any = lazy("html")  # for notebooks
+# Calls in debug mode compare variables before and after: no other one may change them meanwhile.
+_one_at_a_time = threading.Lock()
 
 
 def function(
@@ -194,7 +196,9 @@ class Compiled:
             "name": self.name,
             "versions": lambda f: self.versions(),
             "explain": lambda f, stage=None: self.explain(stage),
-            "copy": lambda f, swap=None: self.copy(swap or {}),
+            "copy": lambda f, swap=None, delete_updates=False: self.copy(
+                dict(swap or {}), delete_updates
+            ),
             "free": lambda f: self.free(),
             "__getitem__": lambda f, key: self.stored(key).get_value(),
             "__setitem__": lambda f, key, value: self.stored(key).set_value(value),
@@ -259,8 +263,10 @@ class Compiled:
         params = self.definition.params
         values = bind(params, args, kwargs)
         arrays = [p.convert(v, k) for k, (p, v) in enumerate(zip(params, values, strict=True))]
+        if out is not None:
+            out = self._as_list(out)
         if self.mode in ("eager", "nan"):
-            return self._eager(arrays, out)
+            return self._replay(arrays, out)
         version = self._version_for(arrays)
         if version is None:
             return self._replay(arrays, out)
@@ -269,29 +275,46 @@ class Compiled:
             raise VerifyError(f"function {self.name}: no version accepts its own arguments")
         self._depth.value = depth + 1
         try:
-            if self.mode == "debug":
-                return self._debug(version, arrays, out)
             if out is not None:
-                return self._call_into(version, arrays, out)
-            return version.entry.function(*arrays)
+                held = [n.data.cell.get() for n in self.definition.shared]
+                self._check_outputs(out, version.output_shapes(arrays, held))
+            if self.mode == "debug":
+                return self._filled(out, self._debug(version, arrays))
+            if out is None:
+                return version.entry.function(*arrays)
+            if _separate([*arrays, *held], out):
+                version.entry.function_into(*arrays, *out)
+                return self._of_list(out)
+            return self._filled(out, version.entry.function(*arrays))
         finally:
             self._depth.value = depth
 
-    def _call_into(self, version: Version, arrays: list[np.ndarray], out: Any) -> Any:
-        """Write the results into given arrays (through fresh ones where layouts do not fit)."""
-        outs = [out] if self.definition.single else list(out)
-        held = [n.data.cell.get() for n in self.definition.shared]
-        self._check_outputs(outs, version.output_shapes(arrays, held))
-        direct = all(o_.flags.c_contiguous and o_.flags.aligned for o_ in outs) and not any(
-            np.may_share_memory(o_, a) for o_ in outs for a in arrays
-        )
-        if direct:
-            version.entry.function_into(*arrays, *outs)
-        else:
-            fresh = version.entry.function(*arrays)
-            for o_, value in zip(outs, [fresh] if self.definition.single else fresh, strict=True):
-                o_[...] = value
-        return out
+    def _as_list(self, out: Any) -> list[Any]:
+        """Return the arrays that were given for results, in the order of the outputs."""
+        d = self.definition
+        if d.single:
+            return [out]
+        if d.keys is None:
+            return list(out)
+        if not isinstance(out, Mapping) or set(out) != set(d.keys):
+            raise TypeError(f"out= needs a dict of arrays with the keys {d.keys}, got {out!r:.80}")
+        return [out[key] for key in d.keys]
+
+    def _of_list(self, results: list[Any]) -> Any:
+        """Return results as the caller gets them; `_python_entry` makes the dict."""
+        d = self.definition
+        if d.none:
+            return None
+        return results[0] if d.single else results
+
+    def _filled(self, out: list[Any] | None, results: Any) -> Any:
+        """Store results in the arrays that were given for them, if any."""
+        if out is None:
+            return results
+        values = [results] if self.definition.single else results
+        for target, value in zip(out, values, strict=True):
+            target[...] = value
+        return self._of_list(out)
 
     def _check_outputs(self, outs: list[Any], shapes: Sequence[tuple[int, ...]]) -> None:
         """Raise an error unless results of these shapes can be written to the arrays."""
@@ -306,60 +329,45 @@ class Compiled:
                 raise ShapeError(f"out[{k}] has shape {o_.shape}, the result has {shape}")
             if not o_.flags.writeable:
                 raise ValueError(f"out[{k}] is read-only")
+            for j in range(k):
+                if np.may_share_memory(o_, outs[j]):
+                    raise ValueError(f"out[{j}] and out[{k}] share memory")
 
     def _arrays(self, arrays: Sequence[np.ndarray]) -> dict[Node, np.ndarray]:
         d = self.definition
         values = {p.node: a for p, a in zip(d.params, arrays, strict=True)}
         return values | {n: n.data.cell.get() for n in d.shared}
 
-    def _eager(self, arrays: Sequence[np.ndarray], out: Any = None) -> Any:
+    def _replay(self, arrays: Sequence[np.ndarray], out: list[Any] | None) -> Any:
+        """Run the graph node by node, for a mode or for sizes that no version is made for."""
         d = self.definition
         run = nan_mode.evaluate if self.mode == "nan" else evaluate
-        results = run(self.values, self._arrays(arrays))
-        n = len(d.outputs)
-        for (p, _), value in zip(d.updates, results[n:], strict=True):
-            if p.data.cell.get().shape != value.shape:
-                raise builder.resizing(p, value.shape)
-        for (p, _), value in zip(d.updates, results[n:], strict=True):
-            p.data.cell.set(np.array(value, p.dtype.numpy, order="C"))
-        outputs = [np.array(v, order="C") for v in results[:n]]
-        if d.none:
-            return None
-        return outputs[0] if d.single else outputs
-
-    def _replay(self, arrays: Sequence[np.ndarray], out: Any) -> Any:
-        """Run the graph node by node, for sizes that no version is made for."""
-        d = self.definition
         written = {p for p, _ in d.updates}
         values = {p.node: a for p, a in zip(d.params, arrays, strict=True)}
         with ExitStack() as stack:
             for n in sorted(d.shared, key=lambda n: n.data.cell.address):  # one order for all
                 cell = n.data.cell
                 values[n] = stack.enter_context(cell.writing() if n in written else cell.reading())
-            results = evaluate(self.values, values)
+            results = run(self.values, values)
             new = results[len(d.outputs) :]
             for (p, _), value in zip(d.updates, new, strict=True):
                 if values[p].shape != value.shape:
                     raise builder.resizing(p, value.shape)
             outputs = [np.array(v, order="C") for v in results[: len(d.outputs)]]
+            if out is not None:
+                self._check_outputs(out, [v.shape for v in outputs])
+            new = [np.array(v) for v in new]  # a new value may be a view of another's old one
             for (p, _), value in zip(d.updates, new, strict=True):
                 values[p][...] = value
-        if out is not None:
-            outs = [out] if d.single else list(out)
-            self._check_outputs(outs, [v.shape for v in outputs])
-            for target, value in zip(outs, outputs, strict=True):
-                target[...] = value
-            return out
-        if d.none:
-            return None
-        return outputs[0] if d.single else outputs
+        return self._filled(out, self._of_list(outputs))
 
-    def _debug(self, version: Version, arrays: list[np.ndarray], out: Any) -> Any:
+    def _debug(self, version: Version, arrays: list[np.ndarray]) -> Any:
         d = self.definition
-        before = {n: a.copy() for n, a in self._arrays(arrays).items()}
-        result = version.entry.function(*arrays)
-        got = [] if d.none else ([result] if d.single else list(result))
-        got += [p.data.cell.get() for p, _ in d.updates]
+        with _one_at_a_time:
+            before = {n: a.copy() for n, a in self._arrays(arrays).items()}
+            result = version.entry.function(*arrays)
+            got = [] if d.none else ([result] if d.single else list(result))
+            got += [p.data.cell.get().copy() for p, _ in d.updates]
         debug_mode.check_version(d.values, self.values, version, before, got, self.numerics)
         return result
 
@@ -420,12 +428,16 @@ class Compiled:
             return f"{self.describe()}\nNothing is compiled yet: call it once."
         return "\n\n".join(v.explain(stage) for v in self.version_list)
 
-    def copy(self, swap: Mapping[Node, Node]) -> Any:
+    def copy(self, swap: Mapping[Node, Node], delete_updates: bool = False) -> Any:
         """Return a function of the same graph with shared variables exchanged.
 
         Values that inputs keep (`In(value=..., update=...)`) are copied as they are now.
+        delete_updates: the new function changes no variable.
         """
         d = self.definition
+        known = {*d.shared, *(p.state for p in d.params if p.state is not None)}
+        for old, new in swap.items():
+            _check_swap(old, new, known)
         values = substitute(d.values, dict(swap))
         n = len(d.outputs)
         outputs: Any = values[:n]
@@ -437,28 +449,53 @@ class Compiled:
         inputs = []
         for p in d.params:
             update = changed.pop(p.state) if p.state is not None and p.update is not None else None
+            if delete_updates:
+                update = None
             value = None if p.state is None else swap.get(p.state, p.state.get_value())
             inputs.append(
                 In(p.node, p.name, value, update, strict=p.strict, allow_downcast=p.downcast)
             )
-        return function(
-            inputs,
-            None if d.none else outputs,
-            updates=[(swap.get(p, p), v) for p, v in changed.items()],
-            mode=self.mode,
-            name=self.name,
-            on_unused_input="ignore",
-            no_default_updates=True,
-            shapes=self.shapes,
-            donate=[p.node for p in d.params if p.donated],
-            threads=self.threads,
-            profile=self.profiled,
-        )
+        updates = [] if delete_updates else [(swap.get(p, p), v) for p, v in changed.items()]
+        with config.override(numerics=self.numerics):
+            return function(
+                inputs,
+                None if d.none else outputs,
+                updates=updates,
+                mode=self.mode,
+                name=self.name,
+                on_unused_input="ignore",
+                no_default_updates=True,
+                shapes=self.shapes,
+                donate=[p.node for p in d.params if p.donated],
+                threads=self.threads,
+                profile=self.profiled,
+            )
 
     def free(self) -> None:
         """Give the scratch memory of all versions back; the next call takes new one."""
         for version in self.version_list:
             version.entry.free_arena()
+
+
+def _separate(arrays: Sequence[np.ndarray], out: Sequence[np.ndarray]) -> bool:
+    """Tell whether native code can write to `out` directly."""
+    return all(o_.flags.c_contiguous and o_.flags.aligned for o_ in out) and not any(
+        np.may_share_memory(o_, a) for o_ in out for a in arrays
+    )
+
+
+def _check_swap(old: Node, new: Any, known: set[Node]) -> None:
+    """Raise unless a copy of a function can have `new` in place of its variable `old`."""
+    if old not in known:
+        names = ", ".join(f"`{describe(n)}`" for n in known) or "none"
+        raise ValueError(f"copy: the function has no shared variable `{describe(old)}`: {names}")
+    if not isinstance(new, SharedVariable):
+        raise TypeError(f"copy: `{describe(old)}` needs a shared variable, not {new!r:.80}")
+    if new.dtype is not old.dtype:
+        raise DTypeError(f"copy: `{describe(old)}` is {old.type}, `{describe(new)}` {new.type}")
+    sizes = zip(old.type.shape, new.type.shape, strict=False)
+    if new.ndim != old.ndim or any(isinstance(a, int) and a != b for a, b in sizes):
+        raise ShapeError(f"copy: `{describe(old)}` is {old.type}, `{describe(new)}` {new.type}")
 
 
 def evaluate_once(node: Node, values: Mapping[Node, Any] | None = None) -> np.ndarray:

@@ -94,7 +94,12 @@ def load(
     changed; otherwise the list of problems is returned and what fits is set.
     """
     with open(path, "rb") as file:
-        arrays = _arrays(file.read())
+        data = file.read()
+    _safetensors()  # its absence is no fault of the file
+    try:
+        arrays = _arrays(data)
+    except Exception as error:  # the reader's own class, or what a wrong header leads to
+        raise ValueError(f"{os.fspath(path)} is no whole safetensors file: {error}") from None
     if state is None:
         return arrays
     problems = [f"missing in the file: {n}" for n in state if n not in arrays]

@@ -6,15 +6,18 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from symgraph.compile.phase import phase_of
+
 if TYPE_CHECKING:
     from symgraph.compile.version import Version
 
 log = logging.getLogger("symgraph.compile")
 
 
-def say_busy(name: str, start: float) -> None:
-    """Say that the compilation which began at `start` (`time.perf_counter`) still runs."""
-    log.warning("still compiling %s after %.1f s", name, time.perf_counter() - start)
+def say_busy(name: str, start: float, thread: int) -> None:
+    """Say what the compilation of a thread, begun at `start` (`time.perf_counter`), is doing."""
+    seconds = time.perf_counter() - start
+    log.warning("still compiling %s after %.1f s, now at: %s", name, seconds, phase_of(thread))
 
 
 def say_slow(version: Version) -> None:

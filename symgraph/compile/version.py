@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symgraph.compile import phase
 from symgraph.compile.classes import SizeClass
 from symgraph.compile.plans import Plan
 from symgraph.compile.policy import Choice
@@ -81,6 +82,7 @@ class Version:
             user=user,
             name=compiled.name,
             threads=plan.parallel,
+            numbers=[not p.strict and p.downcast is not False for p in compiled.definition.params],
         )
         if plan.parallel:
             assert entry.words[Ctx.PARALLEL_FOR]
@@ -238,7 +240,9 @@ def build_version(
 
 @contextmanager
 def _report_when_slow(name: str, start: float) -> Iterator[None]:
-    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(name, start))
+    thread = threading.get_ident()
+    phase.enter("the plan")
+    report = threading.Timer(SLOW_COMPILE, lambda: slow.say_busy(name, start, thread))
     report.daemon = True
     report.start()
     try:
@@ -276,6 +280,7 @@ def _compile(
     built.stages.seconds["graph"] += began - start - sum(built.stages.seconds.values())
     module = built.module
     names = (*entry_names(built.spec), *(("profile",) if module.timed else ()))
+    phase.enter("native code")
     loaded = jit.build(built.text, names, verify=config.verify)
     built.stages.seconds["native code"] = time.perf_counter() - began
     plan = _plan(built)
@@ -302,6 +307,7 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
     x = node.inputs[0]
     if lapack_table is not None and hasattr(node.op, "failure"):
         item, info = lapack_table[lapack.FAILED_ITEM], lapack_table[lapack.FAILED_INFO]
+        lapack_table[lapack.FAILED_INFO] = 0  # no failure is earlier than that of another call
         return node.op.failure(node, int(item), int(info))  # type: ignore[no-any-return]
     if hasattr(node.op, "refusal"):
         return node.op.refusal(node)  # type: ignore[no-any-return]

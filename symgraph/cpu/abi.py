@@ -117,6 +117,8 @@ class Ctx:
     CHECK_INTERRUPT = 48
     MAX_THREADS = 49  # of one call's loops, the caller's included; 0: as many as the pool has
     CALLS = 50  # that this version has served
+    DETACHED_FOR = 51
+    CODE = 52  # the Python object that owns the machine code
 
 
 def named(table: type) -> dict[str, int]:

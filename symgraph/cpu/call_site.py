@@ -21,3 +21,17 @@ class Call:
     parallel: bool
     step: Size | None = None  # units between two looks at signals, if not `grain`
     starts: Sequence[int] = ()  # first elements of the buffers, if not 0
+    long: Size = 0  # not 0: one unit takes so long that the caller should be able to leave it
+    reads: Sequence[Buffer] = ()  # of those that such a call is passed: what has values before,
+    results: Sequence[Buffer] = ()  # what is read afterwards
+    library_bytes: int = 0
+
+    def lengths(self) -> list[Size]:
+        """Return what `detached_for` must know of the arguments: see cpu/detached_text.py."""
+        places = [
+            b.size * (4 * b.dtype.itemsize) + (b in self.reads) + 2 * (b in self.results)
+            for b in self.buffers
+        ]
+        if self.library is not None:
+            places.append(4 * self.library_bytes + 3)
+        return [len(places) + len(self.values), len(places), *places]

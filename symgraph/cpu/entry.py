@@ -97,10 +97,12 @@ class _Resources:
         words: np.ndarray,
         cells: Sequence[SharedCell],
         callables: list[Any],
+        numbers: Sequence[bool],
     ) -> None:
         self.loaded = loaded
-        self.plan = encode_plan(spec)
+        self.plan = encode_plan(spec, numbers)
         words[Ctx.PLAN] = self.plan.ctypes.data
+        words[Ctx.CODE] = id(loaded)
         words[Ctx.RUN] = loaded.address("run")
         words[Ctx.DERIVE] = loaded.address("derive") if spec.n_dims else 0
         words[Ctx.CHECK_INTERRUPT] = _native_entry().check_interrupt
@@ -157,7 +159,8 @@ class Entry:
     slow_into: the same for the form with outputs given. on_error: called with the status of
     `run` unless that is 0 or -1; must raise. user: words for the context from `abi.CTX_USER` on.
     threads: fill in the thread pool (and start it). portable: go through ctypes instead of the
-    native entry; by default only where object layouts are not the known ones.
+    native entry; by default only where object layouts are not the known ones. numbers: of each
+    argument, whether a Python number will do for a scalar; by default for all.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class Entry:
         name: str = "compiled",
         threads: bool = False,
         portable: bool | None = None,
+        numbers: Sequence[bool] | None = None,
     ) -> None:
         if len(cells) != len(spec.shared):
             raise ValueError(f"{len(spec.shared)} shared variables, but {len(cells)} cells")
@@ -183,7 +187,8 @@ class Entry:
         self._slow_into = slow_into or slow
         self._next: Entry | None = None
         callables = [slow, self._slow_into, on_error, self._wait, self._wait_into]
-        self._resources = _Resources(loaded, spec, words, cells, callables)
+        self._numbers = [True] * len(spec.args) if numbers is None else list(numbers)
+        self._resources = _Resources(loaded, spec, words, cells, callables, self._numbers)
         for word, value in zip(
             (Ctx.SLOW, Ctx.SLOW_INTO, Ctx.ON_ERROR, Ctx.BUSY, Ctx.BUSY_INTO), callables, strict=True
         ):
@@ -249,7 +254,8 @@ class Entry:
 
     def _portable(self, *args: Any, **kwargs: Any) -> Any:
         following = self._next.function if self._next is not None else self._slow
-        if kwargs:
+        plain = zip(args, self._numbers, strict=False)
+        if kwargs or not all(number or isinstance(value, np.ndarray) for value, number in plain):
             return following(*args, **kwargs)
         loaded, cells = self.loaded, self._resources.cells
         derive = loaded.address("derive") if self.spec.n_dims else 0

@@ -23,6 +23,11 @@ FAILED_ITEM, FAILED_INFO, FIRST_FUNCTION = 0, 1, 2  # words of the table
 COMPLEX_NAMES = {"syevd": "heevd", "orgqr": "ungqr"}  # those that differ
 LOWER, UPPER = 122, 121  # of CBLAS
 REENTRANT = {"potrf", "trsm", "getrf"}  # no work space: matrices of a batch may run in parallel
+# Operations, as loops/amount.py counts them, that take some 50 ms on one core.
+LONG = {
+    "potrf": 10 * 10**9, "getrf": 6 * 10**9, "trsm": 4 * 10**9, "syevd": 6 * 10**9,
+    "gesdd": 3 * 10**9, "geqrf": 8 * 10**9, "orgqr": 8 * 10**9, "geev": 2 * 10**9,
+}  # fmt: skip
 Values = Sequence[Any]
 Factor = Sequence[str]  # a number in registers: its part, or both parts
 
@@ -35,10 +40,15 @@ def _places() -> dict[str, int]:
     return {name: FIRST_FUNCTION + k for k, name in enumerate(names)}
 
 
+def table_bytes() -> int:
+    """Return the length of a table."""
+    return 8 * (FIRST_FUNCTION + len(_places()))
+
+
 def table() -> np.ndarray:
     """Return a new table: no failure, and the addresses of all functions."""
     library = blas.library()
-    words = np.zeros(FIRST_FUNCTION + len(_places()), np.int64)
+    words = np.zeros(table_bytes() // 8, np.int64)
     for name, place in _places().items():
         symbol = f"scipy_cblas_{name}" if name.endswith("trsm") else f"scipy_{name}_"
         words[place] = ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
@@ -166,14 +176,19 @@ class _Kernel:
         self.label = exit_
 
     def stop_on(self, info: str) -> None:
-        """Store the info of a matrix; on a failure say which it was, and stop."""
+        """Store the info of a matrix; on a failure say which it was (the first one), and stop."""
         self._count += 1
         failed, on = f"failed{self._count}", f"on{self._count}"
         self.lines.append(f"  store i64 {info}, ptr {self.at('%info', '%u', 'i64')}, align 8")
         bad = self.new(f"icmp ne i64 {info}, 0")
         self.lines += [f"  br i1 {bad}, label %{failed}, label %{on}", f"{failed}:"]
-        for word, value in ((FAILED_ITEM, "%u"), (FAILED_INFO, info)):
-            self.lines.append(f"  store i64 {value}, ptr {self.at('%table', str(word), 'i64')}")
+        places = [self.at("%table", str(word), "i64") for word in (FAILED_ITEM, FAILED_INFO)]
+        item, known = (self.new(f"load i64, ptr {place}, align 8") for place in places)
+        earlier = self.new(f"icmp slt i64 {item}, %u")
+        kept = self.new(f"and i1 {earlier}, {self.new(f'icmp ne i64 {known}, 0')}")
+        for place, old, new in zip(places, (item, known), ("%u", info), strict=True):
+            value = self.new(f"select i1 {kept}, i64 {old}, i64 {new}")
+            self.lines.append(f"  store i64 {value}, ptr {place}, align 8")
         self.lines += ["  br label %done", f"{on}:"]
         self.label = on
 

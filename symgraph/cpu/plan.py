@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,8 +15,10 @@ _SCALARS = {"float32": 1, "float64": 2, "bool": 3}
 _INTEGER = 4
 
 
-def encode_plan(spec: EntrySpec) -> np.ndarray:
+def encode_plan(spec: EntrySpec, numbers: Sequence[bool] | None = None) -> np.ndarray:
     """Return the plan of a function as int64 words; it holds addresses inside itself.
+
+    numbers: of each argument, whether a Python number will do for a scalar; by default for all.
 
     Header (`abi.Plan`), then one record per argument, shared variable and output
     (`abi.Record`), then the sizes that the records point to, then the conditions. ValueError if
@@ -41,7 +44,8 @@ def encode_plan(spec: EntrySpec) -> np.ndarray:
         value = 0 if array.value is None else base + 8 * (sizes_at + len(tail))
         if array.value is not None:
             tail += size_words(array.value)
-        records += _record(array, written, index < len(spec.args), here, value)
+        number = index < len(spec.args) and (numbers is None or numbers[index])
+        records += _record(array, written, number, here, value)
     words[Plan.BYTES : sizes_at] = records
     words[sizes_at:conditions_at] = tail
     checks = [(c.index, c.low, c.high, c.multiple) for c in spec.conditions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.cpu import jit
+from symgraph.cpu import detached_text, jit
 from symgraph.cpu.abi import Ctx
 
 MAX_WORKERS = 255
@@ -423,18 +423,19 @@ define void @stop(ptr %pool) {{
 }}
 """
 
-EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop")
+EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop", *detached_text.EXPORTS)
 
 
 def pool_text() -> str:
     """Return the LLVM text of `EXPORTS` for this machine."""
     machine = jit.target().triple.partition("-")[0]
     declare, pause = PAUSE.get(machine, ("", ""))
-    return _TEMPLATE.format(
+    futex = FUTEX.get(machine, 0)
+    text = _TEMPLATE.format(
         bytes=BYTES,
         declare_pause=declare,
         pause=pause,
-        futex=FUTEX.get(machine, 0),
+        futex=futex,
         kernel=KERNEL,
         args=ARGS,
         count=COUNT,
@@ -456,3 +457,4 @@ def pool_text() -> str:
         max_threads=Ctx.MAX_THREADS,
         line=LINE,
     )
+    return text + detached_text.detached_text(SYSCALL, futex)

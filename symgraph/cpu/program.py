@@ -332,17 +332,31 @@ class ProgramEmitter:
         least = self._size(call.grain)
         step = least if call.step is None else self._size(call.step)
         step = step if self.interruptible else "0"
+        lengths = ""
+        if call.long != 0 and self.interruptible:
+            run = self._word("ptr", Ctx.DETACHED_FOR)
+            lengths = f", ptr {self._lengths(call, len(words))}"
         status = self._new(
             f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {count}, i64 {least}, "
-            f"i64 {step}, ptr %ctx)"
+            f"i64 {step}, ptr %ctx{lengths})"
         )
         if self.interruptible:
             self._leave_interrupted(status)
 
-    def _pass(self, kinds: list[str], words: list[str]) -> None:
+    def _lengths(self, call: Call, start: int) -> str:
+        """Store the lengths of what a kernel is passed; null if the call is short after all."""
+        words = [self._size(n) for n in call.lengths()]
+        self._pass(["i64"] * len(words), words, start)
+        place = self._new(f"getelementptr i64, ptr %words, i64 {start}")
+        if isinstance(call.long, int):
+            return place
+        short = self._new(f"icmp slt i64 {self._size(call.long)}, 1")
+        return self._new(f"select i1 {short}, ptr null, ptr {place}")
+
+    def _pass(self, kinds: list[str], words: list[str], start: int = 0) -> None:
         """Store what a kernel is passed."""
-        self._words = max(self._words, len(words))
-        for k, (kind, word) in enumerate(zip(kinds, words, strict=True)):
+        self._words = max(self._words, start + len(words))
+        for k, (kind, word) in enumerate(zip(kinds, words, strict=True), start):
             at = self._new(f"getelementptr i64, ptr %words, i64 {k}")
             self.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
 
@@ -381,8 +395,12 @@ class ProgramEmitter:
         (rows, n), start = call.params
         amount = statement_work(call)
         name = self._kernel(sort.argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
-        parallel = (amount is None or amount > RELEASE_WORK) and rows != 1
-        return Call(name, call.outputs, [n, start], None, rows, 1, parallel)
+        parallel = amount is None or amount > RELEASE_WORK
+        long = _long(call, rows, 2 * SIGNAL_WORK) if start == 0 else 0
+        return Call(
+            name, call.outputs, [n, start], None, rows, 1, parallel,
+            long=long, reads=call.inputs, results=call.outputs[:1],
+        )  # fmt: skip
 
     def _dft_call(self, call: LibraryCall) -> Call:
         (outer, n, inner, _), places, options = call.params
@@ -390,8 +408,13 @@ class ProgramEmitter:
         text = dft.dft_kernel(dtype, options, self.vector_bytes)
         name = self._kernel(text, call.origin, None, amount)
         units = outer * -(-inner // dft.block(n, inner, dtype.itemsize))
-        parallel = (amount is None or amount > RELEASE_WORK) and units != 1
-        return Call(name, [*call.outputs, *call.inputs], list(places), None, units, 1, parallel)
+        parallel = amount is None or amount > RELEASE_WORK
+        long = _long(call, units, SIGNAL_WORK) if places[0] == 0 else 0
+        buffers = [*call.outputs, *call.inputs]
+        return Call(
+            name, buffers, places, None, units, 1, parallel,
+            long=long, reads=call.inputs, results=call.outputs,
+        )  # fmt: skip
 
     def _lapack_call(self, call: LibraryCall) -> Call:
         _, count, values, options = call.params
@@ -401,10 +424,15 @@ class ProgramEmitter:
         amount = statement_work(call)
         text = lapack.lapack_kernel(call.name, call.outputs[0].dtype, options)
         name = self._kernel(text, call.origin, None, amount)
-        large = amount is None or amount > RELEASE_WORK
-        parallel = large and call.name in lapack.REENTRANT and count != 1
+        parallel = amount is None or amount > RELEASE_WORK
+        grain = 1 if call.name in lapack.REENTRANT else count
         buffers = [*call.outputs, *(b for b in call.inputs if b not in call.outputs)]
-        return Call(name, buffers, list(values), LAPACK_WORD, count, 1, parallel)
+        return Call(
+            name, buffers, values, LAPACK_WORD, count, grain, parallel, step=1,
+            long=_long(call, count, lapack.LONG[call.name]),
+            reads=call.inputs, results=call.outputs,
+            library_bytes=lapack.table_bytes(),
+        )  # fmt: skip
 
     def _library_call(self, call: LibraryCall) -> Call:
         if call.name == "argsort":
@@ -550,6 +578,13 @@ def _serial_step(nest: Nest, schedule: Schedule, units: Size) -> Size:
     """Return the iterations of a serial nest between two looks at signals: whole vectors."""
     amount = maximum(1, nest_amount(nest))
     return schedule.lanes * maximum(1, SIGNAL_WORK * units // (amount * schedule.lanes))
+
+
+def _long(call: LibraryCall, units: Size, bound: int) -> Size:
+    """Return how many times `bound` operations one unit of a call takes."""
+    amount: Any = statement_amount(call)
+    whole: Size = amount // (bound * maximum(1, units))
+    return whole
 
 
 def statement_work(statement: Statement) -> int | None:

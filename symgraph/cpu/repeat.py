@@ -31,7 +31,7 @@ from symgraph.loops.grammar import (
     Store,
 )
 from symgraph.loops.points import written_out
-from symgraph.loops.schedule import Schedule, choose_schedule
+from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule
 from symgraph.loops.storage import writes
 
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
@@ -174,8 +174,12 @@ class LoopEmitter(KernelEmitter):
         due = self._new(scope, f"icmp eq i64 {rest}, 0")
         scope.lines += [f"  br i1 {due}, label %{call}, label %{on}", f"{call}:"]
         status = self._new(scope, "call i32 @check_interrupt(ptr %ctx)")
+        self._leave_interrupted(scope, status, on)
+
+    def _leave_interrupted(self, scope: Scope, status: str, on: str | None = None) -> None:
+        """Leave if a signal handler has raised; else go on, at the label `on`."""
         bad = self._new(scope, f"icmp ne i32 {status}, 0")
-        stop = self._label("stop")
+        stop, on = self._label("stop"), on or self._label("on")
         scope.lines += [f"  br i1 {bad}, label %{stop}, label %{on}", f"{stop}:", "  ret i32 -1"]
         scope.lines.append(f"{on}:")
         scope.label = on
@@ -275,23 +279,45 @@ class LoopEmitter(KernelEmitter):
         if call.library is not None:
             words.append(("ptr", self._context(scope, call.library)))
         words += [("i64", self._number(scope, v)) for v in call.values]
-        self.words = max(self.words, len(words))
-        for k, (kind, word) in enumerate(words):
-            at = self._new(scope, f"getelementptr i64, ptr %words, i64 {k}")
-            scope.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
+        self._pass(scope, words)
         units = self._size(call.units)
         name = call.name if isinstance(call.name, str) else self._context(scope, call.name)
         if not call.parallel:
             scope.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {units})")
             return
         self.parallel = True
-        run = self._context(scope, Ctx.PARALLEL_FOR)
-        pool = self._context(scope, Ctx.THREAD_POOL)
-        self._new(
+        amount = self.work(statement)
+        looking = self.interruptible and (amount is None or amount > SIGNAL_WORK)
+        grain = self._size(call.grain)
+        step = grain if call.step is None else self._size(call.step)
+        word, lengths = Ctx.PARALLEL_FOR, ""
+        if call.long != 0 and looking:
+            word, lengths = Ctx.DETACHED_FOR, f", ptr {self._lengths(scope, call, len(words))}"
+        run, pool = self._context(scope, word), self._context(scope, Ctx.THREAD_POOL)
+        status = self._new(
             scope,
-            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {units}, "
-            f"i64 {self._size(call.grain)}, i64 0, ptr %ctx)",
+            f"call i32 {run}(ptr {pool}, ptr {name}, ptr %words, i64 {units}, i64 {grain}, "
+            f"i64 {step if looking else 0}, ptr %ctx{lengths})",
         )
+        if looking:
+            self._leave_interrupted(scope, status)
+
+    def _lengths(self, scope: Scope, call: Call, start: int) -> str:
+        """Store the lengths of what a kernel is passed; null if the call is short after all."""
+        words = [("i64", self._size(n)) for n in call.lengths()]
+        self._pass(scope, words, start)
+        place = self._new(scope, f"getelementptr i64, ptr %words, i64 {start}")
+        if isinstance(call.long, int):
+            return place
+        short = self._new(scope, f"icmp slt i64 {self._size(call.long)}, 1")
+        return self._new(scope, f"select i1 {short}, ptr null, ptr {place}")
+
+    def _pass(self, scope: Scope, words: Sequence[tuple[str, str]], start: int = 0) -> None:
+        """Store what a kernel is passed."""
+        self.words = max(self.words, start + len(words))
+        for k, (kind, word) in enumerate(words, start):
+            at = self._new(scope, f"getelementptr i64, ptr %words, i64 {k}")
+            scope.lines.append(f"  store {kind} {word}, ptr {at}, align 8")
 
     def _number(self, scope: Scope, value: Size | Expr) -> str:
         return self.value(value, scope) if isinstance(value, Expr) else self._size(value)

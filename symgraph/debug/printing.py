@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from symgraph.core.body import bodies
 from symgraph.core.node import Node, describe
@@ -15,12 +16,17 @@ def dprint(
     depth: int | None = None,
     types: bool = True,
     file: TextIO | str | None = None,
+    *,
+    shapes: bool | None = None,
+    memory: bool = False,
+    inner: bool = True,
 ) -> str | None:
     """Print the graph of a variable, a list of them, or a compiled function.
 
     Each node has a number; a node met again is shown as `[number]...`. The bodies of loops and
-    branches follow below. `depth` limits the tree,
-    `types` adds dtype and shape. file="str" returns the text instead.
+    branches follow below unless `inner` is False. `depth` limits the tree, `types` adds rank and
+    dtype, `shapes` sizes (by default with types), `memory` bytes. file="str" returns the text
+    instead.
 
     >>> x = sg.vector("x")
     >>> print(sg.dprint(sg.exp(x) + x, types=False, file="str"))
@@ -36,16 +42,17 @@ def dprint(
         roots = [x] if isinstance(x, Node) else list(x)
     out = io.StringIO()
     seen: dict[Node, int] = {}
+    kind = _Kind(types, types if shapes is None else shapes, memory)
     for root in roots:
-        _tree(root, depth, types, out, seen)
+        _tree(root, depth, kind, out, seen)
     shown: set[Node] = set()
-    while owners := [n for n in seen if n.op.compound and n not in shown]:
+    while inner and (owners := [n for n in seen if n.op.compound and n not in shown]):
         for owner in owners:
             shown.add(owner)
             for k, body in enumerate(bodies(owner)):
                 out.write(f"body {k} of {owner.op.name.title()} [{seen[owner]}]\n")
                 for root in body.outputs:
-                    _tree(root, depth, types, out, seen)
+                    _tree(root, depth, kind, out, seen)
     text = out.getvalue().rstrip("\n")
     if file == "str":
         return text
@@ -54,14 +61,31 @@ def dprint(
     return None
 
 
+class _Kind(NamedTuple):
+    """What to say of the kind of a node."""
+
+    types: bool
+    shapes: bool
+    memory: bool
+
+    def text(self, node: Node) -> str:
+        kind, _, sizes = str(node.type).partition(" (")
+        words = [kind] if self.types else []
+        if self.shapes:
+            words.append(f"({sizes}")
+        if self.memory:
+            words.append(f"{math.prod(node.type.shape) * node.dtype.itemsize} bytes")
+        return "  " + " ".join(words) if words else ""
+
+
 def _tree(
-    root: Node, depth: int | None, types: bool, out: io.StringIO, seen: dict[Node, int]
+    root: Node, depth: int | None, kind: _Kind, out: io.StringIO, seen: dict[Node, int]
 ) -> None:
     stack: list[tuple[Node, str, str, int]] = [(root, "", "", 0)]
     while stack:
         node, first, rest, level = stack.pop()
         again = node in seen
-        out.write(first + _label(node, types, seen) + "\n")
+        out.write(first + _label(node, kind, seen) + "\n")
         if node.op.is_leaf or again or (depth is not None and level >= depth):
             continue
         last = len(node.inputs) - 1
@@ -70,10 +94,9 @@ def _tree(
             stack.append((node.inputs[k], rest + elbow, rest + line, level + 1))
 
 
-def _label(node: Node, types: bool, seen: dict[Node, int]) -> str:
-    kind = f"  {node.type}" if types else ""
+def _label(node: Node, kind: _Kind, seen: dict[Node, int]) -> str:
     if node.op.is_leaf:
-        return describe(node) + kind
+        return describe(node) + kind.text(node)
     title = node.op.name.title().replace("_", "")
     if node in seen:
         return f"{title} [{seen[node]}]..."
@@ -83,4 +106,4 @@ def _label(node: Node, types: bool, seen: dict[Node, int]) -> str:
     if node.params:
         pairs = zip(node.op.params, node.params, strict=True)
         params = "{" + ", ".join(f"{k}={v}" for k, v in pairs) + "}"
-    return f"{title}{params} [{seen[node]}]{name}{kind}"
+    return f"{title}{params} [{seen[node]}]{name}{kind.text(node)}"

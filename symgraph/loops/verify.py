@@ -36,14 +36,12 @@ def verify_program(program: Program, stage: str) -> None:
     """
     written = {b for s in program.statements for b in writes(s) if b.kind != "temporary"}
     try:
-        _statements(program, program.statements, set(written), 0)
+        _statements(program.statements, set(written), 0)
     except VerifyError as error:
         raise VerifyError(f"after {stage}, {error}") from None
 
 
-def _statements(
-    program: Program, statements: Sequence[Statement], done: set[Buffer], around: int
-) -> None:
+def _statements(statements: Sequence[Statement], done: set[Buffer], around: int) -> None:
     """Check statements inside of the loops whose bits are `around`; `done` was written before."""
     for k, statement in enumerate(statements):
         try:
@@ -51,20 +49,20 @@ def _statements(
                 if buffer.kind == "temporary" and buffer not in done:
                     raise VerifyError(f"reads {buffer} before anything was stored there")
             if isinstance(statement, Nest):
-                _nest(program, statement, around)
+                _nest(statement, around)
             elif isinstance(statement, Check):
-                bound = sum(a.bit for a in statement.axes)
-                _tree(statement.condition, bound | around)
+                bound = around | sum(a.bit for a in statement.axes)
+                _condition(statement.condition, bound, f"the check {statement.code}")
             elif isinstance(statement, LibraryCall):
                 _call(statement)
             else:
-                _loop(program, statement, done, around)
+                _loop(statement, done, around)
         except VerifyError as error:
             raise VerifyError(f"statement {k}: {error}") from None
         done.update(writes(statement))
 
 
-def _loop(program: Program, loop: Loop, done: set[Buffer], around: int) -> None:
+def _loop(loop: Loop, done: set[Buffer], around: int) -> None:
     if around & loop.axis.bit:
         raise VerifyError(f"loop {loop.axis} occurs twice")
     for now, new in loop.carried:
@@ -72,10 +70,10 @@ def _loop(program: Program, loop: Loop, done: set[Buffer], around: int) -> None:
             raise VerifyError(f"the carry {now} changes its type to that of {new}")
         if now not in done:
             raise VerifyError(f"the carry {now} has no first value")
-    _statements(program, loop.body, set(done), around | loop.axis.bit)
+    _statements(loop.body, set(done), around | loop.axis.bit)
 
 
-def _nest(program: Program, nest: Nest, around: int) -> None:
+def _nest(nest: Nest, around: int) -> None:
     bound = around
     for axis in nest.axes:
         if bound & axis.bit:
@@ -89,11 +87,25 @@ def _nest(program: Program, nest: Nest, around: int) -> None:
             raise VerifyError(f"the recurrence of {t.buffer} is no multiply-add: {t.value!r}")
         if steps and nest.scan != "linear":
             raise VerifyError(f"the value of {t.buffer} needs the one before it")
+        if t.address.dtype is not INDEX:
+            raise VerifyError(f"the address of a store to {t.buffer} is no index")
         free = _axes_of(t.value) | _axes_of(t.address)
         if free & ~bound:
             raise VerifyError(f"the value of {t.buffer} depends on loops that are not there")
-        _inside(program, t.address, t.buffer.size, f"the store to {t.buffer}")
+        if t.guard is None:
+            _inside(t.address, t.buffer.size, f"the store to {t.buffer}")
+        else:
+            _condition(t.guard, bound, f"the guard of a store to {t.buffer}")
+        _tree(t.address, bound)
         _tree(t.value, bound)
+
+
+def _condition(condition: Expr, bound: int, what: str) -> None:
+    if condition.dtype is not BOOL:
+        raise VerifyError(f"{what} is {condition.dtype}, not bool")
+    if _axes_of(condition) & ~bound:
+        raise VerifyError(f"{what} depends on loops that are not there")
+    _tree(condition, bound)
 
 
 def _axes_of(root: Expr) -> int:
@@ -125,7 +137,7 @@ def _tree(root: Expr, bound: int) -> None:
             if e.args[0].dtype is not INDEX:
                 raise VerifyError(f"the address of {e!r} is no index")
             if len(e.args) == 1:
-                _inside(None, e.args[0], e.data.size, repr(e))
+                _inside(e.args[0], e.data.size, repr(e))
         if e.op == "reduce":
             axes = 0
             for axis in e.data[1]:
@@ -134,7 +146,7 @@ def _tree(root: Expr, bound: int) -> None:
                 axes |= axis.bit
 
 
-def _inside(program: Program | None, address: Expr, size: object, what: str) -> None:
+def _inside(address: Expr, size: object, what: str) -> None:
     low, high = address.builder.bounds(address)
     if isinstance(low, int) and low < 0:
         raise VerifyError(f"{what} may reach address {low}")

@@ -49,7 +49,13 @@ def _complex_sigmoid(o: Namespace, z: Node) -> Node:
 
 
 def _math(
-    name: str, doc: str, numpy: Any, partials: Any, domain: Any = ANY, complex_form: Any = None
+    name: str,
+    doc: str,
+    numpy: Any,
+    partials: Any,
+    domain: Any = ANY,
+    complex_form: Any = None,
+    ulp: int = 4,
 ) -> None:
     elementwise(
         name,
@@ -59,7 +65,7 @@ def _math(
         scalar=lambda s, x: s.unary(name, x),
         partials=partials,
         domain=domain,
-        ulp={"float32": 4, "float64": 4},
+        ulp={"float32": ulp, "float64": ulp},
         dtypes="bool int float complex" if name in WITH_COMPLEX else "bool int float",
         complex_form=complex_form,
     )
@@ -108,7 +114,7 @@ _math(
 )  # fmt: skip
 _math(
     "erfc", "1 - erf(x) without cancellation.", _of(math.erfc),
-    lambda o, n: (-2 / math.sqrt(math.pi) * o.exp(-o.square(n.inputs[0])),),
+    lambda o, n: (-2 / math.sqrt(math.pi) * o.exp(-o.square(n.inputs[0])),), ulp=7,
 )  # fmt: skip
 _math(
     "cbrt", "Cube root.", np.cbrt, lambda o, n: (1 / (3 * o.square(n)),), ((0.2, 4.0),)

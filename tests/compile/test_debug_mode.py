@@ -1,5 +1,7 @@
 """Debug mode finds a planted wrong rule, a planted wrong lowering, and a planted wrong aliasing."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,24 @@ def test_scatter_at_maxima():
     x = sg.dmatrix("x")
     f = sg.function([x], x[sg.arange(x.shape[0]), sg.argmax(x, 1)].inc(1.0), mode="debug")
     np.testing.assert_array_equal(f(np.eye(3, 4)), 2 * np.eye(3, 4))
+
+
+def test_threads_that_update_one_variable_are_no_disagreement():
+    w = sg.shared(np.zeros(1000, "float32"))
+    f = sg.function([], w.sum(), updates={w: w + 1}, mode="debug")
+    g = sg.function([], None, updates={w: w + 1}, mode="debug")
+    found = []
+
+    def run(function):
+        try:
+            for _ in range(20):
+                function()
+        except sg.VerifyError as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=run, args=(h,)) for h in (f, f, g, g)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not found and (w.get_value() == 80).all()

@@ -1,5 +1,6 @@
 """sg.function and state: the semantics that users of Theano expect, and every bad input."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.compile import version
 
 f32 = np.float32
 
@@ -383,8 +385,6 @@ def test_cache_is_used_and_survives_corruption(tmp_path):
 
 
 def test_compile_that_takes_long_says_so(caplog, monkeypatch):
-    from symgraph.compile import version
-
     monkeypatch.setattr(version, "SLOW_COMPILE", 0.0)
     x = sg.vector("x")
     with caplog.at_level("WARNING", logger="symgraph.compile"), sg.config.override(plans=False):
@@ -450,3 +450,41 @@ def test_raw_entry_exists_before_and_after_compiling():
     x = sg.vector("x")
     f = sg.function([x], x + 1)
     assert f.raw(vec(1)).tolist() == [2] and f.raw(vec(2)).tolist() == [3]
+
+
+def test_a_file_that_is_no_whole_safetensors_file_is_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    sg.save(path, {"w": np.arange(6.0)})
+    whole = path.read_bytes()
+    for data in (b"", b"abc", whole[:40], whole[:-3], b"\xff" * 16 + whole):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="w.safetensors is no whole safetensors file"):
+            sg.load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "phase"),
+    [
+        ("symgraph.compile.build.pipeline.prepare", "rewriting the graph"),
+        ("symgraph.compile.build.pipeline.lower", "lowering to loops"),
+        ("symgraph.compile.build.pipeline.emit", "emitting LLVM"),
+        ("symgraph.compile.version.jit.build", "native code"),
+    ],
+)
+def test_a_slow_compilation_says_what_it_is_doing(monkeypatch, caplog, place, phase):
+    name, _, function = place.rpartition(".")
+    name, _, module = name.rpartition(".")
+    owner = getattr(importlib.import_module(name), module)
+    honest = getattr(owner, function)
+    x = sg.vector("x")
+    f = sg.function([x], sg.exp(x) * 2)
+
+    def late(*args, **kwargs):
+        time.sleep(0.3)
+        return honest(*args, **kwargs)
+
+    monkeypatch.setattr(version, "SLOW_COMPILE", 0.15)
+    monkeypatch.setattr(owner, function, late)
+    with sg.config.override(plans=False, cache=False):
+        f(np.ones(3, "float32"))
+    assert f" s, now at: {phase}" in caplog.text

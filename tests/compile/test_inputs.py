@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import pool
+from symgraph.cpu import entry, pool
 from symgraph.cpu.abi import CTX_USER, Ctx
 
 MODES = ["native", "eager", "debug"]
@@ -190,3 +190,25 @@ def test_threads_of_a_function():
     for wrong in (0, -1, True):
         with pytest.raises(ValueError, match="threads must be"):
             sg.function([x], x, threads=wrong)
+
+
+@pytest.mark.parametrize("options", [{"strict": True}, {"allow_downcast": False}])
+@pytest.mark.parametrize("portable", [False, True])
+def test_numbers_are_refused_after_native_code_exists_as_before(monkeypatch, options, portable):
+    monkeypatch.setattr(entry, "_layout_problem", lambda: "planted" if portable else None)
+    x = sg.scalar("x", dtype="float32")
+    with sg.config.override(floatX="float64"):
+        f = sg.function([sg.In(x, **options)], x * 2)
+        assert f(np.array(1, "float32")) == 2 and f(np.float32(2)) == 4
+        for _ in range(2):
+            with pytest.raises(sg.DTypeError, match="argument 0 `x` is float32"):
+                f(0.5)
+        assert sg.function([x], x * 2)(0.5) == 1
+
+
+def test_an_exact_integer_is_no_downcast():
+    i = sg.scalar("i", dtype="int8")
+    f = sg.function([i], i + 1, allow_input_downcast=False)
+    assert [f(1), f(2)] == [2, 3]
+    with pytest.raises(sg.DTypeError):
+        f(300)

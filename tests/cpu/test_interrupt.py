@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import program
+from symgraph.cpu import lapack, program
+from symgraph.cpu.abi import Ctx
 from symgraph.loops import schedule
 
 SCRIPT = """
@@ -141,3 +142,142 @@ def test_parts_of_a_running_sum_are_those_of_the_whole(monkeypatch):
                 f = sg.function([x], [ours(x), ours(x[::-1])])
             for got, want in zip(f(data), (theirs(data), theirs(data[::-1])), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=f"{name} {most}")
+
+
+LIBRARY = """
+n = {n}
+x = sg.matrix("x", dtype="float64")
+w = sg.shared(np.zeros((), "float32"))
+f = sg.function([x], {result}, updates={{w: w + 1}}, shapes="{shapes}")
+args = (np.diag(np.arange(n) + 1.0) + 1e-3,)
+"""
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+def test_one_library_call_is_left_quickly(shapes):
+    work = LIBRARY.format(n=2000, result="sg.linalg.eigvalsh(x)", shapes=shapes)
+    late, whole = interrupted(work, "np.allclose(first, np.arange(n) + 1, atol=0.01)", 20)
+    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+
+
+@pytest.mark.parametrize(
+    ("step", "n"), [("sg.linalg.cholesky(s) + s", 4000), ("s @ s * 1e-8 + s", 3000)]
+)
+def test_one_call_in_a_loop_is_left_quickly(step, n):
+    result = f"sg.scan(lambda s: {step}, outputs_info=[x], n_steps=2)[-1]"
+    work = LIBRARY.format(n=n, result=result, shapes="exact")
+    late, whole = interrupted(work, "np.isfinite(first).all()", 20)
+    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+
+
+SORT = """
+n = 1 << 24
+x = sg.vector("x")
+w = sg.shared(np.zeros((), "float32"))
+f = sg.function([x], sg.sort(x), updates={w: w + 1})
+args = (np.random.default_rng(0).permutation(n).astype("float32"),)
+"""
+
+
+def test_one_sort_is_left_quickly():
+    late, whole = interrupted(SORT, "(np.diff(first) >= 0).all()", 20)
+    assert late < 0.6 * whole, (late, whole)
+
+
+AFTERWARDS = """
+import gc, os, signal, sys, threading, time
+import numpy as np, symgraph as sg
+from symgraph.cpu.memory import result_pool
+signal.signal(signal.SIGINT, signal.default_int_handler)
+x = sg.matrix("x", dtype="float64")
+f = sg.function([x], sg.linalg.eigvalsh(x))
+a = np.diag(np.arange(2500) + 1.0) + 1e-3
+f(a)
+time.sleep(0.3)  # until what the first call began is over
+count = lambda: len(os.listdir("/proc/self/task"))
+before = count()
+timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+timer.start()
+try:
+    while True:
+        f(a)
+except KeyboardInterrupt:
+    timer.join()
+    time.sleep(0.1)  # until its thread is gone too
+    print("left", count() > before)
+del f
+a[:] = np.nan
+del a
+gc.collect()
+{then}
+print("end")
+sys.exit(3)
+"""
+WAIT = """
+while count() > before:
+    time.sleep(0.01)
+sg.function([x], sg.linalg.eigvalsh(x))(np.eye(2500))
+gc.collect()
+assert result_pool().stats().used == 0, "the memory of the call that was left"
+"""
+
+
+@pytest.mark.parametrize("then", ["", WAIT])
+def test_a_call_that_was_left_ends_by_itself(then):
+    """Function and input are gone; so may be the process, which still says how it ended."""
+    command = [sys.executable, "-c", AFTERWARDS.format(then=then)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (out.returncode, out.stdout) == (3, "left True\nend\n"), out.stderr[-500:]
+
+
+def calls_of_the_library(x, b):
+    la = sg.linalg
+    return [
+        la.cholesky(x), *la.eigh(x), la.eigvalsh(x), *la.svd(x + b, full_matrices=False),
+        *la.qr(x + b), la.solve(x, b), la.solve_triangular(x, b, lower=True), la.det(x),
+        la.eigvals(x),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_calls_on_threads_of_their_own_give_the_same(monkeypatch, shapes, dtype, batch):
+    n = 60
+    rng = np.random.default_rng(0)
+    b = rng.standard_normal((*batch, n, n)).astype(dtype)
+    if dtype == "complex128":
+        b = b + 1j * rng.standard_normal(b.shape)
+    a = b @ np.conj(np.swapaxes(b, -1, -2)) / n + np.eye(n, dtype=dtype)
+    results = []
+    for long in (lapack.LONG, dict.fromkeys(lapack.LONG, 1)):
+        monkeypatch.setattr(lapack, "LONG", long)
+        x = sg.tensor("x", (None,) * a.ndim, dtype)
+        y = sg.tensor("y", (None,) * a.ndim, dtype)
+        with sg.config.override(plans=False, cache=False):
+            f = sg.function([x, y], calls_of_the_library(x, y), shapes=shapes)
+            results.append(f(a, b))
+        if long["potrf"] == 1:
+            assert f"ptr %ctx, i64 {int(Ctx.DETACHED_FOR)}\n" in f.explain("llvm")
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_failure_in_a_long_call_is_reported():
+    x = sg.matrix("x", dtype="float64")
+    f = sg.function([x], sg.linalg.cholesky(x))
+    a = np.eye(2000)
+    a[5, 5] = -1
+    with pytest.raises(np.linalg.LinAlgError, match="leading minor 6"):
+        f(a)
+    assert np.array_equal(f(np.eye(2000) * 4), np.eye(2000) * 2)
+
+
+def test_the_first_matrix_that_fails_is_named():
+    x = sg.tensor3("x", dtype="float64")
+    f = sg.function([x], sg.linalg.cholesky(x))
+    for first in (150, 30, 170):
+        a = np.stack([np.eye(40)] * 200)
+        a[first] = a[190] = -1
+        with pytest.raises(np.linalg.LinAlgError, match=f"matrix {first} of the batch"):
+            f(a)

@@ -10,6 +10,7 @@ from vec_runner import Compiled, expand
 from vecmath_oracle import NUMPY, exact_by_mpmath, exact_values, points, ulp_error
 
 from symgraph.core.dtype import FLOAT32, FLOAT64, DType
+from symgraph.core.op import ops
 from symgraph.cpu.vecmath import EXPANSIONS, ULP
 from symgraph.loops import grammar
 from symgraph.loops.grammar import walk
@@ -43,6 +44,14 @@ def check(name: str, dtype: DType, exact: np.ndarray, *inputs: np.ndarray) -> No
 
 def test_every_function_is_there_with_a_limit() -> None:
     assert set(EXPANSIONS) == grammar.MATH | grammar.MATH2 == set(ULP)
+
+
+def test_ops_promise_no_more_than_their_functions_hold() -> None:
+    """References are rounded results: half an ulp is theirs."""
+    for name, limits in ULP.items():
+        op = ops.get({"pow": "power"}.get(name, name))
+        for dtype, limit in limits.items():
+            assert op is None or limit + 0.5 <= op.ulp[dtype], name
 
 
 @pytest.mark.parametrize("dtype", TYPES)

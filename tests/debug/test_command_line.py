@@ -105,3 +105,27 @@ def test_dev_installs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / ".dev-stamp").write_text(json.dumps({**stamp, "key": "older setup.py"}))
     dev.install("nn")
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "verbs"),
+    [("symgraph", ("doctor", "config", "cache")),
+     ("benchmarks", ("list", "run", "compare", "report", "setup"))],
+)  # fmt: skip
+def test_help_has_an_example_for_every_verb(module: str, verbs: tuple[str, ...]) -> None:
+    for verb in verbs:
+        command = [sys.executable, "-m", module, verb, "--help"]
+        text = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+        assert f"  python -m {module} {verb}" in text
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """As in `python -m benchmarks list | head -1`."""
+    command = [sys.executable, "-u", "-m", "benchmarks", "list"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0

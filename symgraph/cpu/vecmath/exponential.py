@@ -57,7 +57,7 @@ def exp_clamped(s: Builder, x: Expr) -> Expr:
 
 
 def exp_accurate(s: Builder, x: Expr, scale_by: int = 0) -> Expr:
-    """Return e**x * 2**scale_by for x within `EXP_RANGE` or NaN; error below 1 ulp.
+    """Return e**x * 2**scale_by for x within `EXP_RANGE` or NaN; error below 1.6 ulp.
 
     n is split into n >> 1 and n - (n >> 1), three more operations than in `exp_clamped`.
     """
