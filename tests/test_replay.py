@@ -14,7 +14,8 @@ from pathlib import Path
 import update_replay
 
 from symgraph.core.dtype import INT64
-from symgraph.loops.grammar import Buffer, Builder
+from symgraph.loops.expr import Buffer
+from symgraph.loops.interned import Builder
 from symgraph.testing.samples import SAMPLES, emitted
 
 ROOT = Path(__file__).parents[1]

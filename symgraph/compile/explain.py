@@ -14,16 +14,9 @@ from symgraph.cpu.abi import Ctx
 from symgraph.cpu.machine import machine
 from symgraph.cpu.pool import get_threads
 from symgraph.dims.dim import Atom
-from symgraph.loops.grammar import (
-    Check,
-    LibraryCall,
-    Loop,
-    Nest,
-    Program,
-    Statement,
-    format_expr,
-)
+from symgraph.loops.expr import format_expr
 from symgraph.loops.schedule import NEVER_SHARED, PARALLEL_WORK
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement
 
 if TYPE_CHECKING:
     from symgraph.compile.version import Version

@@ -12,20 +12,9 @@ from symgraph.core.record import dataclass
 from symgraph.cpu.machine import Machine
 from symgraph.dims.dim import Atom, evaluate
 from symgraph.loops.amount import statement_amount
-from symgraph.loops.grammar import (
-    Axis,
-    Buffer,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Size,
-    Statement,
-    Store,
-    walk,
-)
+from symgraph.loops.expr import Axis, Buffer, Expr, Size, walk
 from symgraph.loops.schedule import stride
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
 CALL = 5e-9  # seconds to enter a kernel
 STEP = 5e-9  # seconds of a turn of a loop besides its statements

@@ -8,7 +8,7 @@ are of one element of a vector loop; a loop that waits for its own results has t
 from __future__ import annotations
 
 from symgraph.core.dtype import DType
-from symgraph.loops.grammar import Expr
+from symgraph.loops.expr import Expr
 
 # operation: (in float32, in float64)
 MEASURED: dict[str, tuple[int, int]] = {

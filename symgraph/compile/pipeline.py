@@ -23,11 +23,12 @@ from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.aligned import aligned_operands
 from symgraph.loops.build import Lowering
+from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
-from symgraph.loops.grammar import Buffer, Nest, Program, Statement, Store
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
+from symgraph.loops.statements import Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 from symgraph.rewrites.held import held_type, in_memory
 from symgraph.rewrites.shapes import with_numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,6 @@ from symgraph.core.dtype import as_dtype
 from symgraph.core.lazy import lazy
 
 json: Any = lazy("json")
-tempfile: Any = lazy("tempfile")
 
 FORMAT = "symgraph"
 VERSION = 1
@@ -45,10 +45,9 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
         arrays |= {name: np.stack([arrays[name].real, arrays[name].imag], -1) for name in pairs}
     data = _safetensors().save(arrays, metadata=header)
     target = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(target))
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    temporary = f"{target}.{os.getpid()}.{threading.get_ident()}.part"  # as readable as others
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
         os.replace(temporary, target)
     except BaseException:

@@ -6,21 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symgraph.dims.dim import Atom, Dim, evaluate
-from symgraph.loops.grammar import (
-    Axis,
-    Buffer,
-    Builder,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Program,
-    Statement,
-    Store,
-    View,
-    walk,
-)
+from symgraph.loops.expr import Axis, Buffer, Expr, View, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
 
 
 class Sizing:

@@ -16,7 +16,7 @@ from symgraph.cpu.text import (
     vector_type,
 )
 from symgraph.dims.dim import provably_le
-from symgraph.loops.grammar import Buffer, Expr, Size
+from symgraph.loops.expr import Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
 
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false

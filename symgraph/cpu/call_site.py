@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import Buffer, Expr, Size
+from symgraph.loops.expr import Buffer, Expr, Size
 
 
 @dataclass(slots=True)

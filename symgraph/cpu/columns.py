@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from symgraph.cpu.reductions import Reductions
 from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import identity, memory_type, register_type, splat, vector_type
-from symgraph.loops.grammar import Axis, Expr, walk
+from symgraph.loops.expr import Axis, Expr, walk
 
 STREAMS = 8  # rows, times arrays, read in one pass over the accumulators: a core follows as many
 

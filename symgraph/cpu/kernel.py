@@ -16,8 +16,9 @@ from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import literal, register_type, vector_type
 from symgraph.cpu.vecmath import EXPANSIONS
 from symgraph.cpu.vecmath.rare import rare_side
-from symgraph.loops.grammar import MATH, MATH2, Axis, Expr, Nest, Store
+from symgraph.loops.expr import MATH, MATH2, Axis, Expr
 from symgraph.loops.schedule import Schedule
+from symgraph.loops.statements import Nest, Store
 
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 

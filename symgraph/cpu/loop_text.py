@@ -8,7 +8,7 @@ from typing import Any
 from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Body, Scope, Vector
 from symgraph.dims.bounds import divides
-from symgraph.loops.grammar import Axis
+from symgraph.loops.expr import Axis
 from symgraph.loops.schedule import TRANSPOSE_TILE, stride
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one

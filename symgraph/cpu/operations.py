@@ -20,7 +20,7 @@ from symgraph.cpu.text import (
     splat,
     vector_type,
 )
-from symgraph.loops.grammar import Expr
+from symgraph.loops.expr import Expr
 
 
 class Operations(Emission):

@@ -8,7 +8,7 @@ from typing import Any
 from symgraph.core.record import dataclass
 from symgraph.cpu.gemm.shape import SLICE_BITS
 from symgraph.dims.dim import maximum, minimum
-from symgraph.loops.grammar import Size
+from symgraph.loops.expr import Size
 
 PRODUCT_NAMES = ("gemm", "contract")
 PRODUCTS = tuple(f"{name}.{dtype}" for name in PRODUCT_NAMES for dtype in ("float32", "float64"))

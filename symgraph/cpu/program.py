@@ -25,22 +25,11 @@ from symgraph.cpu.product import (
 from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.amount import nest_amount, statement_amount
-from symgraph.loops.grammar import (
-    Axis,
-    Buffer,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Program,
-    Size,
-    Statement,
-    Store,
-)
+from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.rebase import rebased
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
 
 # What most programs do not have in them.

@@ -10,8 +10,9 @@ from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
-from symgraph.loops.grammar import Axis, Expr, Store, walk
+from symgraph.loops.expr import Axis, Expr, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
+from symgraph.loops.statements import Store
 
 LONG_BODY = 12  # cost of a reduction's body from which two accumulators are enough
 LEAST_ROW, LARGEST_ROW = 1 << 10, 1 << 15  # bytes of rows of which the next one is fetched ahead

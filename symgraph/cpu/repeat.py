@@ -17,21 +17,11 @@ from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.stopwatch import CLOCK, Laps, added, counters
 from symgraph.loops.columns import split_columns
-from symgraph.loops.grammar import (
-    Axis,
-    Buffer,
-    Builder,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Size,
-    Statement,
-    Store,
-)
+from symgraph.loops.expr import Axis, Buffer, Expr, Size
+from symgraph.loops.interned import Builder
 from symgraph.loops.points import written_out
 from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 from symgraph.loops.storage import writes
 
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals

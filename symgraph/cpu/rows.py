@@ -15,7 +15,7 @@ from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import first_position
 from symgraph.cpu.text import memory_type, vector_type
 from symgraph.dims.bounds import interval
-from symgraph.loops.grammar import Axis, Expr, walk
+from symgraph.loops.expr import Axis, Expr, walk
 
 KEEP_COST = 10  # operations per element from which a store and a load are cheaper
 ROW_BYTES = 1 << 15  # of all row buffers of a kernel: they must stay in the first-level cache

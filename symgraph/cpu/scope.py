@@ -7,8 +7,10 @@ from typing import Any
 
 from symgraph.core.record import dataclass
 from symgraph.dims.dim import Dim
-from symgraph.loops.grammar import Axis, Buffer, Builder, Expr, Nest, Size
+from symgraph.loops.expr import Axis, Buffer, Expr, Size
+from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import Schedule
+from symgraph.loops.statements import Nest
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from symgraph.core.dtype import INT64
 from symgraph.cpu.loop_text import Loops
 from symgraph.cpu.scope import Scope, Vector
-from symgraph.loops.grammar import Axis, Expr
+from symgraph.loops.expr import Axis, Expr
 
 HUGE = 1 << 61  # at least this stands for "nowhere": no position is as large
 SEARCH_LANES = 32  # elements tested together: their conditions fill one word

@@ -8,8 +8,8 @@ from symgraph.core.dtype import BOOL
 from symgraph.cpu.access import Access
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.text import memory_type, shape_suffix, vector_type
-from symgraph.loops.grammar import Store
 from symgraph.loops.schedule import stride
+from symgraph.loops.statements import Store
 
 
 class Stores(Access):

@@ -26,9 +26,10 @@ from symgraph.cpu.product import SLICES, product_shares
 from symgraph.debug.stages import emitted, leaves_of, lowered
 from symgraph.dims.dim import Dim, symbol
 from symgraph.loops.build import Lowering
-from symgraph.loops.grammar import Buffer, Nest, Program
+from symgraph.loops.expr import Buffer
 from symgraph.loops.schedule import Schedule, choose_schedule
 from symgraph.loops.simplify import collapse
+from symgraph.loops.statements import Nest, Program
 from symgraph.loops.storage import plan_storage
 
 BLOCK = re.compile(r"(<!-- made by code: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

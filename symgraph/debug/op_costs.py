@@ -18,7 +18,7 @@ from symgraph.compile.function import function
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o
 from symgraph.cpu.machine import machine
-from symgraph.loops.grammar import MATH, MATH2
+from symgraph.loops.expr import MATH, MATH2
 
 SIZES = (1024, 5120)  # elements; the difference of the two times has no cost of the call in it
 REPEATS = 400

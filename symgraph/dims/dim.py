@@ -49,11 +49,11 @@ class Atom:
 
     @property
     def facts(self) -> str:
-        """What is known of the value, in words; "" for a size like any other."""
+        """What is known of the value, in words."""
         parts = [f"a multiple of {self.multiple}"] if self.multiple > 1 else []
         parts += [f"at least {self.low}"] if self.low else []
         parts += [f"at most {self.high}"] if self.high is not None else []
-        return " and ".join(parts)
+        return " and ".join(parts) or ("a size, at least 0" if self.kind == "symbol" else "")
 
     def admits(self, value: int) -> bool:
         """Tell whether a value agrees with the facts."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.loops.grammar import Buffer, Expr, Loop, Nest, Program, Statement, Store, walk
+from symgraph.loops.expr import Buffer, Expr, walk
+from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import writes
 
 FEWEST_STEPS = 16  # from which a copy is cheap beside the steps

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.dims.dim import Dim
-from symgraph.loops.grammar import Axis, Check, LibraryCall, Loop, Nest, Size, Statement, walk
+from symgraph.loops.expr import Axis, Size, walk
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement
 
 Amount = int | Dim | None  # scalar operations; None where they depend on values
 MOST_POINT_WORK = 300  # operations of one point that an estimate counts: expression trees repeat

@@ -14,9 +14,10 @@ from symgraph.core.lazy import lazy
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
-from symgraph.loops.grammar import Axis, Buffer, Check, Expr, Nest, Program, Size, Store, View
+from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
 from symgraph.loops.roots import Roots, both_guards, is_indirect
 from symgraph.loops.split import split_reduction
+from symgraph.loops.statements import Check, Nest, Program, Store
 
 # How the statements of some ops are lowered, which most programs do not have.
 convolution: Any = lazy("symgraph.loops.convolution")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symgraph.loops.grammar import Axis, Builder, Expr, Size
+from symgraph.loops.expr import Axis, Expr, Size
+from symgraph.loops.interned import Builder
 
 
 class LoopBuilder(Builder):

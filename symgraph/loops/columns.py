@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from symgraph.loops.grammar import Axis, Expr, Nest, Store, walk
+from symgraph.loops.expr import Axis, Expr, walk
 from symgraph.loops.schedule import TILE_REGISTERS, element_bytes, stride
+from symgraph.loops.statements import Nest, Store
 
 VECTORS = 2  # of one part of the columns
 PASSES = (3, 5, 6)  # parts that one pass may take; 1, 2 and 4 are one pass anyway

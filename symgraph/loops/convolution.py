@@ -24,9 +24,10 @@ import numpy as np
 from symgraph.core.node import Node
 from symgraph.core.record import dataclass
 from symgraph.dims.dim import maximum
-from symgraph.loops.grammar import Buffer, Expr, LibraryCall, Nest, Size, View
+from symgraph.loops.expr import Buffer, Expr, Size, View
 from symgraph.loops.product import strides_of
 from symgraph.loops.roots import is_size
+from symgraph.loops.statements import LibraryCall, Nest
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symgraph.core.node import Node
-from symgraph.loops.grammar import Buffer, LibraryCall, View
+from symgraph.loops.expr import Buffer, View
 from symgraph.loops.product import strides_of
+from symgraph.loops.statements import LibraryCall
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from symgraph.core.dtype import FLOAT16, FLOAT32, DType
-from symgraph.loops.grammar import Expr
+from symgraph.loops.expr import Expr
 
 Array = np.ndarray
 

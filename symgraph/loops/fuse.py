@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.loops.grammar import Buffer, Builder, Expr, Nest, Program, Statement, Store, walk
+from symgraph.loops.expr import Buffer, Expr, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 
 MOST_STORES = 6

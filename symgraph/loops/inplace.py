@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.loops.grammar import Buffer, Check, Expr, Loop, Nest, Statement, Store
+from symgraph.loops.expr import Buffer, Expr
+from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
 
 Accesses = Sequence[tuple[set[Buffer], set[Buffer]]]
 

@@ -15,22 +15,9 @@ import numpy as np
 from symgraph.loops.convolution import run_contraction
 from symgraph.loops.dft import run_dft
 from symgraph.loops.evaluate import evaluate
-from symgraph.loops.grammar import (
-    MATH,
-    MATH2,
-    Axis,
-    Buffer,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Program,
-    Statement,
-    Store,
-    walk,
-)
+from symgraph.loops.expr import MATH, MATH2, Axis, Buffer, Expr, walk
 from symgraph.loops.lapack_interp import run_lapack
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
 
 Memory = dict[Buffer, np.ndarray]
 Steps = dict[Axis, int]

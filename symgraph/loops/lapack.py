@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from symgraph.core.dtype import INT32, INT64
 from symgraph.core.node import Node
 from symgraph.dims.dim import minimum
-from symgraph.loops.grammar import Buffer, Check, Expr, LibraryCall, Nest, Size, View
+from symgraph.loops.expr import Buffer, Expr, Size, View
 from symgraph.loops.product import operand
+from symgraph.loops.statements import Check, LibraryCall, Nest
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.loops.grammar import Buffer, LibraryCall
+from symgraph.loops.expr import Buffer
+from symgraph.loops.statements import LibraryCall
 
 Place = Callable[[Buffer], np.ndarray]  # flat memory of a buffer
 Inputs = Callable[[Place, LibraryCall, int, Any], list[np.ndarray]]

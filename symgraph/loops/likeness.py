@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import Axis, Buffer, Expr, Nest, walk
+from symgraph.loops.expr import Axis, Buffer, Expr, walk
+from symgraph.loops.statements import Nest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from itertools import product
 
-from symgraph.loops.grammar import Axis, Builder, Expr, Index, Nest, Store, walk
+from symgraph.loops.expr import Axis, Expr, Index, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Nest, Store
 
 MOST_POINTS = 4
 MOST_COST = 60  # of a point: dear functions are for vectors

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from symgraph.core.dtype import INT64
 from symgraph.core.node import CONSTANT, Node
-from symgraph.loops.grammar import Buffer, Check, Expr, Nest, Size
+from symgraph.loops.expr import Buffer, Expr, Size
+from symgraph.loops.statements import Check, Nest
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from symgraph.core.node import Node
-from symgraph.loops.grammar import Axis, Buffer, Expr, LibraryCall, Size, View
+from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
 from symgraph.loops.roots import is_size
+from symgraph.loops.statements import LibraryCall
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

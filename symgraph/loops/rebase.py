@@ -6,7 +6,9 @@ the row in the pointer that a kernel is passed, all steps are one kernel.
 
 from __future__ import annotations
 
-from symgraph.loops.grammar import Buffer, Builder, Expr, Nest, Store, walk
+from symgraph.loops.expr import Buffer, Expr, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Nest, Store
 
 
 def rebased(s: Builder, nest: Nest) -> tuple[Nest, dict[Buffer, int]]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.node import Node
 from symgraph.core.record import dataclass
+from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
 from symgraph.loops.fuse import merge_statements
-from symgraph.loops.grammar import Axis, Buffer, Expr, Loop, Nest, Size, Statement, View
 from symgraph.loops.inplace import updated_in_place
+from symgraph.loops.statements import Loop, Nest, Statement
 from symgraph.loops.storage import reads, writes
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from symgraph.core.record import dataclass
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import provably_le
 from symgraph.loops.builder import LoopBuilder
-from symgraph.loops.grammar import Axis, Buffer, Expr, Size
+from symgraph.loops.expr import Axis, Buffer, Expr, Size
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice

@@ -12,7 +12,8 @@ from symgraph.core.record import dataclass
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import exact_div, maximum
 from symgraph.loops.amount import nest_amount
-from symgraph.loops.grammar import COMPARE, Axis, Expr, Nest, Size, Store, walk
+from symgraph.loops.expr import COMPARE, Axis, Expr, Size, walk
+from symgraph.loops.statements import Nest, Store
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)

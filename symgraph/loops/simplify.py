@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
-from symgraph.loops.grammar import (
-    Axis,
-    Builder,
-    Check,
-    Expr,
-    Loop,
-    Nest,
-    Size,
-    Statement,
-    Store,
-    walk,
-)
+from symgraph.loops.expr import Axis, Expr, Size, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
 
 SMALL_POINTS = 9  # reductions of so few points become straight code: a pooling window
 SMALL_COST = 4000  # of all copies together; most of it are tests that the copies decide

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from symgraph.core.dtype import FLOAT32, INT32, INT64, UINT32, UINT64, DType
-from symgraph.loops.grammar import Builder, Expr, LibraryCall, Nest, View
+from symgraph.loops.expr import Expr, View
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import LibraryCall, Nest
 
 if TYPE_CHECKING:
     from symgraph.core.node import Node

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from symgraph.dims.dim import maximum, minimum
-from symgraph.loops.grammar import Axis, Builder, Expr, Nest, Size, Store
+from symgraph.loops.expr import Axis, Expr, Size
+from symgraph.loops.interned import Builder
 from symgraph.loops.roots import is_size
 from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
+from symgraph.loops.statements import Nest, Store
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import Buffer, Check, LibraryCall, Loop, Nest, Program, Statement, walk
+from symgraph.loops.expr import Buffer, walk
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement
 
 ALIGNMENT = 64
 

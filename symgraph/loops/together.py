@@ -7,7 +7,8 @@ from itertools import product
 from typing import Any
 
 from symgraph.core.node import Node
-from symgraph.loops.grammar import Buffer, Nest, View, walk
+from symgraph.loops.expr import Buffer, View, walk
+from symgraph.loops.statements import Nest
 
 
 def lower_stacked(

@@ -7,21 +7,8 @@ from collections.abc import Sequence
 from symgraph.core.dtype import BOOL
 from symgraph.core.errors import VerifyError
 from symgraph.loops.convolution import reach
-from symgraph.loops.grammar import (
-    ARITHMETIC,
-    BITWISE,
-    COMPARE,
-    INDEX,
-    Buffer,
-    Check,
-    Expr,
-    LibraryCall,
-    Loop,
-    Nest,
-    Program,
-    Statement,
-    walk,
-)
+from symgraph.loops.expr import ARITHMETIC, BITWISE, COMPARE, INDEX, Buffer, Expr, walk
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement
 from symgraph.loops.storage import reads, writes
 
 _SAME = ARITHMETIC | BITWISE | COMPARE | {"fma"}

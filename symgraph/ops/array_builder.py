@@ -17,7 +17,7 @@ Algorithm = Callable[..., Any]  # (s, *values) -> value, all float64
 
 
 class ArrayBuilder:
-    """Float operations of `loops.grammar.Builder` that special functions use, on NumPy arrays."""
+    """Float operations of `loops.interned.Builder` that special functions use, on NumPy arrays."""
 
     abs, sqrt, floor, rint = np.abs, np.sqrt, np.floor, np.rint
     exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p

@@ -285,7 +285,7 @@ def angle(z: Any) -> Node:
         return ANGLE(node)
     node = cast_to(node, node.dtype if node.dtype.is_float else floatx())
     half, none = (as_node(v, (node.dtype,)) for v in (np.pi, 0.0))
-    return o.where(o.isnan(node), node, o.where(node < 0, half, none))
+    return o.where(o.isnan(node), node, o.where(o.signbit(node), half, none))
 
 
 @function

@@ -135,8 +135,8 @@ def _slice(x: Node, axis: int, item: slice, n: Size) -> tuple[Size, int, Size, N
     if isinstance(n, int) and not any(isinstance(v, Node) for v in (item.start, item.stop)):
         start, stop, step = item.indices(n)
         return start, step, len(range(start, stop, step)), None
-    if _moves(item.start):
-        length = _fixed_length(item, step)
+    length = _fixed_length(x, item, step) if _moves(item.start) else None
+    if length is not None:
         first = cast_to(as_node(item.start), INT64)
         return 0, 1, n, first + o.iota((length,)) * step
     if step < 0:
@@ -160,18 +160,21 @@ def _moves(bound: Any) -> bool:
     return any(v.op.name in ("input", "shared") for v in toposort([bound]))
 
 
-def _fixed_length(item: slice, step: int) -> Size:
-    """Return stop - start where the moving part cancels; raises SymbolicValueError otherwise."""
+def _fixed_length(x: Node, item: slice, step: int) -> Size | None:
+    """Return the length of a slice where its moving part cancels; None for sizes, as in `x[n:]`.
+
+    Raises SymbolicValueError for anything else.
+    """
     try:
-        length = as_size(item.stop) - as_size(item.start)
+        start = as_size(item.start)
+        length = None if item.stop is None else as_size(item.stop) - start
     except SymbolicValueError:
-        length = None
-    if not isinstance(length, int):
         raise SymbolicValueError(
             "the length of a slice with a computed start must be known: write x[i:i + 32], or "
-            "x[i * b:(i + 1) * b] with a number b"
-        )
-    return (length + step - 1) // step
+            f"x[i * b:(i + 1) * b] with a number b\n  input:  {describe(x)}  {x.type}, made at "
+            f"{x.source}"
+        ) from None
+    return (length + step - 1) // step if isinstance(length, int) else None
 
 
 def _clipped(bound: Any, n: Size, default: Size) -> Size:

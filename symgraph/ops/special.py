@@ -253,7 +253,7 @@ def log_sigmoid(x: Any) -> Node:
 # -- sin(pi x) / (pi x) ---------------------------------------------------------------------------
 def _sinc(s: Any, x: Any) -> Any:
     value = gamma.sin_pi(s, x) / (x * math.pi)
-    return s.select(s.eq(x, 0.0), 1.0, s.select(s.eq(s.abs(x), math.inf), 0.0, value))
+    return s.select(s.eq(x, 0.0), 1.0, value)  # NaN at infinity, as in NumPy
 
 
 def _d_sinc(o: Namespace, n: Node) -> tuple[Node]:

@@ -15,7 +15,7 @@ import numpy as np
 from symgraph.core.node import Node
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.evaluate import evaluate
-from symgraph.loops.grammar import MATH, MATH2, Axis, Buffer, Expr, walk
+from symgraph.loops.expr import MATH, MATH2, Axis, Buffer, Expr, walk
 from symgraph.testing.oracles import NUMPY_FUNCTIONS
 
 _COMBINE: dict[str, Any] = {

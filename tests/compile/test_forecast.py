@@ -12,7 +12,8 @@ from symgraph.core.op import o
 from symgraph.cpu.machine import Machine
 from symgraph.cpu.pool import get_threads
 from symgraph.debug import op_costs as measure
-from symgraph.loops.grammar import MATH, MATH2, Loop
+from symgraph.loops.expr import MATH, MATH2
+from symgraph.loops.statements import Loop
 
 FLAT = Machine(1e9, {1 << 30: 1e9})
 

@@ -154,6 +154,10 @@ def test_save_and_load(tmp_path: Path) -> None:
         state[name].set_value(0 * value)
     sg.load(tmp_path / "state", state)
     assert all(np.array_equal(state[k].get_value(), v) for k, v in before.items())
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "state").stat().st_mode == plain.stat().st_mode  # as readable as others
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plain", "state"]
 
 
 # -- loops, branches, batches --------------------------------------------------------------------

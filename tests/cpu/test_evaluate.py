@@ -10,7 +10,8 @@ from vecmath_oracle import points
 from symgraph.core.dtype import FLOAT32, FLOAT64, INT32, INT64, DType
 from symgraph.cpu.vecmath import EXPANSIONS
 from symgraph.loops.evaluate import evaluate
-from symgraph.loops.grammar import Axis, Buffer, Builder, Expr
+from symgraph.loops.expr import Axis, Buffer, Expr
+from symgraph.loops.interned import Builder
 
 TYPES = [FLOAT32, FLOAT64]
 EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]

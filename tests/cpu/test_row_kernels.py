@@ -11,7 +11,8 @@ import symgraph as sg
 from symgraph.core.dtype import as_dtype
 from symgraph.cpu.rows import KEEP_COST, ROW_BYTES, find_rows
 from symgraph.cpu.search import first_position
-from symgraph.loops.grammar import Buffer, Builder, walk
+from symgraph.loops.expr import Buffer, walk
+from symgraph.loops.interned import Builder
 
 LENGTHS = [1, 2, 3, 7, 31, 32, 33, 64, 100, 1000]
 

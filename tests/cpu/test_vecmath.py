@@ -12,13 +12,13 @@ from vecmath_oracle import NUMPY, exact_by_mpmath, exact_values, points, ulp_err
 from symgraph.core.dtype import FLOAT32, FLOAT64, DType
 from symgraph.core.op import ops
 from symgraph.cpu.vecmath import EXPANSIONS, ULP
-from symgraph.loops import grammar
-from symgraph.loops.grammar import walk
+from symgraph.loops import expr
+from symgraph.loops.expr import walk
 
 TYPES = [FLOAT32, FLOAT64]
 BINARY = {"pow", "atan2"}
 UNARY = sorted(set(EXPANSIONS) - BINARY)
-PRIMITIVE = grammar.ARITHMETIC | grammar.BITWISE | grammar.COMPARE | grammar.UNARY
+PRIMITIVE = expr.ARITHMETIC | expr.BITWISE | expr.COMPARE | expr.UNARY
 PRIMITIVE |= {"fma", "select", "cast", "bitcast", "const", "load", "affine", "axis"}
 SPECIAL = [
     *(np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -1.5, 10, 700),
@@ -43,7 +43,7 @@ def check(name: str, dtype: DType, exact: np.ndarray, *inputs: np.ndarray) -> No
 
 
 def test_every_function_is_there_with_a_limit() -> None:
-    assert set(EXPANSIONS) == grammar.MATH | grammar.MATH2 == set(ULP)
+    assert set(EXPANSIONS) == expr.MATH | expr.MATH2 == set(ULP)
 
 
 def test_ops_promise_no_more_than_their_functions_hold() -> None:

@@ -11,7 +11,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from symgraph.core.dtype import DType
-from symgraph.loops.grammar import Axis, Buffer, Builder, Expr, walk
+from symgraph.loops.expr import Axis, Buffer, Expr, walk
+from symgraph.loops.interned import Builder
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()

@@ -11,9 +11,11 @@ import symgraph as sg
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu import program
 from symgraph.cpu.kernel import KernelEmitter
-from symgraph.loops.grammar import Axis, Buffer, Builder, Nest, Size, Store
+from symgraph.loops.expr import Axis, Buffer, Size
+from symgraph.loops.interned import Builder
 from symgraph.loops.likeness import likeness
 from symgraph.loops.schedule import choose_schedule
+from symgraph.loops.statements import Nest, Store
 from symgraph.testing.samples import SAMPLES, emitted
 
 

@@ -9,8 +9,10 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32
-from symgraph.loops.grammar import Buffer, Builder, Nest, Store
+from symgraph.loops.expr import Buffer
+from symgraph.loops.interned import Builder
 from symgraph.loops.points import MOST_POINTS, written_out
+from symgraph.loops.statements import Nest, Store
 
 STEPS = 6
 

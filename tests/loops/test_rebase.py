@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32
-from symgraph.loops.grammar import Buffer, Builder, Nest, Store
+from symgraph.loops.expr import Buffer
+from symgraph.loops.interned import Builder
 from symgraph.loops.rebase import rebased
+from symgraph.loops.statements import Nest, Store
 
 
 def kernels(steps: int) -> int:

@@ -8,7 +8,9 @@ import pytest
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32
 from symgraph.loops.columns import split_columns
-from symgraph.loops.grammar import Buffer, Builder, Nest, Store
+from symgraph.loops.expr import Buffer
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Nest, Store
 
 
 def recurrence(steps, n, columns, shape_of=lambda *s: s):

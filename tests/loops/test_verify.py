@@ -9,7 +9,9 @@ import pytest
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.core.errors import VerifyError
-from symgraph.loops.grammar import Buffer, Builder, Check, Loop, Nest, Program, Statement, Store
+from symgraph.loops.expr import Buffer
+from symgraph.loops.interned import Builder
+from symgraph.loops.statements import Check, Loop, Nest, Program, Statement, Store
 from symgraph.loops.verify import verify_program
 
 

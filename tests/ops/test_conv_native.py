@@ -15,7 +15,8 @@ from symgraph.core.errors import VerifyError
 from symgraph.core.op import ops
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.convolution import table
-from symgraph.loops.grammar import Buffer, LibraryCall, Program
+from symgraph.loops.expr import Buffer
+from symgraph.loops.statements import LibraryCall, Program
 from symgraph.loops.verify import verify_program
 from symgraph.testing.tolerances import RELATIVE
 

@@ -153,7 +153,18 @@ def test_moving_window() -> None:
         assert np.array_equal(value(x[i : i + 4], {x: a, i: np.int64(k)}), a[k : k + 4])
         assert np.array_equal(value(x[i * 2 : (i + 1) * 2], {x: a, i: np.int64(1)}), a[2:4])
     with pytest.raises(SymbolicValueError, match="must be known"):
-        x[i:]
+        x[o.argmax(x) :]
+
+
+def test_from_a_size_on() -> None:
+    x, n = new_input("float64", (symbol("m"),)), new_input("int64", (), "n")
+    a = counted((9,))
+    for k in (0, 3, 9, 12):
+        arrays = {x: a, n: np.int64(k)}
+        assert np.array_equal(value(x[n:], arrays), a[k:])
+        assert np.array_equal(value(x[n::2], arrays), a[k::2])
+        assert np.array_equal(value(x[n : 2 * n], arrays), a[k : 2 * k])
+        assert np.array_equal(value(x[:n], arrays), a[:k])
 
 
 def test_moving_windows_are_orthogonal() -> None:

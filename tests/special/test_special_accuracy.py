@@ -126,7 +126,7 @@ EDGES = {
     "log_ndtr": {INF: 0.0, -INF: -INF, -1e200: -INF},
     "ndtri": {0.0: -INF, 1.0: INF, 0.5: 0.0, -1.0: NAN, 2.0: NAN},
     "logit": {0.0: -INF, 1.0: INF, 0.5: 0.0, -1.0: NAN, 2.0: NAN},
-    "sinc": {0.0: 1.0, INF: 0.0, -INF: 0.0, 3.0: 0.0},
+    "sinc": {0.0: 1.0, INF: NAN, -INF: NAN, 3.0: 0.0},
     "i0": {0.0: 1.0, INF: INF, -INF: INF}, "i1": {0.0: 0.0, INF: INF, -INF: -INF},
     "i0e": {0.0: 1.0, INF: 0.0}, "i1e": {0.0: 0.0, -INF: 0.0},
     "k0": {0.0: INF, INF: 0.0, -1.0: NAN}, "k1": {0.0: INF, INF: 0.0, -1.0: NAN},

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from symgraph.core.lazy import lazy
-from symgraph.loops.grammar import Expr
+from symgraph.loops.expr import Expr
 
 # Few programs use many of them.
 error_function: Any = lazy("symgraph.cpu.vecmath.error_function")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, to_bits, two_product, two_sum
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 # pi/2 in pieces of full precision: fma makes n times each of them exact enough.
 HALF_PI = {

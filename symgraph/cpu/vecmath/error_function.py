@@ -6,7 +6,8 @@ from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.exponential import exp_accurate, exp_clamped
 from symgraph.cpu.vecmath.floats import horner, with_sign
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 # From here on erf rounds to 1.
 ERF_ONE = {FLOAT32: 3.95, FLOAT64: 5.95}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, horner, to_bits
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 LOG2_E = 1.4426950408889634
 # log 2 = high + low; the high part is short, so that its product with any n in range is exact.

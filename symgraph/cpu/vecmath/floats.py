@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from symgraph.core.dtype import FLOAT32, FLOAT64, INT32, INT64, DType
 from symgraph.core.record import dataclass
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 INF = math.inf
 NAN = math.nan

@@ -17,7 +17,8 @@ from symgraph.cpu.vecmath.logarithm import (
     log1p_reduced,
     log1p_split,
 )
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 # From here on tanh rounds to 1.
 TANH_ONE = {FLOAT32: 9.1, FLOAT64: 19.2}

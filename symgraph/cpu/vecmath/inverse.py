@@ -5,7 +5,8 @@ from __future__ import annotations
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.floats import FORMATS, horner, to_bits, with_sign
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 PI = {
     FLOAT32: (3.1415927410125732, -8.742277657347586e-08),

@@ -8,7 +8,8 @@ from symgraph.core.dtype import FLOAT32, FLOAT64, DType
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.exponential import LN2, exp_of_minus_abs
 from symgraph.cpu.vecmath.floats import FORMATS, INF, NAN, fast_two_sum, horner, to_bits
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 SQRT_HALF = {FLOAT32: 0x3F3504F3, FLOAT64: 0x3FE6A09E667F3BCD}
 

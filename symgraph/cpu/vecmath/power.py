@@ -19,7 +19,8 @@ from symgraph.cpu.vecmath.floats import (
     with_sign,
 )
 from symgraph.cpu.vecmath.logarithm import LOG2_OF_E, normalised, split_exponent
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 # Every y above has the same power as infinity, except for x = 1, where both give 1.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.loops.grammar import Expr, walk
+from symgraph.loops.expr import Expr, walk
 
 LEAST = 24  # operations that a branch must save
 

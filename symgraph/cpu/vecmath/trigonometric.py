@@ -15,7 +15,8 @@ from symgraph.cpu.vecmath.floats import (
     to_bits,
     two_product,
 )
-from symgraph.loops.grammar import Builder, Expr
+from symgraph.loops.expr import Expr
+from symgraph.loops.interned import Builder
 
 TWO_OVER_PI = 0.6366197723675814
 # Up to here the three pieces leave |r| correct to less than half an ulp.
