@@ -50,6 +50,7 @@ class Plan:
     products: tuple[str, ...]
     needs_lapack: bool
     parallel: bool
+    detached: bool
     kernels: int
     constants: list[np.ndarray]
 
@@ -172,7 +173,8 @@ class _Encoder:
         )
         facts = tuple((self.size(f.size), f.low, f.high, f.multiple) for f in p.sizes.facts)
         shapes = tuple(tuple(map(self.size, shape)) for shape in p.output_sizes)
-        code = (p.code, tuple(map(str, p.products)), p.needs_lapack, p.parallel, p.kernels)
+        flags = (p.needs_lapack, p.parallel, p.detached)
+        code = (p.code, tuple(map(str, p.products)), *flags, p.kernels)
         return entry, (self.sizes(p.sizes), facts, shapes), code, self.constants(p.constants)
 
     def sizes(self, classes: SizeClass) -> tuple[Any, ...]:
@@ -236,11 +238,11 @@ class _Decoder:
         sizes = self.sizes(*classes)
         held = tuple(Fact(self.size(n), *rest) for n, *rest in facts)
         output_sizes = [tuple(map(self.size, shape)) for shape in shapes]
-        key, products, needs_lapack, parallel, kernels = code
+        key, products, needs_lapack, parallel, detached, kernels = code
         arrays = [self.constant(c) for c in constants]
         return Plan(
             key, spec, SizeClass(sizes, held), output_sizes, products, needs_lapack, parallel,
-            kernels, arrays,
+            detached, kernels, arrays,
         )  # fmt: skip
 
     def sizes(self, made: Any, sizes: Any) -> dict[Atom, Any]:

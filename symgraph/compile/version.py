@@ -82,6 +82,7 @@ class Version:
             user=user,
             name=compiled.name,
             threads=plan.parallel,
+            detached=plan.detached,
             numbers=[not p.strict and p.downcast is not False for p in compiled.definition.params],
         )
         if plan.parallel:
@@ -298,6 +299,7 @@ def _plan(built: Built) -> Plan:
         tuple(module.products),
         module.needs_lapack,
         module.parallel,
+        module.detached,
         len(module.kernels),
         [np.ascontiguousarray(arrays[buffer]) for buffer in module.constants],
     )

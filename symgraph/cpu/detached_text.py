@@ -10,6 +10,7 @@ code must stay, for good.
 from __future__ import annotations
 
 from symgraph.cpu.abi import CTX_USER, Ctx
+from symgraph.cpu.pool_text import SYSCALL, WAKE, futex
 
 # Words of `@detached`: addresses in the C library (without the first, no call is detached), how
 # many calls run, and the blocks of those that were left and are done.
@@ -24,6 +25,7 @@ COPY_BYTES = 1 << 24  # likewise
 
 _TEMPLATE = """
 @detached = dso_local global [{WORDS} x i64] zeroinitializer, align 64
+declare i64 @llvm.umin.i64(i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define internal ptr @c_function(i64 %which) {{
@@ -115,8 +117,8 @@ entry:
   %step = load i64, ptr %step.at
   %own = getelementptr i8, ptr %job, i64 {CONTEXT}
   %args = getelementptr i8, ptr %job, i64 {ARGUMENTS}
-  %r = call i32 @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %count, i64 %grain, i64 %step,
-                              ptr %own)
+  %run = call ptr @in_context(ptr %own, i64 {parallel_for})
+  %r = call i32 %run(ptr %pool, ptr %kernel, ptr %args, i64 %count, i64 %grain, i64 %step, ptr %own)
   %old = atomicrmw xchg ptr %job, i32 {DONE} seq_cst, align 4
   %left = icmp eq i32 %old, {LEFT}
   br i1 %left, label %orphan, label %tell
@@ -205,6 +207,9 @@ fill:
   %threads = load i64, ptr %threads.at
   %own.threads = getelementptr i64, ptr %own, i64 {max_threads}
   store i64 %threads, ptr %own.threads
+  %run = call ptr @in_context(ptr %ctx, i64 {parallel_for})
+  %own.run = getelementptr i64, ptr %own, i64 {parallel_for}
+  store ptr %run, ptr %own.run
   %own.check = getelementptr i64, ptr %own, i64 {check_interrupt}
   store ptr @was_left, ptr %own.check
   br label %copy
@@ -300,8 +305,8 @@ finish:
   call void @give_back(ptr %job, ptr %ctx)
   ret i32 0
 here:
-  %r = call i32 @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step,
-                              ptr %ctx)
+  %run.here = call ptr @in_context(ptr %ctx, i64 {parallel_for})
+  %r = call i32 %run.here(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step, ptr %ctx)
   ret i32 %r
 }}
 
@@ -326,14 +331,15 @@ stay:
 EXPORTS = ("detached", "detached_for", "leave_process")
 
 
-def detached_text(syscall: int, futex: int) -> str:
-    """Return the LLVM text of `EXPORTS`, to stand behind that of the pool."""
+def detached_text() -> str:
+    """Return the LLVM text of `EXPORTS` for this machine."""
     numbers = {name: value for name, value in globals().items() if isinstance(value, int)}
-    return _TEMPLATE.format(
+    return (WAKE + _TEMPLATE).format(
         **numbers,
         ROUNDED_ARGUMENTS=ARGUMENTS + 63,
-        syscall=syscall,
-        futex=futex,
+        syscall=SYSCALL,
+        futex=futex(),
+        parallel_for=Ctx.PARALLEL_FOR,
         max_threads=Ctx.MAX_THREADS,
         check_interrupt=Ctx.CHECK_INTERRUPT,
         gil_ensure=Ctx.GIL_ENSURE,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.lazy import lazy
 from symgraph.cpu import abi, jit, memory, pool
 from symgraph.cpu.abi import Ctx, EntrySpec, Plan, Record
 from symgraph.cpu.cells import SharedCell, wait_until
@@ -17,6 +18,7 @@ from symgraph.cpu.entry_text import ENTRY_NAMES, entry_text
 from symgraph.cpu.jit import Loaded
 from symgraph.cpu.plan import encode_plan
 
+leaving: Any = lazy("symgraph.cpu.detached")  # few programs have calls that take long
 _METH_FASTCALL_KEYWORDS = 0x0082
 
 
@@ -41,11 +43,21 @@ def _method(name: str, address: int) -> _MethodDef:
     return _MethodDef(name.encode(), address, _METH_FASTCALL_KEYWORDS, None)
 
 
+@functools.cache
+def _begun() -> jit.Quick:
+    return jit.Quick(entry_text(), ENTRY_NAMES)
+
+
+def begin() -> None:
+    """Let the entry code be made in the background; the first `Entry` waits for it."""
+    _begun()
+
+
 class _NativeEntry:
     """Addresses of the entry code; one per process, never unloaded."""
 
     def __init__(self) -> None:
-        code = jit.build_quick(entry_text(), ENTRY_NAMES)
+        code = _begun().result()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         self.entry, self.entry_into, self.check_interrupt = map(code.address, ENTRY_NAMES)
         new = ctypes.PYFUNCTYPE(
@@ -158,9 +170,10 @@ class Entry:
     cells: one per shared variable. slow: called with the same arguments where the checks fail.
     slow_into: the same for the form with outputs given. on_error: called with the status of
     `run` unless that is 0 or -1; must raise. user: words for the context from `abi.CTX_USER` on.
-    threads: fill in the thread pool (and start it). portable: go through ctypes instead of the
-    native entry; by default only where object layouts are not the known ones. numbers: of each
-    argument, whether a Python number will do for a scalar; by default for all.
+    threads: fill in the thread pool (and start it). detached: fill in what leaves library calls.
+    portable: go through ctypes instead of the native entry; by default only where object layouts
+    are not the known ones. numbers: of each argument, whether a Python number will do for a scalar;
+    by default for all.
     """
 
     def __init__(
@@ -174,6 +187,7 @@ class Entry:
         slow_into: Callable[..., Any] | None = None,
         name: str = "compiled",
         threads: bool = False,
+        detached: bool = False,
         portable: bool | None = None,
         numbers: Sequence[bool] | None = None,
     ) -> None:
@@ -195,6 +209,8 @@ class Entry:
             words[word] = id(value)
         if threads:
             pool.fill_context(words)
+        if detached:
+            leaving.fill_context(words)
         if self.portable:
             words[Ctx.LAST_CHECK] = abi.NEVER_CHECK
             self.function: Callable[..., Any] = self._portable

@@ -8,8 +8,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -332,61 +331,46 @@ def follow_settings() -> None:
 class Quick:
     """A program that every process needs, being made; `result` waits for it.
 
-    From the cache if it is there; else made without optimisation (a tenth of the time, calls cost
-    some 20 ns more) in a thread of its own, since most of a first compilation is work of the
-    interpreter; the optimised code of what was used is put in the cache when this process ends.
-    after: a program that is needed earlier, and made first.
+    From the cache if it is there; else generated without optimisation (a tenth of the time, calls
+    cost some 20 ns more) in a thread of its own, since most of a first compilation is work of the
+    interpreter; the optimised code is put in the cache when this process ends.
     """
 
-    def __init__(self, text: str, names: Sequence[str], after: Quick | None = None) -> None:
-        self._text, self._names, self._target, self._after = text, names, _host(), after
-        self._cache: ObjectCache | None = _state.get("cache")
-        key = cache_key(text, self._target)
-        self._code = None if self._cache is None else self._cache.get(key)
-        self.cached = self._code is not None
+    def __init__(self, text: str, names: Sequence[str]) -> None:
+        self._names, self._target = names, _host()
+        self._module: Any = None
+        cache: ObjectCache | None = _state.get("cache")
+        self._code = None if cache is None else cache.get(cache_key(text, self._target))
+        self._times = BuildTimes(cached=self._code is not None)
         self._thread = threading.Thread(target=self._run, name="symgraph-start")
-        if not self.cached:
-            # At the interpreter's end none can be started: `result` generates the code itself.
-            with suppress(RuntimeError):
-                self._thread.start()
+        if self._code is not None:
+            return
+        if cache is not None:
+            atexit.register(_put_optimised, cache, text, self._target)
+        with _lock:
+            self._module = _parse(text, self._target, 0)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is at its end: `result` generates the code itself
+            self._run()
 
     def _run(self) -> None:
-        if self._after is not None and self._after._thread.is_alive():
-            self._after._thread.join()
         with _lock:
             if self._code is None:
-                self._code = _generate(_parse(self._text, self._target, 0), self._target, 0)
+                self._code = _generate(self._module, self._target, 0)
 
     def result(self) -> Loaded:
         """Return the machine code, loaded."""
         if self._code is None and self._thread.is_alive():
             self._thread.join()
-        if self._code is None:  # the thread is gone without a result: this is a forked child
-            self._run()
+        self._run()  # if the thread is gone without a result: this is a forked child
         assert self._code is not None
-        if self._cache is not None and not self.cached:
-            atexit.register(_put_optimised, self._cache, self._text, self._target)
-        return load(self._code, self._names, BuildTimes(cached=self.cached))
-
-
-_begun: dict[str, Quick] = {}
-
-
-def begin(programs: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Let programs (text, names) be made in the background, one after the other.
-
-    None of them if the cache has the first: what is needed of the others is read soon enough.
-    """
-    before: Quick | None = None
-    for text, names in programs:
-        before = _begun[text] = Quick(text, names, before)
-        if before.cached:
-            return
+        return load(self._code, self._names, self._times)
 
 
 def build_quick(text: str, names: Sequence[str]) -> Loaded:
     """Return machine code for a program that every process needs, soon: see `Quick`."""
-    return (_begun.pop(text, None) or Quick(text, names)).result()
+    return Quick(text, names).result()
 
 
 def _put_optimised(cache: ObjectCache, text: str, target: Target) -> None:

@@ -298,7 +298,7 @@ fail:
 }}
 """
 
-PROGRAM = _TEXT, ("state", "pool_alloc", "pool_free", "pool_release", "pool_clear", "arena_take")
+_EXPORTS = ("state", "pool_alloc", "pool_free", "pool_release", "pool_clear", "arena_take")
 
 
 class ResultPool:
@@ -308,7 +308,7 @@ class ResultPool:
     """
 
     def __init__(self) -> None:
-        self._code = jit.build_quick(*PROGRAM)
+        self._code = jit.build_quick(_TEXT, _EXPORTS)
         self.alloc_address = self._code.address("pool_alloc")
         self.free_address = self._code.address("pool_free")
         self.release_address = self._code.address("pool_release")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from symgraph.cpu import abi, detached_text, jit
+from symgraph.cpu import abi, jit
 from symgraph.cpu import pool_text as text
 from symgraph.cpu.pool_text import MAX_WORKERS
 
@@ -52,7 +52,6 @@ class ThreadPool:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._code))
         self.state_address = self._code.address("pool")
         self.parallel_for_address = self._code.address("parallel_for")
-        self.detached_for_address = self._code.address("detached_for")
         self._threads: list[threading.Thread] = []
         self._change = threading.Lock()
         self._closed = False
@@ -62,7 +61,6 @@ class ThreadPool:
         self._set(text.LIMIT, 1)
         self._set(text.SPIN, self._rounds())
         self._wanted = 1
-        self._let_calls_be_left()
 
     def set_threads(self, count: int) -> None:
         """Let loops run on `count` threads (the caller's included), starting what is missing."""
@@ -93,7 +91,6 @@ class ThreadPool:
         """Write the addresses that compiled loops use into a context table."""
         words[abi.Ctx.PARALLEL_FOR] = self.parallel_for_address
         words[abi.Ctx.THREAD_POOL] = self.state_address
-        words[abi.Ctx.DETACHED_FOR] = self.detached_for_address
 
     def _start(self) -> None:
         while len(self._threads) < self._wanted - 1:
@@ -103,19 +100,6 @@ class ThreadPool:
             )
             self._threads.append(thread)
             thread.start()
-
-    def _let_calls_be_left(self) -> None:
-        """Let long library calls run on threads of their own, where the system has all it takes."""
-        kind = ctypes.c_int64 * detached_text.WORDS
-        self._detached = kind.from_address(self._code.address("detached"))
-        names = ("on_exit", "pthread_create", "pthread_detach", "fflush", "_exit")
-        on_exit, *addresses = map(abi.libc_address, names)
-        if not (self._futex and on_exit and all(addresses)):
-            return
-        begin = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(on_exit)
-        if begin(self._code.address("leave_process"), None) == 0:
-            for word, address in enumerate(addresses, detached_text.CREATE):
-                self._detached[word] = address
 
     def _rounds(self) -> int:
         """Return how many rounds of the spin loop take `SPIN_SECONDS`."""
@@ -133,7 +117,6 @@ class ThreadPool:
         self._threads = []
         for offset in (text.LOCK, text.REMAINING, text.READY):
             self._set(offset, 0)
-        self._detached[detached_text.RUNNING] = 0
         ctypes.memset(self.state_address + text.THREADS, 0, text.BYTES - text.THREADS)
         if not self._closed:
             self._start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.cpu import detached_text, jit
+from symgraph.cpu import jit
 from symgraph.cpu.abi import Ctx
 
 MAX_WORKERS = 255
@@ -23,6 +23,14 @@ PAUSE = {
     "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
 }
 
+WAKE = """
+define internal void @wake(ptr %pool, ptr %word) {{
+  %at = getelementptr i8, ptr %pool, i64 {syscall}
+  %syscall = load ptr, ptr %at
+  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 129, i32 1)
+  ret void
+}}
+"""
 _TEMPLATE = """
 @pool = dso_local global [{bytes} x i8] zeroinitializer, align 64
 declare i64 @llvm.umin.i64(i64, i64)
@@ -38,13 +46,6 @@ define internal void @sleep_while(ptr %pool, ptr %word, i32 %value) {{
   %at = getelementptr i8, ptr %pool, i64 {syscall}
   %syscall = load ptr, ptr %at
   %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 128, i32 %value, ptr null)
-  ret void
-}}
-
-define internal void @wake(ptr %pool, ptr %word) {{
-  %at = getelementptr i8, ptr %pool, i64 {syscall}
-  %syscall = load ptr, ptr %at
-  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 129, i32 1)
   ret void
 }}
 
@@ -423,19 +424,23 @@ define void @stop(ptr %pool) {{
 }}
 """
 
-EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop", *detached_text.EXPORTS)
+def futex() -> int:
+    """Return the number of the system call to sleep and wake; 0 where none is known."""
+    return FUTEX.get(jit.target().triple.partition("-")[0], 0)
+
+
+EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop")
 
 
 def pool_text() -> str:
     """Return the LLVM text of `EXPORTS` for this machine."""
     machine = jit.target().triple.partition("-")[0]
     declare, pause = PAUSE.get(machine, ("", ""))
-    futex = FUTEX.get(machine, 0)
-    text = _TEMPLATE.format(
+    return (WAKE + _TEMPLATE).format(
         bytes=BYTES,
         declare_pause=declare,
         pause=pause,
-        futex=futex,
+        futex=futex(),
         kernel=KERNEL,
         args=ARGS,
         count=COUNT,
@@ -457,4 +462,3 @@ def pool_text() -> str:
         max_threads=Ctx.MAX_THREADS,
         line=LINE,
     )
-    return text + detached_text.detached_text(SYSCALL, futex)

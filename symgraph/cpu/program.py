@@ -69,6 +69,7 @@ class Module:
     plan: Plan
     work: int | None
     parallel: bool
+    detached: bool  # there are library calls that take long, or may
     symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
     derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
     timed: list[Timed] = field(default_factory=list)  # profiled statements, those of `run` first
@@ -132,7 +133,7 @@ class ProgramEmitter:
         self._size_text = SizeText(self.symbols, self.prologue)
         self._count = 0
         self._words = 1
-        self.parallel = False
+        self.parallel = self.detached = False
         self.interruptible = False
         self.total_work: int | None = 0
         self.places, self.arena = self._layout()
@@ -180,6 +181,7 @@ class ProgramEmitter:
             self.plan,
             self.total_work,
             self.parallel,
+            self.detached,
             self.symbols,
             self.derived,
             [] if self.watch is None else self.watch.timed,
@@ -284,6 +286,7 @@ class ProgramEmitter:
         name = self._kernel(text, loop.origin, None, statement_work(loop))
         self.declared |= emitter.declared
         self.parallel |= emitter.parallel
+        self.detached |= emitter.detached
         words = [self._pointer(b) for b in emitter.buffers]
         words += [self._size(n) for n in emitter.sizes]
         kinds = ["ptr"] * len(emitter.buffers) + ["i64"] * len(emitter.sizes)
@@ -323,6 +326,7 @@ class ProgramEmitter:
         step = step if self.interruptible else "0"
         lengths = ""
         if call.long != 0 and self.interruptible:
+            self.detached = True
             run = self._word("ptr", Ctx.DETACHED_FOR)
             lengths = f", ptr {self._lengths(call, len(words))}"
         status = self._new(

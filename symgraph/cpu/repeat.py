@@ -57,7 +57,7 @@ class LoopEmitter(KernelEmitter):
         self.held: dict[Buffer, list[tuple[Scope, Expr]]] = {}
         self._turned: str | None = None  # whether this step takes tiles from the last one on
         self.words = 0
-        self.parallel = False
+        self.parallel = self.detached = False
 
     def emit_loop(self, loop: Loop, name: str) -> str:
         """Return the function text."""
@@ -282,6 +282,7 @@ class LoopEmitter(KernelEmitter):
         step = grain if call.step is None else self._size(call.step)
         word, lengths = Ctx.PARALLEL_FOR, ""
         if call.long != 0 and looking:
+            self.detached = True
             word, lengths = Ctx.DETACHED_FOR, f", ptr {self._lengths(scope, call, len(words))}"
         run, pool = self._context(scope, word), self._context(scope, Ctx.THREAD_POOL)
         status = self._new(

@@ -62,49 +62,6 @@ def test_quick_code_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: An
     assert result(quick) == 7 and quick.result().times.cached
 
 
-EIGHT = SEVEN.replace("7", "8").replace("seven", "eight")
-
-
-def test_programs_are_begun_in_order_and_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    parse = jit._parse
-
-    def spy(text: str, *rest: Any) -> Any:
-        made.append(text)
-        return parse(text, *rest)
-
-    monkeypatch.setattr(jit, "_parse", spy)
-    jit.begin([(SEVEN, ("seven",)), (EIGHT, ("eight",))])
-    eight = jit.build_quick(EIGHT, ("eight",))
-    assert made == [SEVEN, EIGHT]
-    again = jit.build_quick(EIGHT, ("eight",))  # its own variables
-    assert made == [SEVEN, EIGHT, EIGHT] and again.address("eight") != eight.address("eight")
-    jit.build_quick(SEVEN, ("seven",))
-
-
-def test_nothing_is_begun_that_the_cache_has(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    cache = ObjectCache(tmp_path)
-    jit._put_optimised(cache, SEVEN, jit.target())
-    monkeypatch.setitem(jit._state, "cache", cache)
-    jit.begin([(SEVEN, ("seven",)), (EIGHT, ("eight",))])
-    assert EIGHT not in jit._begun
-    assert jit.build_quick(SEVEN, ("seven",)).times.cached
-
-
-def test_only_what_was_used_is_optimised_for_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    later: list[Any] = []
-    monkeypatch.setattr(jit.atexit, "register", lambda f, *args: later.append(args[1]))
-    monkeypatch.setitem(jit._state, "cache", ObjectCache(tmp_path))
-    jit.begin([(SEVEN, ("seven",)), (EIGHT, ("eight",))])
-    jit.build_quick(EIGHT, ("eight",))
-    assert later == [EIGHT]
-    del jit._begun[SEVEN]
-
-
 def test_lazy_modules() -> None:
     module = lazy("symgraph.core.no_such_module")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
