@@ -306,7 +306,8 @@ finish:
   ret i32 0
 here:
   %run.here = call ptr @in_context(ptr %ctx, i64 {parallel_for})
-  %r = call i32 %run.here(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step, ptr %ctx)
+  %r = call i32 %run.here(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step,
+                          ptr %ctx)
   ret i32 %r
 }}
 
