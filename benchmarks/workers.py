@@ -26,8 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTENSOR = ROOT / ".venv-pytensor"
 PYTENSOR_NEEDS = ("numpy>=2", "numba", "pytensor>=3")
 ANSWER_SECONDS = 120.0
-# A machine's setting for one library must not choose the kernels of another.
-FOREIGN = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVPL_BLAS_DEBUG_CPU_TYPE", "PYTHONPATH")
+# A machine's setting for one library must not choose the kernels of another; and modules are read
+# as an installation leaves them, compiled.
+FOREIGN = (
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVPL_BLAS_DEBUG_CPU_TYPE", "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
 
 
 class WorkerError(RuntimeError):
