@@ -207,9 +207,12 @@ def test_report_shows_a_loss_as_plainly(
         assert (tmp_path / name).exists()
 
 
-def test_document_shows_the_committed_results() -> None:
-    found = results.read(ROOT / "benchmarks" / "results" / "results.json")
-    document = (ROOT / "docs" / "performance.md").read_text()
+@pytest.mark.parametrize(
+    ("file", "page"), [("results", "performance"), ("avx2", "performance_avx2")]
+)
+def test_documents_show_the_committed_results(file: str, page: str) -> None:
+    found = results.read(ROOT / "benchmarks" / "results" / f"{file}.json")
+    document = (ROOT / "docs" / f"{page}.md").read_text()
     assert document == report.insert(document, report.markdown(found))
     with pytest.raises(ValueError, match="no line"):
         report.insert("a document without the marker", "")
