@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from symgraph.core.dtype import BOOL, INT64
-from symgraph.core.errors import SymbolicValueError
-from symgraph.core.node import Node, as_node, describe
+from symgraph.core.errors import BoundsError, SymbolicValueError
+from symgraph.core.node import CONSTANT, Node, as_node, describe
 from symgraph.core.op import function, o
 from symgraph.core.walk import toposort
 from symgraph.dims.dim import maximum, minimum, provably_le
@@ -30,7 +30,7 @@ class Key(NamedTuple):
     insert: tuple[int, ...]  # axes of the result that None inserted
     arrays: dict[int, Node]  # axis of the basic result -> integer array
     moving: dict[int, Node]  # axis of the basic result -> positions of a slice with a moving start
-    mask: Node | None
+    mask: Node | None  # where it is all there is in the brackets
 
 
 _indexed: WeakKeyDictionary[Node, tuple[Node, Key]] = WeakKeyDictionary()
@@ -103,6 +103,48 @@ def parse(x: Node, key: Any) -> Key:
         moving,
         None,
     )
+
+
+def _with_positions(x: Node, key: Any) -> tuple[Node, Any]:
+    """Return x and the key with the positions of what constant masks select in place of these.
+
+    The axes of x that a mask covers have its lengths from then on: others are an error of reshape.
+    """
+    items = list(key) if isinstance(key, tuple) else [key]
+    if not any(_is_known_mask(i) for i in items):
+        return x, key
+    masks = [np.asarray(_value(i)) if _is_known_mask(i) else None for i in items]
+    uses = [
+        0 if i is None or i is Ellipsis else 1 if m is None else m.ndim
+        for i, m in zip(items, masks, strict=True)
+    ]
+    shape, axis = list(x.type.shape), 0
+    found: list[Any] = []
+    for item, mask, used in zip(items, masks, uses, strict=True):
+        axis += x.ndim - sum(uses) if item is Ellipsis else 0
+        if mask is not None:
+            for k, n in enumerate(mask.shape, axis):
+                if k >= x.ndim or (isinstance(shape[k], int) and shape[k] != n):
+                    raise BoundsError(
+                        f"a mask of shape {mask.shape} does not fit `{describe(x)}` from axis "
+                        f"{axis} on\n  input:  {x.type}, made at {x.source}"
+                    )
+                shape[k] = n
+            found += mask.nonzero()
+        else:
+            found.append(item)
+        axis += used
+    return o.reshape(x, shape), tuple(found)
+
+
+def _value(item: Any) -> Any:
+    return item.data if isinstance(item, Node) else item
+
+
+def _is_known_mask(item: Any) -> bool:
+    if isinstance(item, Node):
+        return item.op is CONSTANT and _is_mask(item)
+    return isinstance(item, (np.ndarray, list)) and _is_mask(np.asarray(item))
 
 
 def _is_empty_list(item: Any) -> bool:
@@ -196,12 +238,15 @@ def with_final_row(trace: Node, last: Node) -> Node:
 
 @function
 def getitem(x: Any, key: Any) -> Node:
-    """Return x[key] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays.
+    """Return x[key] with NumPy's rules: integers, slices, None, Ellipsis, arrays of integers.
 
-    An index that is out of range is an `IndexError` (at build time where known). A bool mask raises
-    `SymbolicValueError`, since the shape of its result depends on data; `x[mask].set(v)` is fine.
+    An index that is out of range is an `IndexError` (at build time where known). A bool mask is an
+    array or a constant; a variable one raises `SymbolicValueError`, since the shape of the result
+    depends on data; `x[mask].set(v)` is fine.
     """
     node = as_node(x)
+    whole = node, key
+    node, key = _with_positions(node, key)
     first, *more = key if isinstance(key, tuple) and key else (key,)
     if node in _final_rows and isinstance(first, (int, np.integer)) and first == -1:
         last = _final_rows[node]
@@ -214,12 +259,14 @@ def getitem(x: Any, key: Any) -> Node:
         result: Node = Masked(node, parsed.mask)  # type: ignore[assignment]
         return result
     result = _gathered(_basic(node, parsed), parsed)
+    if key is not whole[1] and not isinstance(whole[1], tuple):
+        parsed = parsed._replace(mask=as_node(_value(whole[1])))
     _indexed[result] = (node, parsed)
     return result
 
 
 class Masked:
-    """x[mask]: only `.set` and `.inc` have a shape that does not depend on data."""
+    """x[mask] of a variable: only `.set` and `.inc` have a shape that does not depend on data."""
 
     def __init__(self, x: Node, mask: Node) -> None:
         self.x, self.mask = x, mask
@@ -236,11 +283,22 @@ class Masked:
         return o.expand_dims(self.mask, tuple(range(self.mask.ndim, self.x.ndim)))
 
     def __getattr__(self, name: str) -> Any:
+        return self._refuse()
+
+    def _refuse(self, *operands: Any) -> Any:
         raise SymbolicValueError(
             f"`{describe(self.x)}[mask]` has a length that depends on data; use "
             "sg.where(mask, x, y), "
             "or x[mask].set(v) / x[mask].inc(v)"
         )
+
+
+# Python looks for operators in the class only.
+for _name in (
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "matmul",
+    "rmatmul", "neg", "abs", "lt", "le", "gt", "ge", "getitem", "len", "iter",
+):  # fmt: skip
+    setattr(Masked, f"__{_name}__", Masked._refuse)
 
 
 def _basic(x: Node, key: Key) -> Node:
@@ -298,6 +356,8 @@ def _write(indexed: Any, value: Any, mode: str) -> Node:
             "sg.set_subtensor(x[index], v)"
         )
     x, key = _indexed[indexed]
+    if key.mask is not None and as_node(value, (x.dtype,)).ndim == 0:
+        return _write(Masked(x, key.mask), value, mode)
     y = o.broadcast_to(cast_to(as_node(value, (x.dtype,)), x.dtype), indexed.type.shape)
     if key.arrays or key.moving:
         inner = _basic(x, key)

@@ -259,3 +259,46 @@ def test_broadcast_clash_names_both() -> None:
     x, y = new_input("float64", (3, 4), "left"), new_input("float64", (3, 5), "right")
     with pytest.raises(ShapeError, match=r"(?s)4 in `left` and 5 in `right`.*mend"):
         x + y
+
+
+MASKS = {
+    "of the first axis": np.array([True, False]),
+    "as a list": [True, False],
+    "of two axes": np.array([[1, 0, 1], [0, 1, 1]], bool),
+    "of all axes": counted((2, 3, 4)) > 5,
+    "behind a slice": (slice(None), np.array([True, False, True])),
+    "behind an ellipsis": (..., np.array([0, 0, 1, 1], bool)),
+    "behind an integer": (0, np.array([True, False, True])),
+    "before an integer": (np.array([[1, 0, 1], [0, 1, 1]], bool), 2),
+    "beside a new axis": (None, np.array([True, False]), ..., None),
+    "of nothing": np.zeros(2, bool),
+}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("name", MASKS)
+def test_constant_masks(name: str, known: bool) -> None:
+    key, a = MASKS[name], counted((2, 3, 4))
+    x = new_input("float64", (2, 3, 4) if known else tuple(map(symbol, "abc")), "x")
+    picked = a[key]  # type: ignore[index]
+    assert np.array_equal(value(x[key], {x: a}), picked)
+    values = counted(picked.shape) + 0.5
+    for method, change in (("set", 0.0), ("inc", 1.0)):
+        for v in (values, 7.0):
+            expected = a.copy()
+            expected[key] = change * expected[key] + v  # type: ignore[index]
+            assert np.array_equal(value(getattr(x[key], method)(v), {x: a}), expected)
+    slope = np.zeros_like(a)
+    slope[key] = 2 * picked  # type: ignore[index]
+    assert np.array_equal(value(grad(o.sum(o.square(x[key])), x), {x: a}), slope)
+
+
+def test_masks_that_do_not_fit() -> None:
+    x, y = new_input("float64", (4, 2), "x"), new_input("float64", (symbol("n"),), "y")
+    for key in (np.array([True]), (slice(None), [True, False, True]), np.ones((4, 2, 1), bool)):
+        with pytest.raises(IndexError, match="does not fit"):
+            x[key]
+    with pytest.raises(ShapeError, match="reshape"):
+        value(y[[True, False]], {y: np.ones(3)})
+    with pytest.raises(SymbolicValueError, match="depends on data"):
+        y[y > 0] + 1
