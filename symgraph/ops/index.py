@@ -182,9 +182,11 @@ def _slice(x: Node, axis: int, item: slice, n: Size) -> tuple[Size, int, Size, N
         first = cast_to(as_node(item.start), INT64)
         return 0, 1, n, first + o.iota((length,)) * step
     if step < 0:
-        if item.start is not None or item.stop is not None:
-            raise SymbolicValueError("a backward slice with bounds needs an axis of known length")
-        return n - 1, step, (n + (-step - 1)) // -step, None
+        start = n - 1 if item.start is None else _clipped_back(item.start, n)
+        stop = -1 if item.stop is None else _clipped_back(item.stop, n)
+        whole = item.start is None and item.stop is None
+        length = n if whole else maximum(start - stop, 0)
+        return start, step, (length + (-step - 1)) // -step, None
     start = _clipped(item.start, n, 0)
     stop = _clipped(item.stop, n, n)
     length = stop - start
@@ -234,6 +236,12 @@ def with_final_row(trace: Node, last: Node) -> Node:
     if provably_le(1, trace.type.shape[0]):
         _final_rows[trace] = last
     return trace
+
+
+def _clipped_back(bound: Any, n: Size) -> Size:
+    """Return where a backward slice begins, or before which element it ends."""
+    size = as_size(bound)
+    return maximum(n + size, -1) if isinstance(size, int) and size < 0 else minimum(size, n - 1)
 
 
 @function

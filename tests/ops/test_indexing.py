@@ -261,6 +261,20 @@ def test_broadcast_clash_names_both() -> None:
         x + y
 
 
+@pytest.mark.parametrize(
+    "key",
+    [slice(3, 1, -1), slice(None, 2, -1), slice(-2, None, -1), slice(4, None, -2), slice(2, -1, -1),
+     slice(-1, -4, -2), slice(20, 0, -3), slice(1, 5, -1), slice(-30, None, -1)],
+    ids=str,
+)  # fmt: skip
+def test_backward_slices_of_unknown_lengths(key: slice) -> None:
+    x = new_input("float64", (symbol("n"),), "x")
+    for n in (0, 1, 2, 3, 5, 9):
+        a = counted((n,))
+        assert np.array_equal(value(x[key], {x: a}), a[key])
+        assert np.array_equal(value(x[key].inc(1.0), {x: a}), a + np.isin(a, a[key]))
+
+
 MASKS = {
     "of the first axis": np.array([True, False]),
     "as a list": [True, False],
