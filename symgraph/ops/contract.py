@@ -41,9 +41,11 @@ class Matmul(Op):
         a, b = inputs
         k, m = a.type.shape[-1], b.type.shape[-2]
         if isinstance(k, int) and isinstance(m, int) and k != m:
+            a, b = map(_as_written, inputs)
+            where = "second last" if b.ndim > 1 else "only one"
             raise ShapeError(
                 f"cannot multiply `{describe(a)}` and `{describe(b)}`: the last axis of "
-                f"`{describe(a)}` has length {k}, the second last of `{describe(b)}` has {m}.\n"
+                f"`{describe(a)}` has length {k}, the {where} of `{describe(b)}` has {m}.\n"
                 f"  input:  {describe(a)}  {a.type}, made at {a.source}\n"
                 f"  input:  {describe(b)}  {b.type}, made at {b.source}\n"
                 f"  mend:   transpose one of them (x.T), or check which axis is summed"
@@ -56,7 +58,12 @@ class Matmul(Op):
         try:
             lead = tuple(broadcast(p, q) for p, q in zip(full_a, full_b, strict=True))
         except ValueError:
-            raise ShapeError(f"cannot multiply stacks {a.type} and {b.type}") from None
+            raise ShapeError(
+                f"cannot multiply stacks `{describe(a)}` {a.type} and `{describe(b)}` {b.type}: "
+                "their axes before the last two do not broadcast\n"
+                f"  input:  {describe(a)}, made at {a.source}\n"
+                f"  input:  {describe(b)}, made at {b.source}"
+            ) from None
         return a.type.with_shape((*lead, a.type.shape[-2], b.type.shape[-1]))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
@@ -103,6 +110,12 @@ class Matmul(Op):
 def _lead(index: tuple[Any, ...], x: Node) -> tuple[Any, ...]:
     lead = index[:-2][len(index) - x.ndim :]
     return tuple(0 if n == 1 else i for i, n in zip(lead, x.type.shape[:-2], strict=True))
+
+
+def _as_written(x: Node) -> Node:
+    """Return the vector of which `matmul` has made a matrix."""
+    vector = x.op.name == "expand_dims" and x.inputs[0].ndim == 1
+    return x.inputs[0] if vector else x
 
 
 @function

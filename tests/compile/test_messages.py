@@ -45,6 +45,12 @@ BUILDING: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "ranks": (lambda: sg.concatenate([W, x]), sg.ShapeError, "`W` with 2 axes and `x` with 1"),
     "parts": (
         lambda: sg.split(sg.tensor("t", (5,)), 2), sg.ShapeError, "(?s)`t` with length 5.*array_"),
+    "matrix by vector": (
+        lambda: sg.tensor("A", (4, 5)) @ sg.tensor("v", (3,)), sg.ShapeError,
+        "of `A` has length 5, the only one of `v` has 3"),
+    "stacks": (
+        lambda: sg.tensor("A", (2, 3, 4)) @ sg.tensor("B", (3, 4, 5)), sg.ShapeError,
+        "stacks `A`.*`B`"),
     "shape of a draw": (
         lambda: sg.random.RandomStream(0).normal((2,), np.zeros(3)), sg.ShapeError, "parameters"),
     "range of a draw": (
