@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Pads = Sequence[tuple[Size, Size]]
 SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
 LONG_SUM = 1024  # terms from which another copy of the result does not count
+TILE = 32  # columns of a tile, of float32 with the widest vectors
+BAND_COLUMNS = 64  # of one place: filters are packed for fewer in vain
+BANDED = 0.9  # of the work of one product: above it, a border is no product of its own
 PACKING = 4  # rows of a product in whose time an operand is packed
 
 
@@ -51,7 +54,7 @@ class Placed:
 class Phase:
     """The places a = (first + t) * stride + rest - pad of an axis, `count` of them, and the
     `taps` elements of a window that meet them: first_tap, first_tap + tap_step ... They do so in
-    window first + t + ahead, in the ones before it by `back` each.
+    window first + t + ahead, in the ones before it by `back` each. Places are `stride` apart.
     """
 
     place: Size
@@ -61,6 +64,7 @@ class Phase:
     tap_step: int
     window: Size
     back: int
+    stride: int
 
 
 def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
@@ -155,6 +159,9 @@ def _images(low: Lowering, node: Node, target: Placed) -> None:
             p.size, w.type.shape[2:], p.stride, p.dilation, p.padding, around, strict=True
         )
     ]
+    if not _is_depthwise(node):
+        zeros, windows = around[0][0], g.type.shape[2]
+        phases[0] = [b for v in phases[0] for b in bands(v, zeros, windows, n * phases[1][0].count)]
     for v, u in product(*phases):
         if _is_depthwise(node):
             _append_depthwise(low, node, (target, filters, gradient), v, u)
@@ -312,9 +319,51 @@ def axis_phases(
         tap = tap or 0
         window = before + first + (rest - tap * dilation) // stride
         found.append(
-            Phase(first * stride + rest - pad, count, taps, tap, step, window, dilation // common)
+            Phase(
+                first * stride + rest - pad, count, taps, tap, step, window, dilation // common,
+                stride,
+            )  # fmt: skip
         )
     return found
+
+
+def bands(phase: Phase, zeros: Size, windows: Size, columns: Size) -> list[Phase]:
+    """Cut a phase where its places meet fewer windows: at the border, taps meet zeros around them.
+
+    Each band is a product of its own, without these taps, and packs its filters anew: that is the
+    work of PACKING columns. columns: of the product for one place.
+    """
+    numbers = (phase.count, phase.taps, phase.window, zeros, windows, columns)
+    if not all(isinstance(n, int) for n in numbers) or 0 in numbers[:2]:
+        return [phase]
+    if columns < BAND_COLUMNS:
+        return [phase]
+    met: list[list[int]] = []  # first place, places, first tap, last tap
+    for t in range(phase.count):
+        last = min(phase.taps - 1, (phase.window + t - zeros) // phase.back)
+        first = max(0, -((zeros + windows - 1 - phase.window - t) // phase.back))
+        if first > last:
+            return [phase]
+        if met and met[-1][2:] == [first, last]:
+            met[-1][1] += 1
+        else:
+            met.append([t, 1, first, last])
+
+    def work(places: int, taps: int) -> int:
+        wide = -(-places * columns // TILE) * TILE
+        return int((wide + PACKING) * taps)
+
+    parts = sum(work(count, last - first + 1) for _, count, first, last in met)
+    if parts > BANDED * work(phase.count, phase.taps):
+        return [phase]
+    return [
+        Phase(
+            phase.place + t * phase.stride, count, last - first + 1,
+            phase.first_tap + first * phase.tap_step, phase.tap_step,
+            phase.window + t - first * phase.back, phase.back, phase.stride,
+        )
+        for t, count, first, last in met
+    ]  # fmt: skip
 
 
 def windows_outside(node: Node) -> list[tuple[Size, Size]]:
