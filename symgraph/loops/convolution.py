@@ -333,15 +333,15 @@ def bands(phase: Phase, zeros: Size, windows: Size, columns: Size) -> list[Phase
     Each band is a product of its own, without these taps, and packs its filters anew: that is the
     work of PACKING columns. columns: of the product for one place.
     """
-    numbers = (phase.count, phase.taps, phase.window, zeros, windows, columns)
-    if not all(isinstance(n, int) for n in numbers) or 0 in numbers[:2]:
+    sizes = (phase.count, phase.taps, phase.window, zeros, windows, columns)
+    known = [n for n in sizes if isinstance(n, int)]
+    if len(known) < len(sizes) or known[-1] < BAND_COLUMNS:
         return [phase]
-    if columns < BAND_COLUMNS:
-        return [phase]
+    places, taps, ahead, before, met_by, wide = known
     met: list[list[int]] = []  # first place, places, first tap, last tap
-    for t in range(phase.count):
-        last = min(phase.taps - 1, (phase.window + t - zeros) // phase.back)
-        first = max(0, -((zeros + windows - 1 - phase.window - t) // phase.back))
+    for t in range(places):
+        last = min(taps - 1, (ahead + t - before) // phase.back)
+        first = max(0, -((before + met_by - 1 - ahead - t) // phase.back))
         if first > last:
             return [phase]
         if met and met[-1][2:] == [first, last]:
@@ -349,18 +349,17 @@ def bands(phase: Phase, zeros: Size, windows: Size, columns: Size) -> list[Phase
         else:
             met.append([t, 1, first, last])
 
-    def work(places: int, taps: int) -> int:
-        wide = -(-places * columns // TILE) * TILE
-        return int((wide + PACKING) * taps)
+    def work(count: int, terms: int) -> int:
+        return (-(-count * wide // TILE) * TILE + PACKING) * terms
 
     parts = sum(work(count, last - first + 1) for _, count, first, last in met)
-    if parts > BANDED * work(phase.count, phase.taps):
+    if parts > BANDED * work(places, taps):
         return [phase]
     return [
         Phase(
             phase.place + t * phase.stride, count, last - first + 1,
             phase.first_tap + first * phase.tap_step, phase.tap_step,
-            phase.window + t - first * phase.back, phase.back, phase.stride,
+            ahead + t - first * phase.back, phase.back, phase.stride,
         )
         for t, count, first, last in met
     ]  # fmt: skip
