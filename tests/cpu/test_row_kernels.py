@@ -9,6 +9,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import as_dtype
+from symgraph.cpu import rows
 from symgraph.cpu.rows import KEEP_COST, ROW_BYTES, find_rows
 from symgraph.cpu.search import first_position
 from symgraph.loops.expr import Buffer, walk
@@ -198,3 +199,20 @@ def test_a_costly_product_is_summed_and_used_again(dtype: str, shapes: str) -> N
         wanted = p - e / total * p.sum(1, keepdims=True)
         tolerance = 1e-5 if dtype == "float32" else 1e-13
         np.testing.assert_allclose(f(a), wanted, tolerance, tolerance, err_msg=str(shape))
+
+
+def test_a_row_that_no_loop_has_filled_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product that one fma adds is chosen for a row here, which nothing then writes."""
+
+    def every(r: Any, axis: Any) -> list[Any]:
+        costly = [e for e in walk([r.args[0]]) if e.free & axis.bit and e.dtype.is_float]
+        return sorted((e for e in costly if e.cost >= KEEP_COST), key=lambda e: -e.cost)
+
+    monkeypatch.setattr(rows, "_candidates", every)
+    x = sg.dmatrix("x")
+    product = sg.sigmoid(x) * sg.cos(x)
+    with sg.config.override(cache=False, plans=False):
+        f = sg.function([x], product - sg.sum(product, 1, keepdims=True))
+        a = np.random.default_rng(5).standard_normal((3, 9))
+        p = np.cos(a) / (1 + np.exp(-a))
+        np.testing.assert_allclose(f(a), p - p.sum(1, keepdims=True), 1e-12, 1e-12)
