@@ -259,6 +259,12 @@ class Compiled:
             # the frames of the compiler help nobody
             raise error.with_traceback(None)  # noqa: B904
 
+    def slow_into(self, *args: Any) -> Any:
+        """Do the same for a call whose last arguments are the arrays for the results."""
+        count = len(args) - len(self.definition.outputs)
+        outs = args[count:]
+        return self.slow(*args[:count], out=outs[0] if self.definition.single else list(outs))
+
     def _converted(self, args: tuple[Any, ...], out: Any, kwargs: dict[str, Any]) -> Any:
         params = self.definition.params
         values = bind(params, args, kwargs)

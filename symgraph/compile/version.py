@@ -80,6 +80,7 @@ class Version:
             compiled.slow,
             on_error,
             user=user,
+            slow_into=compiled.slow_into,
             name=compiled.name,
             threads=plan.parallel,
             detached=plan.detached,

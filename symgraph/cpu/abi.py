@@ -19,6 +19,8 @@ OB_REFCNT = 0
 OB_TYPE = 8
 FLOAT_VALUE = 16
 LIST_ITEMS = 24
+TUPLE_SIZE = 16
+TUPLE_ITEMS = 24
 # PyArrayObject.
 ARRAY_DATA = 16
 ARRAY_ND = 24
@@ -119,6 +121,7 @@ class Ctx:
     CALLS = 50  # that this version has served
     DETACHED_FOR = 51
     CODE = 52  # the Python object that owns the machine code
+    OUT = 53  # the name of the argument `out`
 
 
 def named(table: type) -> dict[str, int]:
@@ -310,6 +313,9 @@ def libc_address(name: str) -> int:
         return 0
 
 
+OUT = sys.intern("out")  # as in the names of a call that is written with `out=`
+
+
 def context_words() -> np.ndarray:
     """Return a new uint64 table [CTX_USER] with everything that is the same for all versions."""
     words = np.zeros(CTX_USER, np.uint64)
@@ -326,6 +332,7 @@ def context_words() -> np.ndarray:
         Ctx.FALSE: False,
         Ctx.NONE: None,
         Ctx.RUNTIME_ERROR: RuntimeError,
+        Ctx.OUT: OUT,
     }
     for slot, value in constants.items():
         words[slot] = id(value)
@@ -405,6 +412,10 @@ def _test_scalars() -> str | None:
     at = _word(id(items) + LIST_ITEMS)
     if (_word(at), _word(at + 8)) != (id(value), id(None)):
         return "layout of list objects"
+    names = (OUT, None)
+    at = id(names)
+    if (_word(at + TUPLE_SIZE), _word(at + TUPLE_ITEMS)) != (2, id(OUT)):
+        return "layout of tuple objects"
     return None
 
 

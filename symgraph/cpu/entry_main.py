@@ -241,13 +241,46 @@ answer:
   ret ptr %answered
 }
 
-; Check output arrays given by the caller, and that they share memory with nothing.
 define ptr @entry(ptr %self, ptr %args, i64 %nargs, ptr %kwnames) {
+entry:
   %ctx = field ptr %self ARRAY_DATA
+  %positional = icmp eq ptr %kwnames, null
+  br i1 %positional, label %plain, label %named
+plain:
   %r = tail call ptr @main(ptr %ctx, ptr %args, i64 %nargs, ptr %kwnames, i1 false)
   ret ptr %r
+named:
+  ; `out=` of a single result is the last one of the arguments: the form with outputs given
+  %count = field i64 %kwnames TUPLE_SIZE
+  %name = field ptr %kwnames TUPLE_ITEMS
+  %out = ctx ptr OUT
+  %plan = ctx ptr PLAN
+  %kind = field i64 %plan PLAN_KIND
+  %n_args = field i64 %plan PLAN_N_ARGS
+  %one_name = icmp eq i64 %count, 1
+  %is_out = icmp eq ptr %name, %out
+  %is_single = icmp eq i64 %kind, 1
+  %all_args = icmp eq i64 %n_args, %nargs
+  %named_out = and i1 %one_name, %is_out
+  %whole = and i1 %is_single, %all_args
+  %simple = and i1 %named_out, %whole
+  br i1 %simple, label %into, label %plain
+into:
+  %given = item ptr %args %nargs
+  %with_out = add i64 %nargs, 1
+  %answer = call ptr @main(ptr %ctx, ptr %args, i64 %with_out, ptr null, i1 true)
+  %none = ctx ptr NONE
+  %filled = icmp eq ptr %answer, %none
+  br i1 %filled, label %return_given, label %return_answer
+return_answer:
+  ret ptr %answer
+return_given:
+  api void DECREF(ptr %none)
+  api void INCREF(ptr %given)
+  ret ptr %given
 }
 
+; Check output arrays given by the caller, and that they share memory with nothing.
 define ptr @entry_into(ptr %self, ptr %args, i64 %nargs, ptr %kwnames) {
   %ctx = field ptr %self ARRAY_DATA
   %r = tail call ptr @main(ptr %ctx, ptr %args, i64 %nargs, ptr %kwnames, i1 true)

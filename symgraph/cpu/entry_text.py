@@ -44,8 +44,8 @@ def entry_text() -> str:
 
 def _constants() -> dict[str, str]:
     names = (
-        *("OB_", "FLOAT_VALUE", "LIST_ITEMS", "ARRAY_", "DESCR_", "POOL_BYTES", "FLAGS_NEW"),
-        *("RELEASE_WORK", "NEVER_CHECK"),
+        *("OB_", "FLOAT_VALUE", "LIST_ITEMS", "TUPLE_", "ARRAY_", "DESCR_", "POOL_BYTES"),
+        *("FLAGS_NEW", "RELEASE_WORK", "NEVER_CHECK"),
     )
     found = {name: str(getattr(abi, name)) for name in dir(abi) if name.startswith(names)}
     found |= {f"PLAN_{name}": str(8 * word) for name, word in abi.named(Plan).items()}

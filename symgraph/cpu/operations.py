@@ -45,13 +45,13 @@ class Operations(Emission):
             table = SIGNED_COMPARE if source.kind == "i" else UNSIGNED_COMPARE
             return self._new(scope, f"icmp {table[op]} {t} {args[0]}, {args[1]}")
         if op in ("min", "max"):
+            known = [a.op == "const" and a.data == a.data for a in e.args]
+            if source.is_float and any(known):  # the other one may be NaN: it is the second operand
+                first, second = args if known[0] else reversed(args)
+                return self._closer(scope, op, t, lanes, first, second)
             return self._extremum(scope, op, source, lanes, args[0], args[1])
         if op in ("fmin", "fmax"):
-            test = self._new(
-                scope, f"fcmp {'ogt' if op == 'fmax' else 'olt'} {t} {args[0]}, {args[1]}"
-            )
-            c = vector_type("i1", lanes)
-            return self._new(scope, f"select {c} {test}, {t} {args[0]}, {t} {args[1]}")
+            return self._closer(scope, op[1:], t, lanes, args[0], args[1])
         if op == "neg":
             if source.is_float:
                 return self._new(scope, f"fneg {t} {args[0]}")
@@ -142,10 +142,14 @@ class Operations(Emission):
             table = UNSIGNED_COMPARE if dtype.kind == "u" else SIGNED_COMPARE
             test = self._new(scope, f"icmp {table['gt' if kind == 'max' else 'lt']} {t} {x}, {y}")
             return self._new(scope, f"select {c} {test}, {t} {x}, {t} {y}")
-        test = self._new(scope, f"fcmp {'ogt' if kind == 'max' else 'olt'} {t} {x}, {y}")
-        best = self._new(scope, f"select {c} {test}, {t} {x}, {t} {y}")
+        best = self._closer(scope, kind, t, lanes, x, y)
         nan = self._new(scope, f"fcmp uno {t} {x}, {x}")
         return self._new(scope, f"select {c} {nan}, {t} {x}, {t} {best}")
+
+    def _closer(self, scope: Scope, kind: str, t: str, lanes: int, x: str, y: str) -> str:
+        """Return the larger / smaller float; y where one of them is NaN, which is one instruction."""
+        test = self._new(scope, f"fcmp {'ogt' if kind == 'max' else 'olt'} {t} {x}, {y}")
+        return self._new(scope, f"select {vector_type('i1', lanes)} {test}, {t} {x}, {t} {y}")
 
     def _horizontal(self, scope: Scope, kind: str, dtype: DType, lanes: int, value: str) -> str:
         """Combine the lanes of an accumulator pairwise."""

@@ -94,7 +94,10 @@ class Reductions(Searches, Stores):
             for r, (_, start) in zip(group, carried, strict=True):
                 home.env[r] = self._pairwise(r, home, start, lanes)
             return
-        values = self._reduce_loops(home, list(axes), group, carried, lanes)
+        if self.schedule.chains > 1:
+            values = self._in_turn(group, axes[0], home, carried, lanes)
+        else:
+            values = self._reduce_loops(home, list(axes), group, carried, lanes)
         for r, value in zip(group, values, strict=True):
             home.env[r] = value
 
@@ -130,6 +133,37 @@ class Reductions(Searches, Stores):
                 )
             terms, half = terms[:half], half // 2
         return terms[0]
+
+    def _in_turn(
+        self, group: list[Expr], axis: Axis, home: Scope, carried: Any, lanes: int
+    ) -> list[str]:
+        """Accumulate in several chains, each of which takes every so many-th term of a sum."""
+        chains, extent = self.schedule.chains, axis.extent
+        assert isinstance(extent, int)
+        whole = extent - extent % chains
+
+        def turn(scope: Scope, values: list[str], places: Sequence[Expr]) -> list[str]:
+            new = list(values)
+            for c, at in enumerate(places):
+                for k, r in enumerate(group, c * len(group)):
+                    body = self.builder.replace(r.args[0], {axis: at}, {})
+                    point = self.builder.reduce(r.data[0], r.data[1], body)
+                    new[k] = self._step(scope, point, values[k], lanes)
+            return new
+
+        s = self.builder
+        following = [s.iadd(s.at(axis), c) for c in range(chains)]
+        values = self._loop(
+            home,
+            axis,
+            ("0", str(whole)),
+            lambda scope, now: turn(scope, now, following),
+            list(carried) * chains,
+            chains,
+        )
+        values = turn(home, values, [s.index(k) for k in range(whole, extent)])
+        sums = [values[k :: len(group)] for k in range(len(group))]
+        return [self._joined(home, r, lanes, v) for r, v in zip(group, sums, strict=True)]
 
     def _starts(self, group: list[Expr], lanes: int) -> list[tuple[str, str]]:
         result = []

@@ -13,8 +13,8 @@ from typing import Any
 from symgraph.core.dtype import BOOL
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.call_site import Call
-from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.scope import Scope
+from symgraph.cpu.step_registers import StepRegisters
 from symgraph.cpu.stopwatch import CLOCK, Laps, added, counters
 from symgraph.loops.columns import split_columns
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
@@ -22,7 +22,6 @@ from symgraph.loops.interned import Builder
 from symgraph.loops.points import written_out
 from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
-from symgraph.loops.storage import writes
 
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 
@@ -30,7 +29,7 @@ INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 Outside = Callable[[Any, Sequence[Axis]], Call]
 
 
-class LoopEmitter(KernelEmitter):
+class LoopEmitter(StepRegisters):
     """Builds the text of one loop: `i32 name(ptr args, ptr ctx)`; not 0 where a check failed.
 
     `outside(statement, axes)` emits a statement as a kernel of its own, which is passed the step
@@ -53,8 +52,6 @@ class LoopEmitter(KernelEmitter):
         self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
         self.rows = {}
-        # elements that this step has stored, and the registers in which they still are
-        self.held: dict[Buffer, list[tuple[Scope, Expr]]] = {}
         self._turned: str | None = None  # whether this step takes tiles from the last one on
         self.words = 0
         self.parallel = self.detached = False
@@ -89,9 +86,16 @@ class LoopEmitter(KernelEmitter):
         inner = Scope(scope, head, scope.bits | loop.axis.bit, None)
         position = inner.positions[loop.axis] = self._name()
         names = [(self._name(), self._name()) for _ in pairs]
+        places = {now: self._base(now) for now, _ in loop.carried}
+        around_it = self._whole, self._carried
+        self._whole, self._carried = dict(self._whole), dict(self._carried)
+        registers = self._enter(inner, loop)
         for (now, new), (a, b) in zip(swapped, names, strict=True):
             self.bases[now], self.bases[new] = a, b
         self._statements(inner, loop, [*around, loop.axis], place)
+        handed_on = self._handed_on(inner, registers)
+        starts = [self._read(scope, c, c.now, places[c.now]) for c, _ in handed_on]
+        self._whole, self._carried = around_it
         after = self._new(inner, f"add nsw i64 {position}, 1")
         going = None if loop.go_on is None else self.value(loop.go_on, inner)
         self._signals(inner, loop, after)
@@ -110,6 +114,8 @@ class LoopEmitter(KernelEmitter):
         for (first, second), (a, b) in zip(pairs, names, strict=True):
             scope.lines.append(f"  {a} = phi ptr [ {first}, {edge.format(b)}")
             scope.lines.append(f"  {b} = phi ptr [ {second}, {edge.format(a)}")
+        for (c, value), first in zip(handed_on, starts, strict=True):
+            scope.lines.append(f"  {c.name} = phi {c.kind} [ {first}, {edge.format(value)}")
         scope.lines += [*inner.lines, f"{exit_}:"]
         scope.label = exit_
         self._finish(scope, loop, swapped, edge, after, pairs, names)
@@ -190,8 +196,9 @@ class LoopEmitter(KernelEmitter):
     def _statement(
         self, scope: Scope, statement: Statement, axes: Sequence[Axis], place: int
     ) -> None:
-        for buffer in writes(statement):
-            self._forget(buffer)
+        if isinstance(statement, Nest):
+            statement = written_out(self.builder, statement)
+        self._forget(statement)
         if isinstance(statement, Loop):
             self._repeat(scope, statement, axes, place)
         elif isinstance(statement, Check):
@@ -199,8 +206,7 @@ class LoopEmitter(KernelEmitter):
         elif isinstance(statement, LibraryCall):
             self._call_outside(scope, statement, axes)
         else:
-            nest = written_out(self.builder, statement)
-            nest, tile = split_columns(nest, self.vector_bytes)
+            nest, tile = split_columns(statement, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
             if schedule.parallel:
                 self._call_outside(scope, nest, axes)
@@ -231,22 +237,11 @@ class LoopEmitter(KernelEmitter):
 
     def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
         self.start(nest, schedule)
+        self._within = scope
         self._loops(scope, list(schedule.order), self.prepared())
         if not nest.axes:
             for t in nest.stores:
                 self._hold(scope, t)
-
-    def _hold(self, scope: Scope, t: Store) -> None:
-        """Let later nests of the step read an element from the register that was stored."""
-        element = self.builder.load(t.buffer, t.address)
-        if t.accumulate or t.guard is not None or scope.home(element.free) is not scope:
-            return
-        scope.env[element] = self.value(t.value, scope)
-        self.held.setdefault(t.buffer, []).append((scope, element))
-
-    def _forget(self, buffer: Buffer) -> None:
-        for scope, element in self.held.pop(buffer, ()):
-            scope.env.pop(element, None)
 
     def _check(self, scope: Scope, check: Check) -> None:
         """Leave with the code where the condition holds at any point."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from symgraph.core.dtype import BOOL
-from symgraph.core.record import dataclass
+from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64
+from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import exact_div, maximum
 from symgraph.loops.amount import nest_amount
@@ -17,6 +17,7 @@ from symgraph.loops.statements import Nest, Store
 
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
+BUSY_REGISTERS = 8  # accumulators that hide the time of a multiply-add: two begin in each cycle
 MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
@@ -46,20 +47,18 @@ class Schedule:
     parallel: bool = False
     grain: Size = 1
     block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
+    chains: int = 1  # accumulators that take the terms of each sum in turn
 
     def over(self, axes: Mapping[Axis, Axis]) -> Schedule:
         """Return the same schedule with other axes."""
         vector = None if self.vector is None else axes[self.vector]
         unroll = None if self.unroll is None else axes[self.unroll]
         order = tuple(axes[a] for a in self.order)
-        return Schedule(
-            order, vector, self.lanes, unroll, self.tile, self.parallel, self.grain, self.block
-        )
+        return replace(self, order=order, vector=vector, unroll=unroll)
 
     def tiled(self, tile: int) -> Schedule:
         """Return the same schedule with another number of iterations in a tile."""
-        order, vector, lanes, unroll = self.order, self.vector, self.lanes, self.unroll
-        return Schedule(order, vector, lanes, unroll, tile, self.parallel, self.grain, self.block)
+        return replace(self, tile=tile)
 
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
@@ -106,7 +105,31 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     parallel, grain = _parallel(nest, order, vector, least)
     if block and parallel and not isinstance(grain, int):
         grain = maximum(grain, least)
-    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block)
+    chains = 1 if block else _chains(vector, reductions, max(1, lanes // base) * tile)
+    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block, chains)
+
+
+def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> int:
+    """Return how many accumulators take the terms of a sum in turn, where one alone would wait.
+
+    That is so in a product of a vector and a matrix of few columns: x[k] w[k, j]. Other sums are
+    in order, as they are where sizes are not known.
+    """
+    if vector is None or len(reductions) != 1:
+        return 1
+    (kind, axes), (value,) = reductions[0].data, reductions[0].args
+    extent = axes[0].extent
+    if kind != "sum" or len(axes) != 1 or not isinstance(extent, int) or value.op != "mul":
+        return 1
+    factors = sorted(value.args, key=lambda e: e.free & vector.bit)
+    moving = [bool(e.free & vector.bit) for e in factors]
+    inside = all(e.op == "load" and e.free & axes[0].bit for e in factors)
+    if moving != [False, True] or not inside or value.dtype not in (FLOAT32, FLOAT64):
+        return 1
+    chains = 1
+    while registers * chains < BUSY_REGISTERS and extent >= 4 * chains:
+        chains *= 2
+    return chains
 
 
 def fit_lanes(lanes: int, base: int, extent: Size) -> int:

@@ -33,7 +33,7 @@ def merged(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _mergeable(a: Node, b: Node) -> bool:
-    """Tell whether two loops do the same number of steps, in one order, on some common input."""
+    """Tell whether two loops do the same steps, in one order, on a common input or carry."""
     p, q = a.params, b.params
     if (p.kind, p.length, p.reverse, p.recompute) != (q.kind, q.length, q.reverse, q.recompute):
         return False
@@ -42,8 +42,16 @@ def _mergeable(a: Node, b: Node) -> bool:
         return False
     if p.kind == WHILE:
         return _same_condition(a, b)
-    mine = {n for n in (*x.sequences, *x.initial) if n.op is not CONSTANT}
-    return any(n in mine for n in (*y.sequences, *y.initial))
+    mine = {*x.sequences, *x.initial}
+    common = [n for n in (*y.sequences, *y.initial) if n in mine]
+    return any(n.op is not CONSTANT for n in common) or (bool(common) and _same_carry(a, b))
+
+
+def _same_carry(a: Node, b: Node) -> bool:
+    """Tell whether some carry is the same in two loops, all along."""
+    second = Opened(b)
+    shared = _shared_variables(Opened(a), second)
+    return any(x in shared for x, _, _ in second.carries.values())
 
 
 def _same_condition(a: Node, b: Node) -> bool:

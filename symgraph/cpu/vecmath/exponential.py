@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, horner, to_bits
+from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, horner, pairs, to_bits
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -113,7 +113,8 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     never rounded by itself: the error is little more than that of one sum and one division.
 
     The sigmoid of -z is a * (1 + w) / (b + a * (1 + w)) for the a, b, w of z, so that a gate and
-    its complement, sigmoid(z) and 1 - sigmoid(z), cost one exponential.
+    its complement, sigmoid(z) and 1 - sigmoid(z), cost one exponential and one division: the
+    quotient by a known inverse is set right by its remainder.
     """
     mirrored = x.op == "neg"
     x = x.args[0] if mirrored else x
@@ -121,12 +122,12 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     high_limit = -EXP_RANGE[x.dtype][0]
     y = clamp(s, -x, -high_limit, high_limit)
     shifted, r = reduce_exponent(s, y, form.magic + 2 * form.bias)
-    w = r * horner(s, r, c.EXP_HALF[x.dtype])
+    q = pairs(s, r, c.EXP_HALF[x.dtype])  # w = r q
     both = to_bits(s, shifted)
     half = s.lshr(both, s.const(1, form.integer))
     a = s.bitcast((both - half) << form.fraction, x.dtype)
     b = s.bitcast((s.const(2 * form.bias, form.integer) - half) << form.fraction, x.dtype)
     # a + b is inexact where one is just out of reach of the other; the rest goes to the small term.
     total, lost = fast_two_sum(s, a, b)
-    whole = total + s.fma(a, w, lost)
-    return s.fma(a, w, a) / whole if mirrored else b / whole
+    whole = total + s.fma(a * r, q, lost)
+    return s.fma(a * r, q, a) / whole if mirrored else b / whole

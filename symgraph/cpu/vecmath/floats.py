@@ -62,6 +62,22 @@ def horner(s: Builder, x: Expr, coefficients: Sequence[float]) -> Expr:
     return value
 
 
+def pairs(s: Builder, x: Expr, coefficients: Sequence[float]) -> Expr:
+    """Return what `horner` does, in half the time and one operation more (Estrin's first step).
+
+    For functions of which recurrences wait: few points there hide nothing.
+    """
+    z = x * x
+    terms = [
+        s.fma(x, c[1], s.const(c[0], x.dtype)) if len(c) == 2 else s.const(c[0], x.dtype)
+        for c in (coefficients[k : k + 2] for k in range(0, len(coefficients), 2))
+    ]
+    value = terms[-1]
+    for term in reversed(terms[:-1]):
+        value = s.fma(value, z, term)
+    return value
+
+
 def two_sum(s: Builder, a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """Return (h, l) with h = fl(a + b) and h + l = a + b exactly, for any magnitudes."""
     h = a + b

@@ -25,6 +25,7 @@ from symgraph.loops.interned import Builder
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 # Every y above has the same power as infinity, except for x = 1, where both give 1.
 LARGEST_EXPONENT = 1e30
+SMALL_EXPONENT = 6.0  # no power of a float32 needs more than float64's range
 
 
 def exp2_narrow(s: Builder, y: Expr) -> Expr:
@@ -93,7 +94,9 @@ def power_of_magnitude(s: Builder, a: Expr, y: Expr) -> Expr:
     """Return a**y for finite a > 0 and y within +-LARGEST_EXPONENT or NaN."""
     if a.dtype is FLOAT32:
         t = s.cast(y, FLOAT64) * log2_narrow(s, s.cast(a, FLOAT64))
-        return s.cast(exp2_narrow(s, clamp(s, t, -200.0, 200.0)), FLOAT32)
+        if y.op != "const" or abs(y.data) > SMALL_EXPONENT:
+            t = clamp(s, t, -200.0, 200.0)
+        return s.cast(exp2_narrow(s, t), FLOAT32)
     log_high, log_low = log2_double(s, a)
     high, low = two_product(s, y, log_high)
     return exp2_double(s, high, s.fma(y, log_low, low))
@@ -101,6 +104,8 @@ def power_of_magnitude(s: Builder, a: Expr, y: Expr) -> Expr:
 
 def power(s: Builder, x: Expr, y: Expr) -> Expr:
     """Return x**y with the special cases of C99 (and NumPy)."""
+    if y.op == "const" and 0.0 < abs(y.data) < LARGEST_EXPONENT and y.data % 1.0:
+        return power_of_fraction(s, x, y)
     a = s.abs(x)
     value = power_of_magnitude(s, a, clamp(s, y, -LARGEST_EXPONENT, LARGEST_EXPONENT))
     # 0 and infinity: the result is the one or the other.
@@ -115,6 +120,15 @@ def power(s: Builder, x: Expr, y: Expr) -> Expr:
     value = s.select(undefined, NAN, value)
     value = s.select(s.isnan(x) | s.isnan(y), x + y, value)
     return s.select(s.eq(x, 1.0) | s.eq(y, 0.0), 1.0, value)
+
+
+def power_of_fraction(s: Builder, x: Expr, y: Expr) -> Expr:
+    """Return x**y for a constant y that is no whole number: NaN for x < 0, where |x| is finite."""
+    a = s.abs(x)
+    value = s.select(x >= 0.0, power_of_magnitude(s, a, y), NAN)
+    # -inf and -0 have the powers of inf and 0
+    edge = a if y.data > 0.0 else 1.0 / a
+    return s.select(s.eq(a, 0.0) | s.eq(a, INF), edge, value)
 
 
 def cbrt(s: Builder, x: Expr) -> Expr:
