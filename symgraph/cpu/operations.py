@@ -147,7 +147,7 @@ class Operations(Emission):
         return self._new(scope, f"select {c} {nan}, {t} {x}, {t} {best}")
 
     def _closer(self, scope: Scope, kind: str, t: str, lanes: int, x: str, y: str) -> str:
-        """Return the larger / smaller float; y where one of them is NaN, which is one instruction."""
+        """Return the larger / smaller float, y where one is NaN: a single instruction."""
         test = self._new(scope, f"fcmp {'ogt' if kind == 'max' else 'olt'} {t} {x}, {y}")
         return self._new(scope, f"select {vector_type('i1', lanes)} {test}, {t} {x}, {t} {y}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,21 @@ def test_results_go_where_they_are_wanted(mode):
         found = named(ONES, out={"b": b, "a": a})
         assert found["a"] is a and (a[0], b[0]) == (2, 3)
         a[:] = b[:] = 0
+
+
+def test_native_code_checks_and_fills_an_array_given_by_name():
+    v = sg.vector("v")
+    f = sg.function([v], v * 2)
+    out = np.zeros(3, "float32")
+    f(ONES, out=out)
+    (version,) = f.compiled.version_list
+    before, count = version.entry.calls, sys.getrefcount(out)
+    assert all(f(ONES, out=out) is out for _ in range(10))
+    assert (version.entry.calls, sys.getrefcount(out)) == (before + 10, count)
+    assert f(out, out=out) is out and out.tolist() == [4, 4, 4]  # through a new array
+    assert f(ONES, out=None).tolist() == [2, 2, 2]
+    assert f(v=ONES, out=out) is out
+    assert f(np.ones(5, "float32"), out=np.zeros(5, "float32")).tolist() == [2] * 5
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -186,3 +186,18 @@ def test_large_float64_angles(name: str) -> None:
     x = np.concatenate([wide, near, multiples, hardest])
     with np.errstate(all="ignore"):
         check(name, FLOAT64, exact_by_mpmath(name, x, precision=1300), x)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("y", [0.5, -0.5, 1 / 3, -1 / 3, 2.5, -7.25, 0.001, 100.5, 1e20 + 0.5])
+def test_powers_by_a_constant_fraction(y: float, dtype: DType) -> None:
+    """The special cases of C99 (of infinity, zero, negative bases), and no loss of accuracy."""
+    x, _ = power_points(dtype, 2000)
+    info = np.finfo(dtype)
+    special = [0.0, 1.0, np.inf, 0.5, 2.0, info.tiny, info.max, info.smallest_subnormal]
+    x = np.concatenate([x, -x[:50], special, np.negative(special), [np.nan]]).astype(dtype.numpy)
+    exponent = dtype.numpy.type(y)
+    power = Compiled(lambda s, v: EXPANSIONS["pow"](s, v, s.const(exponent, dtype)), dtype, 1)
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.longdouble), np.longdouble(exponent))
+    assert ulp_error(power(x), want).max() <= ULP["pow"][dtype]

@@ -9,9 +9,9 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32
-from symgraph.loops.expr import Buffer
+from symgraph.loops.expr import Buffer, walk
 from symgraph.loops.interned import Builder
-from symgraph.loops.points import MOST_POINTS, written_out
+from symgraph.loops.points import MOST_POINTS, MOST_TERMS, written_out
 from symgraph.loops.statements import Nest, Store
 
 STEPS = 6
@@ -83,6 +83,27 @@ def test_what_is_written_out() -> None:
     assert [t.address for t in small.stores] == [s.index(k) for k in range(MOST_POINTS)]
     large = nest(MOST_POINTS + 1, lambda v: v)
     assert written_out(s, large) is large
-    k = s.axis("k0", 2)
-    total = nest(2, lambda v: s.reduce("sum", (k,), s.add(v, s.load(x, s.at(k)))))
-    assert written_out(s, total) is total
+    for terms in (1, 2, 3, 4):
+        k = s.axis("k0", terms)
+        total = nest(2, lambda v, k=k: s.reduce("sum", (k,), s.mul(v, s.load(x, s.at(k)))))
+        points = written_out(s, total).stores
+        assert [sum(e.op == "mul" for e in walk([t.value])) for t in points] == [terms] * 2
+        assert not any(e.op == "reduce" for t in points for e in walk([t.value]))
+    k = s.axis("k0", MOST_TERMS + 1)
+    long = nest(2, lambda v: s.reduce("sum", (k,), s.add(v, s.load(x, s.at(k)))))
+    assert written_out(s, long) is long
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["sum", "prod", "max", "min", "mean"])
+def test_sums_of_a_few_terms_give_the_same_bits_for_unknown_sizes(kind: str, terms: int) -> None:
+    x, s = sg.tensor3("x"), sg.vector("s")
+
+    def step(row: Any, s: Any) -> Any:
+        return sg.tanh(s + getattr(sg, kind)(row * s[:, None], 1))
+
+    rows = sg.scan(step, x, s)
+    rng = np.random.default_rng(terms)
+    values = [rng.normal(size=n).astype("float32") for n in ((20, 2, terms), (2,))]
+    exact, generic = (sg.function([x, s], rows, shapes=k)(*values) for k in ("exact", "generic"))
+    np.testing.assert_array_equal(exact, generic)

@@ -244,3 +244,27 @@ def test_inside_of_loops_branches_and_batches(monkeypatch: Any) -> None:
             f = sg.function([x, h], outputs, mode=mode)
             for a, b in zip(f(*given), wanted, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_loops_that_carry_the_same_value_are_one() -> None:
+    """The gradient of a Kalman filter needs its gains: one loop makes them and the states."""
+    z = sg.tensor("z", (N,), "float64")
+
+    def step(z: Any, mean: Any, variance: Any) -> list[Any]:
+        predicted = variance + 0.01
+        gain = predicted / (predicted + 0.1)
+        return [mean + gain * (z - mean), (1 - gain) * predicted]
+
+    def count(outputs: Any) -> int:
+        return len(loops(pipeline.prepare(outputs, "default")))
+
+    zero, one = np.float64(0), np.float64(1)
+    means, _ = sg.scan(step, z, [zero, one])
+    assert count([sg.grad((means * means).sum(), z)]) == 1
+    other = sg.scan(lambda v: v / (v + 1), outputs_info=one, n_steps=N)
+    assert count([means, other]) == 2  # the same start, but another value
+    values = np.random.default_rng(0).normal(size=N)
+    slope = sg.grad((means * means).sum(), z)
+    found = sg.function([z], slope)(values)
+    want = sg.function([z], slope, mode="eager")(values)
+    np.testing.assert_allclose(found, want, rtol=1e-12)
