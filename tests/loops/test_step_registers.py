@@ -32,6 +32,12 @@ def written_twice(row: Any, s: Any, u: Any) -> list[Any]:
     return [sg.set_subtensor((s * 0.5)[0], row[-1]), sg.concatenate([u[1:], row[:1]])]
 
 
+def placed(row: Any, s: Any, u: Any) -> list[Any]:
+    """A vector is stored as a whole, then a value is added at a place from data."""
+    counted = sg.inc_subtensor((s * row)[sg.argmax(row + s)], s[0])
+    return [sg.tanh(s) * 0.5 + counted * row, sg.sin(u) + counted]
+
+
 def inner_loop(row: Any, s: Any, u: Any) -> list[Any]:
     """A loop of the step reads a state of the outer one, and has its own."""
     inside = sg.scan(lambda t: sg.tanh(t + s) * 0.5, outputs_info=u, n_steps=3)
@@ -49,7 +55,9 @@ def dear(row: Any, s: Any, u: Any) -> list[Any]:
     return [(1 - z) * sg.tanh(u * z) + z * s, u + sg.maximum(z, 0.5)]
 
 
-STEP_FUNCTIONS = [in_place, exchanged, read_in_parts, written_twice, inner_loop, conditional, dear]
+STEP_FUNCTIONS = [
+    *(in_place, exchanged, read_in_parts, written_twice, placed, inner_loop, conditional, dear)
+]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
