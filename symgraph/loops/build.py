@@ -128,7 +128,9 @@ class Lowering(Roots):
             def read(k: int, i: Sequence[Any], more: Expr | None = None) -> Expr:
                 return self.value(node.inputs[k], i, both_guards(guard, more))
 
+            around, s.guarding = s.guarding, 0 if guard is None else guard.free
             found = node.op.lower(s, node, at, read)
+            s.guarding = around
             self._memo[key] = found
         return found
 

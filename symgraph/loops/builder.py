@@ -15,16 +15,17 @@ class LoopBuilder(Builder):
     def __init__(self) -> None:
         super().__init__()
         self.created: list[Axis] = []
+        self.guarding = 0  # the axes of the condition under which a value is being lowered
 
     def new_axes(
         self, extents: Sequence[Size], index: Sequence[Any], name: str = "k"
     ) -> tuple[Axis, ...]:
-        """Return axes for a reduction that are free of the axes in `index`.
+        """Return axes for a reduction that are neither in `index` nor in the condition to read.
 
         Names restart from 0, so that reductions over equal extents share axes and merge. Axes of a
         window of fixed size are called "w": short ones become straight code.
         """
-        used = 0
+        used = self.guarding
         for i in index:
             if isinstance(i, Expr):
                 used |= i.free

@@ -222,7 +222,7 @@ class Roots:
     def _visit(self, node: Node, context: Context) -> None:
         """Run the lowering of `node` only to learn where it reads its inputs."""
         s = self.s
-        s.created = []
+        s.created, s.guarding = [], 0 if context.guard is None else context.guard.free
         index_bits = _bits(context.index)
         inside = tuple(a for a in context.loops if a.bit & index_bits)
         loops = inside if self.is_loop(node) else None
@@ -243,6 +243,7 @@ class Roots:
             return s.load(Buffer("probe", x.dtype, (), "input"), 0)
 
         node.op.lower(s, node, context.index, record)
+        s.guarding = 0
 
     def _reason(self, node: Node, contexts: Sequence[Context]) -> str | None:
         """Tell why a value is stored instead of put into its readers; None where it is not."""

@@ -36,6 +36,7 @@ class Opened:
             k: c for k, c in enumerate(zip(p.carries, p.initial, roots[:n], strict=True))
         }
         self.rows: dict[Any, Node] = dict(enumerate(roots[n:], n))
+        self._added = 0
         # results that are computed from others (or from none), given a function key -> result
         self.instead: dict[int, Callable[[Results], Node]] = {}
         self.updates: list[tuple[Node, Any]] = list(node.params.updates)
@@ -58,7 +59,8 @@ class Opened:
         for k, row in self.rows.items():
             if row is value:
                 return k
-        key = f"row{len(self.rows)}"
+        self._added += 1  # rows are removed meanwhile: their number would name two alike
+        key = f"row{self._added}"
         self.rows[key] = value
         return key
 

@@ -125,6 +125,14 @@ def some_pair(x: np.ndarray, y: np.ndarray, *rest: Any, **options: Any) -> bool:
     return bool(np.isin(x, y).any())
 
 
+def largest_of_single(x: np.ndarray, p: float, *rest: Any) -> bool:
+    """Tell whether the norm is the largest of some complex64 numbers."""
+    return p == float("inf") and x.dtype == np.complex64
+
+
+LARGEST = Convention("torch's gradient of the largest complex64 number may be NaN (AVX-512)", 1,
+                     largest_of_single)  # fmt: skip
+
 PRODUCTS: dict[str, Row] = {
     "matmul": sg.matmul,
     "mm": sg.matmul,
@@ -172,7 +180,7 @@ NORMS: dict[str, Row] = {
     "nn.functional.pairwise_distance": pairwise,
     "nn.functional.normalize": normalize,
     "nn.functional.cosine_similarity": similarity,
-    "renorm": renorm,
+    "renorm": Entry(renorm, conventions=(LARGEST,)),
 }  # fmt: skip
 
 MULTIPLYING = PRODUCTS | NORMS
