@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from symgraph.core.record import FrozenError, dataclass, field
+from symgraph.core.record import FrozenError, dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +99,10 @@ def test_copies_and_pickles() -> None:
         assert copy.copy(value) == value
         assert copy.deepcopy(value) == value
         assert pickle.loads(pickle.dumps(value)) == value
+
+
+def test_a_record_with_a_field_changed() -> None:
+    one = Point(1, 5)
+    assert replace(one, y=7) == Point(1, 7) and one == Point(1, 5)
+    with pytest.raises(TypeError):
+        replace(one, z=1)
