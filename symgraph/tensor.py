@@ -11,9 +11,12 @@ from symgraph.compile.function import evaluate_once
 from symgraph.core.config import config
 from symgraph.core.dtype import as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, constant, describe, new_input
 from symgraph.core.op import o
 from symgraph.dims.dim import Dim, as_symbol, symbol
+
+fft: Any = lazy("symgraph.fft")
 
 _PREFIXES = {
     "b": "int8",
@@ -138,7 +141,11 @@ def _array_ufunc(node: Node, ufunc: Any, method: str, *inputs: Any, **kwargs: An
 
 
 def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    f = _named(func.__name__)
+    """Let NumPy's functions build graph: np.sum(x) is sg.sum(x), np.fft.fft(x) is sg.fft.fft(x)."""
+    if func is np.copy:
+        return node  # expressions are values
+    own = getattr(fft, func.__name__, None) if func.__module__ == "numpy.fft" else None
+    f = own or _named(func.__name__)
     if f is None:
         return NotImplemented
     if func.__name__ in ("diagonal", "trace") and len(args) < 3:  # ours are of the last two axes

@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "loops": {"core", "dims"},
     "cpu": {"core", "dims", "loops"},
     "compile": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu"},
-    "tensor": {"core", "dims", "compile"},
+    "tensor": {"core", "dims", "compile", "fft"},
     "random": {"core", "compile"},
     "linalg": {"core", "ops"},
     "special": {"core", "ops"},
