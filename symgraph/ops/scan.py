@@ -20,6 +20,7 @@ from symgraph.ops.scan_inputs import (
     cut,
     drawn_anew,
     element,
+    inner_updates,
     length_of,
     like,
     recurrent,
@@ -88,6 +89,8 @@ def scan(
     array([1., 3., 6.])
     """
     loop = _Scan(fn, sequences, outputs_info, non_sequences, n_steps, go_backwards, strict, memory)
+    if not isinstance(truncate_gradient, (int, type(None))):
+        raise TypeError(f"truncate_gradient is a number of steps, got {truncate_gradient!r}")
     if truncate_gradient is not None and truncate_gradient >= 0:
         traces, states, steps = loop.truncated(truncate_gradient)
     else:
@@ -158,6 +161,9 @@ class _Scan:
                 "output is not fed back"
             )
         roots = [*outputs, *(v for _, v in updates), *([] if condition is None else [condition])]
+        given = {target for target, _ in updates}
+        variables = [*elements, *(c for values in carries for c in values)]
+        updates += [u for u in inner_updates(roots, variables) if u[0] not in given]
         return _Trace(elements, carries, outputs, updates, condition, counters(roots, first_uid))
 
     def _adapted(self, found: _Trace) -> bool:

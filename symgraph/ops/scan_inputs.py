@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import SHARED, Node, as_node, describe, new_input, weak_dtype
 from symgraph.core.op import function, o
@@ -57,11 +59,11 @@ def as_list(value: Any) -> list[Any]:
 
 def sequence(value: Any) -> tuple[Node, list[int]]:
     """Return a sequence and its taps."""
-    taps: Any = [0]
+    taps = [0]
     if isinstance(value, Mapping):
-        taps = value.get("taps", [0])
+        _check_keys(value, "input", "a sequence")
+        taps = _taps(value.get("taps", [0]), "a sequence")
         value = value["input"]
-    taps = [taps] if isinstance(taps, int) else list(taps)
     node = as_node(value)
     if node.ndim == 0:
         raise ShapeError(
@@ -69,6 +71,24 @@ def sequence(value: Any) -> tuple[Node, list[int]]:
             "  mend:   pass it in non_sequences"
         )
     return node, taps
+
+
+def _check_keys(entry: Mapping[str, Any], needed: str, what: str) -> None:
+    """Raise where an entry lacks its array, or has a key that would be passed over in silence."""
+    unknown = [k for k in entry if k not in (needed, "taps")]
+    if unknown or needed not in entry:
+        raise ValueError(
+            f"{what} has the keys {needed!r} and, if wanted, 'taps'; got {list(entry)}\n"
+            f"  mend:   dict({needed}=x, taps=[...])"
+        )
+
+
+def _taps(value: Any, what: str) -> list[int]:
+    """Return taps as a list of integers, at least one."""
+    taps = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not taps or not all(isinstance(t, (int, np.integer)) for t in taps):
+        raise ValueError(f"{what}: taps must be integers, at least one, got {value!r}")
+    return [int(t) for t in taps]
 
 
 def length_of(given: Sequence[tuple[Node, list[int]]], n_steps: Any) -> Any:
@@ -113,8 +133,9 @@ def recurrent(info: Any, place: int) -> Recurrent:
     """Return what an entry of outputs_info says; oldest initial value first."""
     taps: list[int] = [-1]
     if isinstance(info, Mapping):
-        taps = list(info.get("taps", [-1]))
-        info = info.get("initial")
+        _check_keys(info, "initial", f"outputs_info {place}")
+        taps = _taps(info.get("taps", [-1]), f"outputs_info {place}")
+        info = info["initial"]
     if info is None:
         return Recurrent()
     if any(t >= 0 for t in taps):
@@ -163,6 +184,23 @@ def results(value: Any) -> tuple[list[Node], list[tuple[Node, Node]], Node | Non
     if len(parts) == 1 and isinstance(parts[0], (list, tuple)):
         parts = list(parts[0])
     return [as_node(p) for p in parts], updates, condition
+
+
+def inner_updates(
+    outputs: Sequence[Node], variables: Sequence[Node]
+) -> list[tuple[Node, Node]]:
+    """Return the updates that loops inside of a step make: they travel with the step.
+
+    A loop that depends on none of the step's `variables` is done once, outside of it.
+    """
+    inside = set(variables)
+    found: dict[Node, Node] = {}
+    for n in toposort(outputs):
+        if any(i in inside for i in n.inputs):
+            inside.add(n)
+            for target, value in n.op.updates(n) if n.op.compound else ():
+                found.setdefault(target, value)
+    return list(found.items())
 
 
 # -- random draws ------------------------------------------------------------------------------

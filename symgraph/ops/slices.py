@@ -81,6 +81,8 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
         if isinstance(length, int) and length > 0 and not inside:
             raise BoundsError(
                 f"`{describe(x)}` of type {x.type} has no elements {first} to {last} on axis {axis}"
+                f"\n  input:  made at {x.source}\n"
+                "  mend:   a scan needs a sequence as long as its steps and taps reach"
             )
     elif isinstance(length, int) and length > 0:
         for end in (first, last):

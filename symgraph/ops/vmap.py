@@ -194,6 +194,7 @@ class _BatchedLoop:
         ]
         header = None if self.header is None else self.header[0]
         go_on = None if p.go_on is None else found[-1][0]
+        self._check_updates()
         if self._parted(found):
             return self._masked(elements, carries, next_, rows, row_axes, arrays, initial)
         loop = self._loop(elements, carries, next_, rows, arrays, initial, header, go_on)
@@ -224,7 +225,20 @@ class _BatchedLoop:
             header,
             go_on,
             self.params.reverse,
+            self.params.updates,
+            self.params.recompute,
         )
+
+    def _check_updates(self) -> None:
+        """Raise where the elements of the batch disagree on the new value of a shared variable."""
+        for target, place in self.params.updates:
+            if self.moves[place]:
+                raise ShapeError(
+                    f"a scan under vmap updates `{describe(target)}` ({target.type}) with a value "
+                    f"per element of the batch\n  node:   loop, made at {self.node.source}\n"
+                    "  mend:   the update must not depend on what is batched, nor the number of "
+                    "steps; return the value as an output instead"
+                )
 
     def _masked(
         self,
@@ -265,7 +279,9 @@ class _BatchedLoop:
         if self.params.kind == WHILE:
             steps = values[n + 1]
         else:
-            steps = o.clip(first, 0, o.dim_value(self.params.length))
+            steps = o.maximum(first, 0)
+            if self.params.length is not None:
+                steps = o.minimum(steps, o.dim_value(self.params.length))
         last = n + len(extra)
         finals: list[Batched] = [(v, 0) for v in values[:n]]
         return [*finals, *((v, 1) for v in values[last:-1]), (steps, 0)]

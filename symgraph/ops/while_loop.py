@@ -11,7 +11,7 @@ from symgraph.core.node import Node, as_node, describe, fresh_uid, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute
 from symgraph.ops.loop import make_loop, results_of
-from symgraph.ops.scan_inputs import as_list, counters, drawn_anew, like
+from symgraph.ops.scan_inputs import as_list, counters, drawn_anew, inner_updates, like
 from symgraph.ops.shape import as_size
 
 
@@ -34,11 +34,19 @@ def while_loop(
     outputs = [as_node(v) for v in as_list(fn(*state))]
     if len(outputs) != len(start):
         raise ValueError(f"the step returned {len(outputs)} values for {len(start)} states")
+    lost = [t for t, _ in inner_updates(outputs, state)]
+    if lost:
+        raise ValueError(
+            f"a scan inside of while_loop updates `{describe(lost[0])}`, which would be lost\n"
+            "  mend:   make the value a state of the loop, or use sg.scan with sg.until"
+        )
     test = _scalar_condition(condition(*state))
     header = substitute([test], dict(zip(state, start, strict=True)))[0]
     go_on = substitute([test], dict(zip(state, outputs, strict=True)))[0]
     step = new_input(INT64, (), "step")
     limit = None if max_steps is None else as_size(max_steps)
+    if isinstance(limit, int) and limit < 0:
+        raise ValueError(f"while_loop cannot do {limit} steps; max_steps is at least 0")
     found = counters([*outputs, test], first_uid)
     body = drawn_anew([*outputs, go_on], step, found)
     node = make_loop([step, *state], body[:-1], [], [], start, limit, header, body[-1])

@@ -309,6 +309,58 @@ def test_clear_errors() -> None:
         sg.until(x > 0)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (dict(input=1, tap=[1]), "'tap'"),
+        (dict(taps=[1]), "input"),
+        (dict(input=1, taps=[]), "at least one"),
+        (dict(input=1, taps=[1.5]), "integers"),
+    ],
+)
+def test_entries_that_are_not_understood(entry: Any, message: str) -> None:
+    x = sg.vector("x", dtype="float64")
+    for key, word in (("input", "sequences"), ("initial", "outputs_info")):
+        given = {key if k == "input" else k: x if k == "input" else v for k, v in entry.items()}
+        with pytest.raises(ValueError, match=message.replace("input", key)):
+            sg.scan(lambda *a: a[0], n_steps=2, **{word: given})
+
+
+def test_bad_limits() -> None:
+    w = sg.scalar("w")
+    with pytest.raises(ValueError, match="cannot do -1 steps"):
+        sg.while_loop(lambda v: v < 3, lambda v: v + 1, w, max_steps=-1)
+    with pytest.raises(TypeError, match="truncate_gradient"):
+        sg.scan(lambda v: v + 1, outputs_info=w, n_steps=3, truncate_gradient=1.5)
+
+
+def test_updates_of_inner_scans_travel() -> None:
+    count = sg.shared(np.float64(0), name="count")
+
+    def inner(s: Any) -> Any:
+        return sg.scan(lambda v: (v + 1.0, {count: count + 1.0}), outputs_info=s, n_steps=3)[-1]
+
+    f = sg.function([], sg.scan(inner, outputs_info=np.float64(0), n_steps=4))
+    close(f(), [3.0, 6.0, 9.0, 12.0])
+    assert count.get_value() == 12.0
+    with pytest.raises(ValueError, match="would be lost"):
+        sg.while_loop(lambda v: v < 9.0, inner, sg.scalar("w", dtype="float64"))
+
+
+def test_updates_under_vmap() -> None:
+    X = sg.matrix("X", dtype="float64")
+    count = sg.shared(np.float64(0), name="count")
+
+    def sums(row: Any, change: Callable[[Any], Any]) -> Any:
+        return sg.scan(lambda v, s: (s + v, {count: change(v)}), row, np.float64(0))
+
+    f = sg.function([X], sg.vmap(lambda row: sums(row, lambda v: count + 1.0))(X))
+    close(f(np.ones((2, 5))), [np.arange(1.0, 6.0)] * 2)
+    assert count.get_value() == 5.0
+    with pytest.raises(sg.ShapeError, match="per element of the batch"):
+        sg.vmap(lambda row: sums(row, lambda v: count + v))(X)
+
+
 def test_a_sequence_that_is_too_short_at_run_time() -> None:
     x = sg.vector("x", dtype="float64")
     f = sg.function([x], sg.scan(lambda v, s: v + s, x, np.float64(0), n_steps=4))

@@ -154,3 +154,13 @@ def test_eager_debug_and_batched() -> None:
     f = sg.function([counts, x, w], both)
     for got, k in zip(f(np.array([4, 0, 9]), xs, ws), (4, 0, 9), strict=True):
         close(got, wanted(k)[2])
+
+
+def test_a_batch_that_parts_has_second_derivatives() -> None:
+    x = sg.vector("x", dtype="float64")
+
+    def each(z: Any) -> Any:
+        y = sg.while_loop(lambda q: q < 100.0, lambda q: q * q * 1.1 + 0.5, z)
+        return sg.grad(sg.grad(y, z), z)
+
+    assert sg.vmap(each)(x).type == x.type  # building it is the test: to compile it takes minutes
