@@ -136,25 +136,92 @@ def _eval(node: Node, values: Mapping[Node, Any] | None = None) -> np.ndarray:
 
 def _array_ufunc(node: Node, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """Let NumPy's functions build graph: np.exp(x) is sg.exp(x)."""
-    f = _named(ufunc.__name__) if method == "__call__" and not kwargs else None
+    name = ufunc.__name__
+    if method == "reduce" and name in _REDUCTIONS:
+        return _reduced(_REDUCTIONS[name], *inputs, **kwargs)
+    if method != "__call__" or kwargs:
+        return NotImplemented
+    f = _PRODUCTS.get(name) or _named(name)
     return NotImplemented if f is None else f(*inputs)
 
 
-def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    """Let NumPy's functions build graph: np.sum(x) is sg.sum(x), np.fft.fft(x) is sg.fft.fft(x)."""
-    if func is np.copy:
-        return node  # expressions are values
-    own = getattr(fft, func.__name__, None) if func.__module__ == "numpy.fft" else None
-    f = own or _named(func.__name__)
-    if f is None:
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+_PRODUCTS: dict[str, Callable[..., Any]] = {  # of vectors on the last axis
+    "matvec": lambda a, x: o.squeeze(o.matmul(a, o.expand_dims(x, -1)), -1),
+    "vecdot": lambda x, y: o.sum(o.conj(as_tensor(x)) * y, -1),
+    "vecmat": lambda x, a: o.squeeze(o.matmul(o.expand_dims(o.conj(as_tensor(x)), -2), a), -2),
+}
+
+
+def _reduced(
+    name: str, x: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False
+) -> Any:
+    """Return what ufunc.reduce does: along the first axis unless told."""
+    if dtype is not None or out is not None:
         return NotImplemented
-    if func.__name__ in ("diagonal", "trace") and len(args) < 3:  # ours are of the last two axes
-        kwargs = {"axis1": 0, "axis2": 1, **kwargs}
-    return f(*args, **kwargs)
+    return getattr(o, name)(x, axis=axis, keepdims=keepdims)
+
+
+def _array_function(node: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Let NumPy's other functions build graph: np.fft.rfft(x) is sg.fft.rfft(x)."""
+    name, module = func.__name__, func.__module__
+    if module == "numpy.fft":
+        f = getattr(fft, name, None)
+    elif module == "numpy.linalg":
+        f = _NUMPY_LINALG[name] if name in _NUMPY_LINALG else _named(name)
+    else:
+        f = _NUMPY[name] if name in _NUMPY else _named(name)
+        if name in ("diagonal", "trace") and len(args) < 3:  # ours are of the last two axes
+            kwargs = {"axis1": 0, "axis2": 1, **kwargs}
+    return NotImplemented if f is None else f(*args, **kwargs)
 
 
 def _named(name: str) -> Callable[..., Any] | None:
     return getattr(o, name) if name in o else None
+
+
+# What NumPy names and we name otherwise, or not at all; None: `o` has another thing of this name.
+_NUMPY: dict[str, Callable[..., Any] | None] = {
+    "argpartition": lambda a, kth, axis=-1: o.argsort(a, axis),  # a sorted array is partitioned
+    "copy": lambda a, order="K", subok=False: as_tensor(a),  # a value cannot be written to
+    "iscomplexobj": lambda x: as_tensor(x).dtype.is_complex,
+    "isrealobj": lambda x: not as_tensor(x).dtype.is_complex,
+    "ndim": lambda a: as_tensor(a).ndim,
+    "partition": lambda a, kth, axis=-1: o.sort(a, axis),
+}
+
+
+def _lstsq(*args: Any, **kwargs: Any) -> Any:
+    raise TypeError(
+        "np.linalg.lstsq also returns the residuals, whose shape depends on the rank of the "
+        "values: use sg.linalg.lstsq(a, b), which returns the solution alone"
+    )
+
+
+def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Node:
+    return o.norm(x, ord, (-2, -1), keepdims)
+
+
+def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Node:
+    node = as_tensor(x)
+    if axis is None:
+        flat = o.norm(o.reshape(node, (-1,)), ord, 0)
+        return o.reshape(flat, (1,) * node.ndim) if keepdims else flat
+    if isinstance(axis, int):
+        return o.norm(node, ord, axis, keepdims)
+    places = tuple(k % node.ndim for k in axis)  # the axes become one: `norm` of two is a matrix's
+    kept = [k for k in range(node.ndim) if k not in places]
+    moved = o.transpose(node, (*kept, *places))
+    flat = o.norm(o.reshape(moved, (*[node.shape[k] for k in kept], -1)), ord, -1)
+    return o.expand_dims(flat, places) if keepdims else flat
+
+
+_NUMPY_LINALG: dict[str, Callable[..., Any] | None] = {
+    "cond": None,  # `o.cond` is the branch
+    "lstsq": _lstsq,
+    "matrix_norm": _matrix_norm,
+    "vector_norm": _vector_norm,
+}
 
 
 def install() -> None:

@@ -26,6 +26,7 @@ from symgraph.cpu.call import Entry, entry_names
 from symgraph.cpu.jit import Loaded
 from symgraph.cpu.product import PRODUCTS
 from symgraph.dims.dim import Atom, evaluate
+from symgraph.ops.gather import out_of_bounds
 
 if TYPE_CHECKING:
     from symgraph.compile.build import Built
@@ -320,13 +321,7 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
             f"  node:   made at {node.source}\n"
             "  mend:   labels are integers in [0, classes)"
         )
-    first = 2 if node.op.name.startswith("scatter") else 1
-    key = ", ".join(describe(i) for i in node.inputs[first:])
-    return IndexError(
-        f"an index in `{describe(x)}[{key}]` is out of bounds for `{describe(x)}` with shape "
-        f"{x.type.shape}\n  node:   {node.op.name}, made at {node.source}\n"
-        "  mend:   indices must lie in [-n, n); check them with sg.min and sg.max"
-    )
+    return out_of_bounds(node, x.type.shape)
 
 
 def _with_arguments(

@@ -39,7 +39,10 @@ class Gather(Op):
         return x.type.with_shape((*broadcast_shapes_of(*indices), *x.type.shape[len(indices) :]))
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        return np.asarray(arrays[0][tuple(arrays[1:])])
+        try:
+            return np.asarray(arrays[0][tuple(arrays[1:])])
+        except IndexError:
+            raise out_of_bounds(node, arrays[0].shape) from None
 
     def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
         x, indices = node.inputs[0], node.inputs[1:]
@@ -88,6 +91,25 @@ def wrapped(
     return result
 
 
+def out_of_bounds(node: Node, shape: tuple[Any, ...]) -> IndexError:
+    """Return the error of a gather or scatter one of whose indices is outside of `shape`."""
+    x = node.inputs[0]
+    indices = node.inputs[2 if node.op.name.startswith("scatter") else 1 :]
+    key = ", ".join(describe(i) for i in indices)
+    empty = [k for k in range(len(indices)) if shape[k] == 0]
+    if empty:  # the index says little: an op such as `pad` may have made it
+        return IndexError(
+            f"elements of `{describe(x)}` are needed, and its axis {empty[0]} has none: shape "
+            f"{shape}\n  node:   made at {node.source}\n"
+            "  mend:   give at least one element; sg.pad fills an empty axis by mode='constant'"
+        )
+    return IndexError(
+        f"an index in `{describe(x)}[{key}]` is out of bounds for `{describe(x)}` with shape "
+        f"{shape}\n  node:   {node.op.name}, made at {node.source}\n"
+        "  mend:   indices must lie in [-n, n); check them with sg.min and sg.max"
+    )
+
+
 def check_constant_indices(x: Node, indices: Sequence[Node]) -> None:
     """Raise IndexError at build time where a constant index is outside a known length."""
     for k, node in enumerate(indices):
@@ -134,10 +156,13 @@ class Scatter(Op):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         out = arrays[0].copy()
-        if node.params.mode == "set":
-            out[tuple(arrays[2:])] = arrays[1]
-        else:
-            np.add.at(out, tuple(arrays[2:]), arrays[1])
+        try:
+            if node.params.mode == "set":
+                out[tuple(arrays[2:])] = arrays[1]
+            else:
+                np.add.at(out, tuple(arrays[2:]), arrays[1])
+        except IndexError:
+            raise out_of_bounds(node, out.shape) from None
         return out
 
     def statements(self, low: Any, node: Node, out: Any) -> None:

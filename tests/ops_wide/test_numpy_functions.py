@@ -287,3 +287,16 @@ def test_derivatives(name: str) -> None:
     reverse = sum(float((g * d).sum()) for g, d in zip(found, steps, strict=True))
     assert abs(reverse - expected) < 1e-6 * (1 + abs(expected))
     assert abs(float(forward) - reverse) < 1e-10 * (1 + abs(expected))
+
+
+@pytest.mark.parametrize("shapes", ["exact", "auto", "eager"])
+@pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric", "wrap"])
+def test_padding_an_empty_axis_says_so(mode: str, shapes: str) -> None:
+    x = sg.vector("x", dtype="float64")
+    how = {"mode": "eager"} if shapes == "eager" else {"shapes": shapes}
+    f = sg.function([x], sg.pad(x, 2, mode=mode), **how)
+    for n in (3, 5, 7, 9):  # then a size no version was made for
+        f(np.zeros(n))
+    says = r"(?s)its axis 0 has none.*test_numpy_functions\.py.*mend:"
+    with pytest.raises(IndexError, match=says):
+        f(np.zeros(0))
