@@ -208,7 +208,8 @@ def test_report_shows_a_loss_as_plainly(
 
 
 @pytest.mark.parametrize(
-    ("file", "page"), [("results", "performance"), ("avx2", "performance_avx2")]
+    ("file", "page"),
+    [("results", "performance"), *((n, f"performance_{n}") for n in ("avx2", "avx512"))],
 )
 def test_documents_show_the_committed_results(file: str, page: str) -> None:
     found = results.read(ROOT / "benchmarks" / "results" / f"{file}.json")
