@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,13 @@ class Definition:
                     if n.data.default_update is not None:
                         self.updates.append((n, _update_value(n, n.data.default_update)))
                         pending = True
+        updated = refused | {p for p, _ in self.updates}
+        for target in _updated_in_branches(order):
+            if target not in updated:
+                raise ValueError(
+                    f"a scan in a side of cond updates `{describe(target)}`, which would be lost\n"
+                    "  mend:   give the new value as updates= of the function"
+                )
 
     def _check_inputs(self, values: Sequence[Node], on_unused: str) -> None:
         if on_unused not in ("raise", "warn", "ignore"):
@@ -147,6 +154,14 @@ def _given(givens: Updates) -> dict[Node, Node]:
             )
         result[old] = value
     return result
+
+
+def _updated_in_branches(order: Sequence[Node]) -> Iterator[Node]:
+    """Yield the variables that loops in sides of branches would update."""
+    for body in (b for n in order if n.op.name == "branch" for b in n.params):
+        inside = toposort(body.outputs)
+        yield from (target for n in inside if n.op.compound for target, _ in n.op.updates(n))
+        yield from _updated_in_branches(inside)
 
 
 def _update_value(target: Node, value: Any) -> Node:

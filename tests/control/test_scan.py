@@ -542,3 +542,15 @@ def written_out(step: Any, x: Any, h: Any) -> Any:
         n, h = step(x[t], n, h)
         rows.append(h)
     return sg.stack(rows)
+
+
+def test_updates_of_a_scan_in_a_side_of_a_branch_are_an_error():
+    c, x = sg.shared(np.float32(0), name="c"), sg.vector("x")
+    rows = sg.scan(lambda r: (r * c, {c: c + 1}), x, return_list=True)[0]
+    side = sg.cond(x[0] > 0, lambda: rows, lambda: x)
+    with pytest.raises(ValueError, match="side of cond updates `c`, which would be lost"):
+        sg.function([x], side)
+    for updates, expected in (({c: c + 5}, 5), (None, 8)):
+        f = sg.function([x], side if updates else [side, rows], updates=updates)
+        f(np.ones(3, "float32"))
+        assert c.get_value() == expected
