@@ -12,7 +12,7 @@ from symgraph.core.record import dataclass
 from symgraph.cpu.machine import Machine
 from symgraph.dims.dim import Atom, evaluate
 from symgraph.loops.amount import statement_amount
-from symgraph.loops.expr import Axis, Buffer, Expr, Size, walk
+from symgraph.loops.expr import SUMS, Axis, Buffer, Expr, Size, walk
 from symgraph.loops.schedule import stride
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
@@ -79,7 +79,7 @@ def _work(statement: Statement, sizes: Sizes, operations: int) -> int:
                 axes = [*e.data[1], *(a for a in statement.axes if e.free & a.bit)]
                 own = _weight(e.args[0])
                 # a product is added by one multiply-add
-                fused = e.data[0] in ("sum", "dot") and e.args[0].op == "mul"
+                fused = e.data[0] in SUMS and e.args[0].op == "mul"
                 total += _points(axes, sizes) * (own + (0 if fused else simple(e.dtype)))
     return total
 

@@ -35,8 +35,10 @@ def field(*, default_factory: Callable[[], Any]) -> Any:
 
 def replace(record: T, **changes: Any) -> T:
     """Return a record with some fields changed."""
-    kept = {name: getattr(record, name) for name in type(record).__match_args__}  # type: ignore[attr-defined]
-    return type(record)(**(kept | changes))
+    kind: Any = type(record)
+    kept = {name: getattr(record, name) for name in kind.__match_args__}
+    made: T = kind(**(kept | changes))
+    return made
 
 
 @dataclass_transform(field_specifiers=(field,))

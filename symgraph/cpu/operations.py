@@ -20,7 +20,7 @@ from symgraph.cpu.text import (
     splat,
     vector_type,
 )
-from symgraph.loops.expr import Expr
+from symgraph.loops.expr import SUMS, Expr
 
 
 class Operations(Emission):
@@ -121,7 +121,7 @@ class Operations(Emission):
     def _combine(self, scope: Scope, kind: str, dtype: DType, lanes: int, x: str, y: str) -> str:
         """Combine two partial results of a reduction."""
         t = vector_type(register_type(dtype), lanes)
-        if kind in ("sum", "dot"):
+        if kind in SUMS:
             op = "fadd" if dtype.is_float else ("or" if dtype is BOOL else "add")
         elif kind == "prod":
             op = "fmul" if dtype.is_float else ("and" if dtype is BOOL else "mul")

@@ -10,7 +10,7 @@ from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
-from symgraph.loops.expr import Axis, Expr, walk
+from symgraph.loops.expr import SUMS, Axis, Expr, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
 from symgraph.loops.statements import Store
 
@@ -190,7 +190,7 @@ class Reductions(Searches, Stores):
     def _step(self, scope: Scope, r: Expr, old: str, lanes: int) -> str:
         """Combine the accumulator with the value at this point (a product is added by one fma)."""
         kind, value = r.data[0], r.args[0]
-        if kind in ("sum", "dot") and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
+        if kind in SUMS and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
             x, y = (self._wide(a, scope, lanes) for a in value.args)
             t = vector_type(register_type(r.dtype), lanes)
             new = self._call(scope, "fma", register_type(r.dtype), lanes, [x, y, old])

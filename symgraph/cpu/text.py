@@ -6,6 +6,7 @@ import math
 import struct
 
 from symgraph.core.dtype import BOOL, DType
+from symgraph.loops.expr import SUMS
 
 _TYPES = {
     "bool": "i1",
@@ -61,14 +62,14 @@ INTRINSICS = {
     "abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
     "rint": "rint", "copysign": "copysign", "fma": "fma",
 }  # fmt: skip
-IDENTITY = {"sum": 0, "dot": 0, "prod": 1, "any": 0, "all": 1, "or": 0, "and": 1}
+IDENTITY = dict.fromkeys(SUMS, 0) | {"prod": 1, "any": 0, "all": 1, "or": 0, "and": 1}
 
 
 def identity(kind: str, dtype: DType) -> str:
     """Return the value that a reduction starts from."""
     if kind in IDENTITY:
         # -0.0 is the exact identity of a float sum
-        return literal(-0.0 if kind in ("sum", "dot") and dtype.is_float else IDENTITY[kind], dtype)
+        return literal(-0.0 if kind in SUMS and dtype.is_float else IDENTITY[kind], dtype)
     low = kind == "max"
     if dtype.is_float:
         return literal(float("-inf") if low else float("inf"), dtype)

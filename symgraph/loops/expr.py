@@ -30,8 +30,10 @@ MATH = {
     *("asinh", "acosh", "atanh", "erf", "erfc", "cbrt", "sigmoid", "softplus"),
 }
 MATH2 = {"pow", "atan2"}
-# "dot" is a sum taken in order, one term after the other, wherever it is computed
-REDUCTIONS = {"sum", "dot", "prod", "max", "min", "any", "all", "or", "and"}
+# Of products of matrices, "dot" is a sum in order, one term after the other, wherever it is
+# computed, and "free" one in any order. A "sum" has one order, whether or not sizes are known.
+SUMS = {"sum", "dot", "free"}
+REDUCTIONS = SUMS | {"prod", "max", "min", "any", "all", "or", "and"}
 
 
 class Axis:

@@ -15,7 +15,7 @@ import numpy as np
 from symgraph.loops.convolution import run_contraction
 from symgraph.loops.dft import run_dft
 from symgraph.loops.evaluate import evaluate
-from symgraph.loops.expr import MATH, MATH2, Axis, Buffer, Expr, walk
+from symgraph.loops.expr import MATH, MATH2, SUMS, Axis, Buffer, Expr, walk
 from symgraph.loops.lapack_interp import run_lapack
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
 
@@ -23,8 +23,8 @@ Memory = dict[Buffer, np.ndarray]
 Steps = dict[Axis, int]
 
 COMBINE: dict[str, Any] = {
-    "sum": np.sum, "dot": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
-    "any": np.any, "all": np.all, "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
+    **dict.fromkeys(SUMS, np.sum), "prod": np.prod, "max": np.max, "min": np.min, "any": np.any,
+    "all": np.all, "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
 }  # fmt: skip
 COMBINE_AT: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,

@@ -18,7 +18,7 @@ MOST_POINTS = 4
 MOST_TERMS = 4  # of a sum that is written out
 MOST_COST = 60  # of a point: dear functions are for vectors
 SUM_COST = 120  # of a point with sums: a vector would wait until its elements are in memory
-COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+COMBINE = {"sum": "add", "free": "add", "prod": "mul", "max": "max", "min": "min"}
 
 
 def written_out(s: Builder, nest: Nest) -> Nest:

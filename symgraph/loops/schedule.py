@@ -112,14 +112,14 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
 def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> int:
     """Return how many accumulators take the terms of a sum in turn, where one alone would wait.
 
-    That is so in a product of a vector and a matrix of few columns: x[k] w[k, j]. Other sums are
-    in order, as they are where sizes are not known.
+    That is so in a product of a vector and a matrix of few columns: x[k] w[k, j]. Sums are in
+    order, as they are where sizes are not known; the order of such products is free.
     """
     if vector is None or len(reductions) != 1:
         return 1
     (kind, axes), (value,) = reductions[0].data, reductions[0].args
     extent = axes[0].extent
-    if kind != "sum" or len(axes) != 1 or not isinstance(extent, int) or value.op != "mul":
+    if kind != "free" or len(axes) != 1 or not isinstance(extent, int) or value.op != "mul":
         return 1
     factors = sorted(value.args, key=lambda e: e.free & vector.bit)
     moving = [bool(e.free & vector.bit) for e in factors]

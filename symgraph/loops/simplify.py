@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
-from symgraph.loops.expr import Axis, Expr, Size, walk
+from symgraph.loops.expr import SUMS, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
 
@@ -51,7 +51,8 @@ def _unrolled(s: Builder, e: Expr) -> Expr:
     return total
 
 
-_COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+_COMBINE = {"prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+_COMBINE |= dict.fromkeys(SUMS, "add")
 
 
 def _combined(s: Builder, kind: str, x: Expr, y: Expr) -> Expr:
@@ -60,9 +61,9 @@ def _combined(s: Builder, kind: str, x: Expr, y: Expr) -> Expr:
         op = {"add": "or", "mul": "and", "max": "or", "min": "and"}.get(op, op)
     if not x.dtype.is_float and op in ("max", "min"):
         return s.select(s.binary("gt" if op == "max" else "lt", x, y), x, y)
-    if kind == "sum" and y.op == "const" and y.data == 0:
+    if kind in SUMS and y.op == "const" and y.data == 0:
         return x
-    if kind == "sum" and x.op == "const" and x.data == 0:
+    if kind in SUMS and x.op == "const" and x.data == 0:
         return y
     return s.binary(op, x, y)
 

@@ -83,9 +83,9 @@ class Matmul(Op):
             x, y = s.cast(x, FLOAT32), s.cast(y, FLOAT32)
         if node.dtype.is_bool:
             return s.reduce("any", (k,), x & y)
-        # as a matrix product is summed elsewhere; between vectors, order is given up for speed
+        # as a matrix product is summed elsewhere; with a vector, order is given up for speed
         matrices = node.dtype in ("float32", "float64") and 1 not in node.type.shape[-2:]
-        return s.cast(s.reduce("dot" if matrices else "sum", (k,), x * y), node.dtype)
+        return s.cast(s.reduce("dot" if matrices else "free", (k,), x * y), node.dtype)
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.product(node, out)

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sum columns": lambda x: sg.sum(x, 0),
     "sum all": sg.sum,
     "mean all": sg.mean,
+    "weighted columns": lambda x: sg.sum(x[:, :1] * x, 0),
     "square sum": lambda x: sg.sum(x * x),
     "product rows": lambda x: sg.prod(1 + 0.01 * x, 1),
     "scaled rows": lambda x: sg.sum(x * x, 1) / 3 + 1,
