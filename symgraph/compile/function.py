@@ -288,7 +288,7 @@ class Compiled:
                 return self._filled(out, self._debug(version, arrays))
             if out is None:
                 return version.entry.function(*arrays)
-            if _separate([*arrays, *held], out):
+            if not version.entry.portable and _separate([*arrays, *held], out):
                 version.entry.function_into(*arrays, *out)
                 return self._of_list(out)
             return self._filled(out, version.entry.function(*arrays))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.cpu import entry
 
 MODES = ["native", "eager", "debug", "nan"]
 ONES = np.ones(3, "float32")
@@ -42,6 +43,15 @@ def test_native_code_checks_and_fills_an_array_given_by_name():
     assert f(ONES, out=None).tolist() == [2, 2, 2]
     assert f(v=ONES, out=out) is out
     assert f(np.ones(5, "float32"), out=np.zeros(5, "float32")).tolist() == [2] * 5
+
+
+def test_results_are_stored_where_the_native_entry_cannot_be_used(monkeypatch):
+    monkeypatch.setattr(entry, "_layout_problem", lambda: "planted")
+    v, out = sg.vector("v"), np.zeros(3, "float32")
+    f = sg.function([v], v * 2)
+    assert f(ONES, out=out) is out and out.tolist() == [2, 2, 2]
+    g = sg.function([v], [v * 2, v + 1])
+    assert g(ONES, out=[out, np.zeros(3, "float32")])[1].tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("mode", MODES)
