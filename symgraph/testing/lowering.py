@@ -15,11 +15,11 @@ import numpy as np
 from symgraph.core.node import Node
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.evaluate import evaluate
-from symgraph.loops.expr import MATH, MATH2, Axis, Buffer, Expr, walk
+from symgraph.loops.expr import MATH, MATH2, SUMS, Axis, Buffer, Expr, walk
 from symgraph.testing.oracles import NUMPY_FUNCTIONS
 
 _COMBINE: dict[str, Any] = {
-    "sum": np.sum, "dot": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
+    **dict.fromkeys(SUMS, np.sum), "prod": np.prod, "max": np.max, "min": np.min,
     "any": np.any, "all": np.all, "or": np.bitwise_or.reduce, "and": np.bitwise_and.reduce,
 }  # fmt: skip
 
