@@ -6,7 +6,10 @@ import pytest
 import symgraph as sg
 from symgraph.core.config import config
 from symgraph.core.op import ops
+from symgraph.ops import load_all
 from symgraph.testing.native_suite import native_failures
+
+load_all()  # the tests are named after what is registered by now
 
 SAMPLE = 4  # cases per dtype of an op with long code
 
