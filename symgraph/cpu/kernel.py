@@ -14,7 +14,7 @@ from symgraph.cpu.columns import Columns
 from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import literal, register_type, vector_type
-from symgraph.cpu.vecmath import EXPANSIONS
+from symgraph.cpu.vecmath import expanded
 from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr
 from symgraph.loops.schedule import Schedule
@@ -199,7 +199,7 @@ class KernelEmitter(Columns, Rows):
         if op in ("affine", "axis", "ifloordiv", "imod", "as_index"):
             return self._index(e, scope, lanes)
         if (op in MATH or op in MATH2) and e.dtype.is_float:
-            expansion = EXPANSIONS[op](e.builder, *e.args)
+            expansion = expanded(e, self.vector_bytes)
             if op in BRANCHED:
                 self._branch_rare(expansion, scope, lanes)
             return self.value(expansion, scope)

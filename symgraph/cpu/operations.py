@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64, INT32, INT64, DType
-from symgraph.cpu.scope import Emission, Scope
+from symgraph.cpu.lookups import Lookups
+from symgraph.cpu.scope import Scope
 from symgraph.cpu.text import (
     FLOAT_BINARY,
     FLOAT_COMPARE,
@@ -23,7 +24,7 @@ from symgraph.cpu.text import (
 from symgraph.loops.expr import SUMS, Expr
 
 
-class Operations(Emission):
+class Operations(Lookups):
     """Emits one instruction, or the few that stand for it, on scalars or vectors."""
 
     def _operation(self, e: Expr, scope: Scope, lanes: int, args: list[str]) -> str:
@@ -33,6 +34,8 @@ class Operations(Emission):
         t = vector_type(element, lanes)
         if op == "cast":
             return self._cast(scope, source, e.dtype, lanes, args[0])
+        if op == "lookup":
+            return self._lookup(scope, e.data, e.dtype, lanes, args[0])
         if op == "bitcast":
             to = vector_type(register_type(e.dtype), lanes)
             return self._new(scope, f"bitcast {t} {args[0]} to {to}")

@@ -73,6 +73,8 @@ def _apply(e: Expr, args: list[Array]) -> Array:
         return np.ascontiguousarray(args[0]).view(e.dtype.numpy).reshape(args[0].shape)
     if e.op == "cast":
         return args[0].astype(e.dtype.numpy)
+    if e.op == "lookup":
+        return np.take(np.array(e.data, e.dtype.numpy), args[0] & (len(e.data) - 1))
     if e.op in ("shl", "lshr", "ashr"):
         return _shift(e.op, e.dtype, *args)
     if e.op in ("div", "rem"):

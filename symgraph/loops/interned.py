@@ -156,6 +156,10 @@ class Builder:
         """Reinterpret the bits as another type of the same width."""
         return x if x.dtype is dtype else self._make("bitcast", (x,), None, dtype, x.free)
 
+    def lookup(self, table: tuple[float, ...], place: Expr, dtype: DType) -> Expr:
+        """Return table[place mod len(table)], of a power of two of numbers."""
+        return self._make("lookup", (place,), table, dtype, place.free)
+
     def isnan(self, x: Expr) -> Expr:
         return self.binary("ne", x, x)
 

@@ -1,8 +1,9 @@
 """Vector math: each function as an expression of primitive loop-IR operations.
 
 `EXPANSIONS[name](s, x)` (or `(s, x, y)`) builds the expression for float32 or float64, with no
-branch and no table, so that any emitter and the interpreter can run it. `ULP` states the largest
-error measured, rounded up, in units in the last place of the exact result.
+branch and no table, so that any emitter and the interpreter can run it; `BY_LOOKUP` has some with
+small tables. `ULP` states the largest error measured, rounded up, in units in the last place of the
+exact result.
 
 sin, cos and tan end in `select(|x| <= limit, usual, huge)`, where the last operand costs 30 to 200
 operations that nothing else uses. An emitter that puts these behind a branch, taken when some lane
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from symgraph.core.dtype import FLOAT32
 from symgraph.core.lazy import lazy
 from symgraph.loops.expr import Expr
 
@@ -23,6 +25,7 @@ exponential: Any = lazy("symgraph.cpu.vecmath.exponential")
 hyperbolic: Any = lazy("symgraph.cpu.vecmath.hyperbolic")
 inverse: Any = lazy("symgraph.cpu.vecmath.inverse")
 logarithm: Any = lazy("symgraph.cpu.vecmath.logarithm")
+piecewise: Any = lazy("symgraph.cpu.vecmath.piecewise")
 power: Any = lazy("symgraph.cpu.vecmath.power")
 trigonometric: Any = lazy("symgraph.cpu.vecmath.trigonometric")
 
@@ -48,6 +51,18 @@ EXPANSIONS: dict[str, Callable[..., Expr]] = {
     )
     for name in names
 } | {"pow": _expansion(power, "power")}
+
+# Shorter ones of float32, for machines that look numbers up in registers (AVX-512).
+BY_LOOKUP: dict[str, Callable[..., Expr]] = {
+    name: _expansion(piecewise, name) for name in ("erf", "erfc", "tanh")
+}
+
+
+def expanded(e: Expr, vector_bytes: int) -> Expr:
+    """Return the expansion of a function for a machine whose vectors have so many bytes."""
+    by_lookup = vector_bytes == 64 and e.dtype is FLOAT32 and e.op in BY_LOOKUP
+    return (BY_LOOKUP if by_lookup else EXPANSIONS)[e.op](e.builder, *e.args)
+
 
 # Largest error over the samples of tests/cpu/test_vecmath.py, with a margin; (float32, float64).
 _LIMITS = {
