@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.convnets import Conv, Layer, Mean, Pool
 from benchmarks.nets import Net, resnet_blocks
 
 Sizes = Mapping[str, int]
@@ -24,6 +25,8 @@ class Losses(ABC):
 
     def of(self, net: Net, p: Tensors, x: Tensors) -> Any:
         """Return the loss of a model at parameters `p` and inputs `x`."""
+        if net.layers:
+            return self.convnet(net.layers, net.sizes, p, x)
         return getattr(self, net.loss)(net.sizes, p, x)
 
     # -- models ----------------------------------------------------------------------------------
@@ -109,6 +112,26 @@ class Losses(ABC):
             h = self.relu(inner + (layer(f"{name}c", h, stride, 0) if stride > 1 else h))
         return self.cross_entropy(self.linear(h.mean((2, 3)), p["w1"], p["b1"]), x["targets"])
 
+    def convnet(self, layers: Sequence[Layer], sizes: Sizes, p: Tensors, x: Tensors) -> Any:
+        """The mean cross-entropy of a network on images."""
+        h = self.on_images(layers, p, x["x"]).reshape((x["x"].shape[0], -1))
+        return self.cross_entropy(self.layers(h, p, sizes["layers"], self.relu), x["targets"])
+
+    def captions(self, sizes: Sizes, p: Tensors, x: Tensors) -> Any:
+        """The mean cross-entropy of the words of captions."""
+        frames, n = x["frames"], sizes["width"]
+        seen = frames @ p["seen"]
+        gates = self.embedding(p["embedding"], x["words"]) @ p["w0"] + p["b0"]
+
+        def cell(row: Any, h: Any, c: Any) -> tuple[Any, Any]:
+            scores = (self.tanh(seen + (h @ p["asked"])[:, None]) @ p["score"])[:, :, 0]
+            weights = self.exp(self.log_softmax(scores))
+            context = (weights[:, None] @ frames)[:, 0]
+            return self.lstm_cell(row + h @ p["u0"] + context @ p["v0"], c, n)
+
+        h = self.recurrence(cell, gates, self.zeros((sizes["batch"], n), gates))
+        return self.cross_entropy(h @ p["w"] + p["b"], x["targets"])
+
     def dense(self, sizes: Sizes, p: Tensors, x: Tensors) -> Any:
         """The mean cross-entropy of a network of dense layers."""
         return self.cross_entropy(self.dense_logits(sizes, p, x), x["targets"])
@@ -125,6 +148,24 @@ class Losses(ABC):
         return (h * h).mean()
 
     # -- parts of models -------------------------------------------------------------------------
+    def on_images(self, layers: Sequence[Layer], p: Tensors, h: Any, name: str = "") -> Any:
+        """Return the result of the layers of a network on images."""
+        for k, layer in enumerate(layers):
+            if isinstance(layer, Conv):
+                filters, bias = p[f"f{name}{k}"], p[f"c{name}{k}"]
+                h = self.relu(self.biased_conv(h, filters, bias, layer.stride, layer.padding))
+            elif isinstance(layer, Pool):
+                h = self.max_pool(h, layer.size, layer.stride, layer.padding)
+            elif isinstance(layer, Mean):
+                h = h.mean((2, 3))
+            else:
+                branches = [
+                    self.on_images(branch, p, h, f"{name}{k}.{b}.")
+                    for b, branch in enumerate(layer.branches)
+                ]
+                h = self.join_channels(branches)
+        return h
+
     def lstm_cell(self, gates: Any, c: Any, width: int) -> tuple[Any, Any]:
         """Return state and memory after a step, from the sums of the four gates."""
         i, f, g, o = self.parts(gates, 4, width)
@@ -194,8 +235,16 @@ class Losses(ABC):
         """Return the correlation of images and filters."""
 
     @abstractmethod
-    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int) -> Any:
-        """Return the same without padding, with a bias for each channel."""
+    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int, padding: int = 0) -> Any:
+        """Return the same with a bias for each channel."""
+
+    @abstractmethod
+    def max_pool(self, x: Any, size: int, stride: int, padding: int) -> Any:
+        """Return the maxima of windows of images."""
+
+    @abstractmethod
+    def join_channels(self, arrays: Sequence[Any]) -> Any:
+        """Join images along the channels."""
 
     @abstractmethod
     def layer_norm(self, x: Any, scale: Any, shift: Any) -> Any:
@@ -212,6 +261,10 @@ class Losses(ABC):
     @abstractmethod
     def lstm_layers(self, sizes: Sizes, p: Tensors, h: Any) -> Any:
         """Return the states of the last of the layers, at all steps."""
+
+    @abstractmethod
+    def recurrence(self, cell: Callable[..., Any], rows: Any, start: Any) -> Any:
+        """Return the states at all steps; `cell` maps (row, state, memory) to the next two."""
 
     @abstractmethod
     def tanh_layer(self, rows: Any, u: Any, bias: Any, start: Any) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-RATES = {"sgd": 0.01, "adam": 1e-3}
+RATES = {"sgd": 0.01, "sgd_slow": 1e-4, "adam": 1e-3}
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
 UNIFORM, NORMAL = 0, -1  # kinds of inputs besides integers
 Shape = tuple[int, ...]
@@ -36,9 +37,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A model. `loss` names a method of `Losses`, `rule` is "sgd" or "adam".
+    """A model. `loss` names a method of `Losses`, `rule` one of `RATES`.
 
-    sizes: numbers that the losses need beyond the shapes.
+    sizes: numbers that the losses need beyond the shapes. layers: of a network on images, as in
+    `benchmarks.convnets`.
     """
 
     loss: str
@@ -46,6 +48,7 @@ class Net:
     params: Mapping[str, Values]
     inputs: Mapping[str, Input]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,34 @@ def char_rnn(characters: int, width: int, steps: int, batch: int) -> Net:
     text = Input((steps, batch), characters)
     sizes = {"width": width, "batch": batch}
     return Net("char_rnn", "sgd", params, {"words": text, "targets": text}, sizes)
+
+
+def captions(
+    vocabulary: int, width: int, frames: int, features: int, steps: int, batch: int
+) -> Net:
+    """Return a decoder of video captions (Yao et al. 2015): an LSTM that attends to the frames.
+
+    Frames are given as features (batch, frames, features), words are (steps, batch).
+    """
+
+    def matrix(rows: int, columns: int) -> Values:
+        return Values((rows, columns), 1 / math.sqrt(rows))
+
+    params = {
+        "embedding": Values((vocabulary, width), 0.1),
+        "seen": matrix(features, width),
+        "asked": matrix(width, width),
+        "score": matrix(width, 1),
+        "w0": matrix(width, 4 * width),
+        "v0": matrix(features, 4 * width),
+        "u0": matrix(width, 4 * width),
+        "b0": Values((4 * width,)),
+        "w": matrix(width, vocabulary),
+        "b": Values((vocabulary,)),
+    }
+    words = Input((steps, batch), vocabulary)
+    inputs = {"frames": Input((batch, frames, features)), "words": words, "targets": words}
+    return Net("captions", "adam", params, inputs, {"width": width, "batch": batch})
 
 
 def transformer(vocabulary: int, width: int, layers: int, steps: int, batch: int) -> Net:
@@ -266,6 +297,10 @@ NETS = {
     "char_rnn": (
         "tanh units, 128 wide, 64x32 of 65 characters, by scan",
         char_rnn(65, 128, 64, 32),
+    ),
+    "captions": (
+        "LSTM of 512 that attends to 28 frames of 1024, 20x16 words of 2000, Adam",
+        captions(2000, 512, 28, 1024, 20, 16),
     ),
     "autoencoder": ("variational autoencoder 784-400-20, batch 128, Adam", autoencoder(128)),
     "physics": ("Burgers' equation by 2-50-50-50-50-1, 1000 points, Adam", physics(1000)),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.convnets import CONVNETS
 from benchmarks.fft import specifications
 from benchmarks.models import SIZES, WIDTH, parameter_count
 from benchmarks.nets import DEPTHS, NETS, PRODUCTS, UPDATE, Net, NetData, make_net
@@ -147,15 +148,16 @@ def _net(name: str, text: str, net: tuple[Layer, ...], batch: int, *image: int) 
 
 def _models() -> list[Row]:
     """Whole models: steps, products with second derivatives, and their compilation."""
+    models = {**NETS, **CONVNETS}
     rows = [
         Row("train.adam_1e7", "update", "Adam update of 10^7 parameters", model=UPDATE),
-        *(Row(f"train.{n}", "step", text, model=net) for n, (text, net) in NETS.items()),
+        *(Row(f"train.{n}", "step", text, model=net) for n, (text, net) in models.items()),
         *(Row(f"hvp.{n}", kind, text, model=net) for n, (kind, text, net) in PRODUCTS.items()),
     ]
-    for name, (text, net) in NETS.items():
+    for name, (text, net) in models.items():
         what = f"peak memory of three steps above that of the imports, {text}"
         rows.append(Row(f"memory.{name}", "step", what, model=net, start="memory"))
-    for name, (text, net) in {**NETS, **DEPTHS}.items():
+    for name, (text, net) in {**models, **DEPTHS}.items():
         for start, note in (("cold", "empty cache"), ("warm", "cache filled earlier")):
             row = f"compile.{name}.{start}"
             rows.append(Row(row, "step", f"step, {text}, {note}", model=net, start=start))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from benchmarks import nets
+from benchmarks import convnets, nets
 from benchmarks.losses import Losses
 from benchmarks.peers import nets_symgraph
 from benchmarks.program import difference, digest
@@ -19,6 +21,12 @@ SMALL = {
     "autoencoder": nets.autoencoder(4, 12, 8, 3),
     "physics": nets.physics(10, 6, 2),
     "policy": nets.policy(5),
+    "captions": nets.captions(30, 8, 4, 5, 6, 3),
+    "convnet": convnets.convnet(
+        [convnets.Conv(4, 5, 2, 2), convnets.Pool(3, 2, 1), convnets.inception(3, 2, 4, 2, 3, 2)]
+        + [convnets.Pool(2, 2), convnets.Conv(5, 3)], 27, 3, (7,), 6,
+    ),
+    "googlenet_end": convnets.convnet([convnets.Conv(4, 3), convnets.Mean()], 8, 3, (), 6),
     "dense": nets.deep(4, 8, 5),
     "unrolled": nets.steps_unrolled(6, 4, 3),
 }
@@ -56,4 +64,17 @@ def test_scan_and_unrolled_are_one_model() -> None:
 
 
 def test_every_model_has_a_loss() -> None:
-    assert all(hasattr(Losses, net.loss) for _, net in {**nets.NETS, **nets.DEPTHS}.values())
+    models = {**nets.NETS, **nets.DEPTHS, **convnets.CONVNETS}
+    assert all(hasattr(Losses, net.loss) for _, net in models.values())
+
+
+def test_convnets_have_their_published_sizes() -> None:
+    """Parameters of the one-tower AlexNet, of VGG-A, and of GoogLeNet without its side losses."""
+    count = {
+        name: sum(math.prod(v.shape) for v in net.params.values())
+        for name, (_, net) in convnets.CONVNETS.items()
+    }
+    assert count["alexnet"] == 61_100_840
+    assert count["vgg_a"] == 132_863_336
+    assert 6_990_000 < count["googlenet"] < 7_000_000
+    assert 140e6 < count["overfeat"] < 150e6

@@ -59,8 +59,17 @@ class JaxLosses(Losses):
         around = [(padding, padding)] * 2
         return jax.lax.conv_general_dilated(x, filters, (stride, stride), around)
 
-    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int) -> Any:
-        return self.conv(x, filters, stride, 0) + bias[:, None, None]
+    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int, padding: int = 0) -> Any:
+        return self.conv(x, filters, stride, padding) + bias[:, None, None]
+
+    def max_pool(self, x: Any, size: int, stride: int, padding: int) -> Any:
+        window, steps, around = (1, 1, size, size), (1, 1, stride, stride), (padding, padding)
+        return jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, window, steps, ((0, 0), (0, 0), around, around)
+        )
+
+    def join_channels(self, arrays: Sequence[Any]) -> Any:
+        return jnp.concatenate(arrays, 1)
 
     def layer_norm(self, x: Any, scale: Any, shift: Any) -> Any:
         centred = x - x.mean(-1, keepdims=True)
@@ -89,6 +98,13 @@ class JaxLosses(Losses):
             h = jax.lax.scan(cell, (zero, zero), h @ p[f"w{k}"] + p[f"b{k}"])[1]
         return h
 
+    def recurrence(self, cell: Callable[..., Any], rows: Any, start: Any) -> Any:
+        def body(carry: Any, row: Any) -> Any:
+            new = cell(row, *carry)
+            return new, new[0]
+
+        return jax.lax.scan(body, (start, start), rows)[1]
+
     def tanh_layer(self, rows: Any, u: Any, bias: Any, start: Any) -> Any:
         def cell(h: Any, row: Any) -> Any:
             new = jnp.tanh(row + h @ u)
@@ -110,9 +126,9 @@ class JaxLosses(Losses):
 LOSSES = JaxLosses()
 
 
-def sgd(state: dict[str, Any], grads: Any) -> dict[str, Any]:
+def sgd(state: dict[str, Any], grads: Any, rate: float) -> dict[str, Any]:
     """Return the state after a step of gradient descent."""
-    return {"p": jax.tree.map(lambda p, g: p - RATES["sgd"] * g, state["p"], grads)}
+    return {"p": jax.tree.map(lambda p, g: p - rate * g, state["p"], grads)}
 
 
 def adam(state: dict[str, Any], grads: Any) -> dict[str, Any]:
@@ -129,7 +145,11 @@ def adam(state: dict[str, Any], grads: Any) -> dict[str, Any]:
     return {"p": p, "m": m, "v": v, "t": t}
 
 
-RULES = {"sgd": sgd, "adam": adam}
+RULES = {
+    "sgd": functools.partial(sgd, rate=RATES["sgd"]),
+    "sgd_slow": functools.partial(sgd, rate=RATES["sgd_slow"]),
+    "adam": adam,
+}
 
 
 def arrays(given: Mapping[str, Any]) -> dict[str, Any]:

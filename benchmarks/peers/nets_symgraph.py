@@ -15,6 +15,7 @@ from benchmarks.program import STEPS, Program
 
 RULES = {
     "sgd": nn.optim.sgd(RATES["sgd"]),
+    "sgd_slow": nn.optim.sgd(RATES["sgd_slow"]),
     "adam": nn.optim.adam(RATES["adam"], *BETAS, EPSILON),
 }
 
@@ -63,8 +64,14 @@ class OwnLosses(Losses):
     def conv(self, x: Any, filters: Any, stride: int, padding: int) -> Any:
         return sg.conv2d(x, filters, stride=stride, padding=padding)
 
-    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int) -> Any:
-        return sg.conv2d(x, filters, stride=stride) + bias[:, None, None]
+    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int, padding: int = 0) -> Any:
+        return self.conv(x, filters, stride, padding) + bias[:, None, None]
+
+    def max_pool(self, x: Any, size: int, stride: int, padding: int) -> Any:
+        return sg.max_pool2d(x, size, stride=stride, padding=padding)
+
+    def join_channels(self, arrays: Sequence[Any]) -> Any:
+        return sg.concatenate(arrays, 1)
 
     def layer_norm(self, x: Any, scale: Any, shift: Any) -> Any:
         centred = x - x.mean(-1, keepdims=True)
@@ -93,6 +100,9 @@ class OwnLosses(Losses):
             cell = lambda a, h, c, u=u: self.lstm_cell(a + h @ u, c, n)
             h, _ = sg.scan(cell, gates, [zero, zero])
         return h
+
+    def recurrence(self, cell: Callable[..., Any], rows: Any, start: Any) -> Any:
+        return sg.scan(cell, rows, [start, start])[0]
 
     def tanh_layer(self, rows: Any, u: Any, bias: Any, start: Any) -> Any:
         return sg.scan(lambda row, h: sg.tanh(row + h @ u), rows + bias, start)

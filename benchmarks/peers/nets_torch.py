@@ -14,6 +14,7 @@ from benchmarks.program import STEPS, Program
 
 RULES = {
     "sgd": lambda p: torch.optim.SGD(p, RATES["sgd"], fused=True),
+    "sgd_slow": lambda p: torch.optim.SGD(p, RATES["sgd_slow"], fused=True),
     "adam": lambda p: torch.optim.Adam(p, RATES["adam"], BETAS, EPSILON, fused=True),
 }
 
@@ -60,8 +61,14 @@ class TorchLosses(Losses):
     def conv(self, x: Any, filters: Any, stride: int, padding: int) -> Any:
         return nnf.conv2d(x, filters, None, stride, padding)
 
-    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int) -> Any:
-        return nnf.conv2d(x, filters, bias, stride)
+    def biased_conv(self, x: Any, filters: Any, bias: Any, stride: int, padding: int = 0) -> Any:
+        return nnf.conv2d(x, filters, bias, stride, padding)
+
+    def max_pool(self, x: Any, size: int, stride: int, padding: int) -> Any:
+        return nnf.max_pool2d(x, size, stride, padding)
+
+    def join_channels(self, arrays: Sequence[Any]) -> Any:
+        return torch.cat(arrays, 1)
 
     def layer_norm(self, x: Any, scale: Any, shift: Any) -> Any:
         return nnf.layer_norm(x, x.shape[-1:], scale, shift)
@@ -84,6 +91,13 @@ class TorchLosses(Losses):
             weights += [p[f"w{k}"].T, p[f"u{k}"].T, p[f"b{k}"], second]
         options = (True, sizes["layers"], 0.0, True, False, False)
         return torch.lstm(h, (state, state), weights, *options)[0]
+
+    def recurrence(self, cell: Callable[..., Any], rows: Any, start: Any) -> Any:
+        h, c, states = start, start, []
+        for row in rows:
+            h, c = cell(row, h, c)
+            states.append(h)
+        return torch.stack(states)
 
     def tanh_layer(self, rows: Any, u: Any, bias: Any, start: Any) -> Any:
         weights = [torch.eye(len(u)), u.T, bias, torch.zeros_like(bias)]

@@ -89,7 +89,8 @@ def kernel(table: tuple[float, ...], size: int, vector_bytes: int) -> tuple[str,
     axis = s.axis("i", size)
     place = s.load(Buffer("place", INT32, (size,), "input"), s.index(s.at(axis)))
     value = s.lookup(table, place, FLOAT32)
-    nest = Nest((axis,), (Store(Buffer("out", FLOAT32, (size,), "output"), s.index(s.at(axis)), value),))
+    out = Buffer("out", FLOAT32, (size,), "output")
+    nest = Nest((axis,), (Store(out, s.index(s.at(axis)), value),))
     emitter = KernelEmitter(s, vector_bytes)
     return emitter.emit(nest, choose_schedule(nest, vector_bytes), "@k"), emitter.declared
 
