@@ -154,6 +154,8 @@ def _schedule(schedule: Any) -> str:
         parts.append(f"{schedule.lanes} lanes along {schedule.vector.name}")
     if schedule.tile > 1:
         parts.append(f"tile {schedule.tile}")
+    if schedule.strip:
+        parts.append(f"in strips of {schedule.strip}")
     if schedule.parallel:
         parts.append("parallel")
     return ", ".join(parts) or "scalar or row loops"

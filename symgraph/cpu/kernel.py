@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symgraph.cpu.columns import Columns
 from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
 from symgraph.cpu.text import literal, register_type, vector_type
+from symgraph.cpu.transposes import Transposes
 from symgraph.cpu.vecmath import expanded
 from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr
@@ -23,7 +23,7 @@ from symgraph.loops.statements import Nest, Store
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
 
-class KernelEmitter(Columns, Rows):
+class KernelEmitter(Transposes, Rows):
     """Builds the text of one kernel: `void name(ptr args, i64 begin, i64 end)`.
 
     `args` holds the data pointers of `buffers` in order, then the values of `sizes` (symbolic
@@ -44,7 +44,11 @@ class KernelEmitter(Columns, Rows):
             around = self.root.bits | sum(plain) | sum(b.bit for b, _ in stores if b is not None)
             self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
-        self._loops(self.root, list(schedule.order), stores, outermost=True)
+        loops = list(schedule.order)
+        if schedule.strip:
+            self._strips(self.root, lambda scope: self._loops(scope, loops, stores, True))
+        else:
+            self._loops(self.root, loops, stores, outermost=True)
         head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
         lines = [head, "entry:", *self._arguments(), *self.stack]
         return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
@@ -52,7 +56,7 @@ class KernelEmitter(Columns, Rows):
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
         self.nest, self.schedule = nest, schedule
-        self.rows, self._filled = {}, set()
+        self.rows, self._filled, self._squares = {}, set(), {}
 
     def prepared(self) -> list[tuple[Axis | None, list[Store]]]:
         """Return the stores of the nest in parts (see `_tiled`); their reductions are known."""
@@ -101,6 +105,7 @@ class KernelEmitter(Columns, Rows):
 
     def _copies(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> list[Store]:
         """Return the stores of a tile, one of each kind per place along the axis."""
+        self._find_squares(stores, axis, places)
         s = self.builder
         copies = []
         for at in places:
@@ -131,6 +136,8 @@ class KernelEmitter(Columns, Rows):
             self._running(scope, axis, parts[0][1], bounds)
         elif axis is self.schedule.vector and self.schedule.block:
             self._columns(scope, axis, bounds, self._plain(rest, parts))
+        elif axis is self.schedule.vector and self.schedule.strip:
+            self._strip_loop(scope, axis, self._plain(rest, parts))
         elif axis is self.schedule.vector:
             self._vector_loop(scope, axis, self.schedule.lanes, bounds, self._plain(rest, parts))
         else:

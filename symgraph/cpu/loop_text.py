@@ -9,7 +9,7 @@ from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Body, Scope, Vector
 from symgraph.dims.bounds import divides
 from symgraph.loops.expr import Axis
-from symgraph.loops.schedule import TRANSPOSE_TILE, stride
+from symgraph.loops.schedule import stride
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
@@ -209,7 +209,7 @@ class Loops(Operations):
         if axis is not schedule.vector:
             return False
         cheap = max(t.value.cost for t in self.nest.stores) <= SCALAR_COST
-        if schedule.tile == TRANSPOSE_TILE and cheap and not isinstance(axis.extent, int):
+        if schedule.strip and cheap and not isinstance(axis.extent, int):
             return True
         return any(
             stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate

@@ -23,7 +23,8 @@ ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
-TRANSPOSE_TILE = 8  # rows stored together when loads run across them
+STRIP = 128  # columns of a strip, where loads run across the rows
+STRIP_ROWS = 64  # of the result that a thread should take from strips at least
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
@@ -48,6 +49,7 @@ class Schedule:
     grain: Size = 1
     block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
     chains: int = 1  # accumulators that take the terms of each sum in turn
+    strip: int = 0  # columns of a strip, where loads run across the rows (0: none do)
 
     def over(self, axes: Mapping[Axis, Axis]) -> Schedule:
         """Return the same schedule with other axes."""
@@ -84,7 +86,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
         single = len(axes) == 1 and not reductions and vector.extent in range(1, 4 * base + 1)
         registers = 4 if single else 2 if cost < 400 else 1
         lanes = fit_lanes(base * registers, base, vector.extent)
-    block = 0
+    block = strip = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
         if _many_rows(nest, vector, reductions):
@@ -93,9 +95,9 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
-        unroll = _transposed_axis(nest, vector, exprs)
+        unroll = _transposed_axis(nest, vector, exprs, base)
         if unroll is not None:
-            lanes, tile = fit_lanes(base, base, vector.extent), TRANSPOSE_TILE
+            lanes, tile, strip = base, base, STRIP
     order = tuple(a for a in axes if a is not vector)
     if vector is not None:
         order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
@@ -105,8 +107,10 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     parallel, grain = _parallel(nest, order, vector, least)
     if block and parallel and not isinstance(grain, int):
         grain = maximum(grain, least)
+    if strip and parallel and order[0] is unroll:
+        grain = maximum(grain, STRIP_ROWS)
     chains = 1 if block else _chains(vector, reductions, max(1, lanes // base) * tile)
-    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block, chains)
+    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block, chains, strip)
 
 
 def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> int:
@@ -247,19 +251,26 @@ def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
     return points is None or points * reductions[0].dtype.itemsize >= COLUMN_BYTES
 
 
-def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:
+def _transposed_axis(
+    nest: Nest, vector: Axis, exprs: Sequence[Expr], rows: int
+) -> Axis | None:
     """Return the axis along which a load is contiguous that runs across the vector axis.
 
-    Several rows of it are stored together, so that each cache line is used while it is there.
+    So many rows of it are stored together, so that each cache line is used while it is there.
     """
-    for e in exprs:
-        if e.op == "load" and coefficient(e.args[0], vector) not in (0, 1, -1, None):
-            for axis in nest.axes:
-                most = interval(axis.extent)[1]
-                wide = most is None or most >= TRANSPOSE_TILE
-                if axis is not vector and wide and stride(e.args[0], axis) == 1:
-                    return axis
+    for axis in nest.axes:
+        most = interval(axis.extent)[1]
+        wide = axis is not vector and (most is None or most >= rows)
+        if wide and any(turns_round(e, axis, vector) for e in exprs):
+            return axis
     return None
+
+
+def turns_round(e: Expr, axis: Axis, vector: Axis) -> bool:
+    """Tell whether a load is contiguous along one axis and runs across its rows along the other."""
+    if e.op != "load" or stride(e.args[0], axis) != 1:
+        return False
+    return coefficient(e.args[0], vector) not in (0, 1, -1, None)
 
 
 def _tile(
