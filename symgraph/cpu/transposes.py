@@ -1,19 +1,20 @@
 """Loads that run across the rows they are stored in: squares of vectors, strip by strip.
 
 A tile is as many rows of the result as a vector has lanes. Its elements are a square of contiguous
-vectors, which log2(lanes) rounds of interleaving turn round in registers. The tiles of a strip of
+vectors, which log2(lanes) rounds of exchanges turn round in registers. The tiles of a strip of
 columns are done one below the other: they read the same few rows, whose pages and cache lines are
 still near, where a pass along whole rows would touch every row of the operand for each tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from symgraph.cpu.columns import Columns
 from symgraph.cpu.scope import Body, Scope, Vector
 from symgraph.cpu.text import memory_type, vector_type
+from symgraph.dims.bounds import divides
 from symgraph.loops.expr import Axis, Buffer, Expr, walk
 from symgraph.loops.schedule import turns_round
 from symgraph.loops.statements import Store
@@ -23,7 +24,7 @@ class Transposes(Columns):
     """Emits nests whose vectors run across the rows of what they load."""
 
     _squares: dict[tuple[Buffer, Expr], tuple[Expr, int]]  # the first row of a load, and its place
-    _strip: tuple[str, str, bool] | None = None  # begin, end, and whether vectors fill it
+    _strip: tuple[str, str] | None = None  # where it begins and ends
 
     def _find_squares(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> None:
         """Note the loads of a tile that are the rows of a square, `places` being its rows."""
@@ -57,44 +58,82 @@ class Transposes(Columns):
         lanes = len(pointers)
         kind = vector_type(memory_type(buffer.dtype), lanes)
         rows = [self._new(scope, self._load_text(buffer, p, lanes)) for p in pointers]
-        half = lanes // 2
-        low = [i for k in range(half) for i in (k, k + lanes)]
-        orders = [", ".join(f"i32 {i + at}" for i in low) for at in (0, half)]
-        for _ in range(lanes.bit_length() - 1):
-            rows = [
-                self._new(scope, f"shufflevector {kind} {a}, {kind} {b}, <{lanes} x i32> <{order}>")
-                for a, b in zip(rows[:half], rows[half:], strict=True)
-                for order in orders
-            ]
+        for bit, orders in _rounds(lanes, buffer.dtype.bits):
+            for k in (k for k in range(lanes) if not k & bit):
+                pair = rows[k], rows[k + bit]
+                rows[k], rows[k + bit] = (
+                    self._new(
+                        scope,
+                        f"shufflevector {kind} {pair[0]}, {kind} {pair[1]}, "
+                        f"<{lanes} x i32> <{', '.join(f'i32 {i}' for i in order)}>",
+                    )
+                    for order in orders
+                )
         return rows
 
     def _strips(self, scope: Scope, inside: Callable[[Scope], None]) -> None:
-        """Emit `inside` for each strip of the vector axis, then for the columns that are left."""
+        """Emit `inside` in a loop over strips of the vector axis."""
         axis = self.schedule.vector
         assert axis is not None
-        width, s = self.schedule.strip, self.builder
-        whole = axis.extent // width
-        rest = axis.extent - whole * width
-        strips = s.axis(f"{axis.name}s", whole)
+        width, extent = self.schedule.strip, self._size(axis.extent)
+        if isinstance(axis.extent, int) and axis.extent <= width:
+            self._strip = "0", extent
+            inside(scope)
+            return
+        strips = self.builder.axis(f"{axis.name}s", (axis.extent + (width - 1)) // width)
 
         def body(inner: Scope, _: list[str]) -> list[str]:
             begin = self._new(inner, f"mul i64 {inner.positions[strips]}, {width}")
-            self._strip = begin, self._new(inner, f"add i64 {begin}, {width}"), True
+            end = self._new(inner, f"add i64 {begin}, {width}")
+            last = self._new(inner, f"icmp sgt i64 {end}, {extent}")
+            self._strip = begin, self._new(inner, f"select i1 {last}, i64 {extent}, i64 {end}")
             inside(inner)
             return []
 
         self._loop(scope, strips, None, body)
-        if rest != 0:
-            self._strip = self._size(whole * width), self._size(axis.extent), False
-            inside(scope)
-        self._strip = None
 
     def _strip_loop(self, scope: Scope, axis: Axis, body: Body) -> None:
         """Emit the loop over the columns of a strip."""
         assert self._strip is not None
-        begin, end, filled = self._strip
         lanes = self.schedule.lanes
-        if filled:
-            self._loop(scope, axis, (begin, end), body, (), lanes, Vector(axis, lanes, None))
+        if divides(lanes, axis.extent):
+            self._loop(scope, axis, self._strip, body, (), lanes, Vector(axis, lanes, None))
         else:
-            self._vector_loop(scope, axis, lanes, (begin, end), body)
+            self._vector_loop(scope, axis, lanes, self._strip, body)
+
+
+def _rounds(lanes: int, bits: int) -> Iterator[tuple[int, tuple[list[int], list[int]]]]:
+    """Yield the rounds that turn a square round: rows k and k + bit become two other vectors.
+
+    In each, a bit of the row's number becomes one of the place in the vector, and the other way
+    round. Every order of lanes is a single instruction: interleaving within 16 bytes first, then
+    taking every other 16 bytes of both.
+    """
+    near = min(lanes, 128 // bits)
+    bit = near // 2
+    while bit:
+        halves = (range(0, near // 2), range(near // 2, near))
+        low, high = (
+            [
+                at + k
+                for start in range(0, lanes, near)
+                for k in half
+                for at in (start, lanes + start)
+            ]
+            for half in halves
+        )
+        yield bit, (low, high)
+        bit //= 2
+    bit = near
+    while bit < lanes:
+        even, odd = (
+            [
+                at + start + k
+                for at in (0, lanes)
+                for start in range(first, lanes, 2 * near)
+                for k in range(near)
+            ]
+            for first in (0, near)
+        )
+        yield bit, (even, odd)
+        bit *= 2
