@@ -14,6 +14,7 @@ from symgraph.cpu.vecmath.floats import (
     NAN,
     fast_two_sum,
     horner,
+    pairs,
     to_bits,
     two_product,
     with_sign,
@@ -35,14 +36,14 @@ def exp2_narrow(s: Builder, y: Expr) -> Expr:
     shifted = y + magic
     r = y - (shifted - magic)
     scale = s.bitcast(to_bits(s, shifted) << form.fraction, FLOAT64)
-    return s.fma(r, horner(s, r, c.EXP2_NARROW[FLOAT64]), 1.0) * scale
+    return s.fma(scale * r, pairs(s, r, c.EXP2_NARROW[FLOAT64]), scale)
 
 
 def log2_narrow(s: Builder, a: Expr) -> Expr:
     """Return log2(a) in float64 with 35 correct bits, a > 0 a normal float64."""
     k, m, _ = split_exponent(s, a)
     ratio = (m - 1.0) / (m + 1.0)
-    return s.fma(ratio, horner(s, ratio * ratio, c.LOG2_NARROW[FLOAT64]), k)
+    return s.fma(ratio, pairs(s, ratio * ratio, c.LOG2_NARROW[FLOAT64]), k)
 
 
 def log2_double(s: Builder, a: Expr) -> tuple[Expr, Expr]:
