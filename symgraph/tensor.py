@@ -217,7 +217,7 @@ def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: An
 
 
 _NUMPY_LINALG: dict[str, Callable[..., Any] | None] = {
-    "cond": None,  # `o.cond` is the branch
+    "cond": lambda x, p=None: o.condition_number(x, p),  # `o.cond` is the branch
     "lstsq": _lstsq,
     "matrix_norm": _matrix_norm,
     "vector_norm": _vector_norm,

@@ -55,7 +55,9 @@ FUNCTIONS = {
         "hstack identity indices insert logspace rollaxis rot90 select unstack vsplit vstack"
     ),
     "symgraph.ops.linalg_eigen": "eigh eigvalsh invsqrtm sqrtm",
-    "symgraph.ops.linalg_functions": "expm kron matrix_power multi_dot norm",
+    "symgraph.ops.linalg_functions": (
+        "condition_number expm kron matrix_power multi_dot norm tensorinv tensorsolve"
+    ),
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
@@ -135,6 +137,7 @@ OPS = {
     "symgraph.ops.elementary": "float_exponent nextafter",
     "symgraph.ops.gather": "gather scatter",
     "symgraph.ops.join": "concatenate",
+    "symgraph.ops.linalg_cofactor": "cofactor_rate cofactors",
     "symgraph.ops.linalg_diagonal": "pivots",
     "symgraph.ops.linalg_eigen": (
         "eigh_values eigh_vectors invsqrtm sqrtm symmetric_factor symmetric_sylvester"

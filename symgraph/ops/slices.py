@@ -104,12 +104,13 @@ def _sources(s: Any, index: tuple[Any, ...], p: Any, lengths: tuple[Size, ...]) 
     """Return each element's position in the slice, and the guard that it has one."""
     guard, source = None, []
     for i, start, step, n in zip(index, p.starts, p.steps, lengths, strict=True):
-        offset = s.isub(i, start) if step > 0 else s.isub(start, i)
+        back = isinstance(step, int) and step < 0  # a run-time step, of a diagonal, is positive
+        offset, size = (s.isub(start, i), -step) if back else (s.isub(i, start), step)
         conditions = []
-        if abs(step) != 1:
-            conditions.append(s.eq(s.imod(offset, abs(step)), s.index(0)))
-            inside = s.inside(offset, (n - 1) * abs(step) + 1)
-            offset = s.ifloordiv(offset, abs(step))
+        if not is_one(size):
+            conditions.append(s.eq(s.imod(offset, size), s.index(0)))
+            inside = s.inside(offset, (n - 1) * size + 1)
+            offset = s.ifloordiv(offset, size)
         else:
             inside = s.inside(offset, n)
         if inside is not None:
