@@ -13,7 +13,6 @@ from symgraph.core.op import o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import batch_all
 from symgraph.ops.linalg import (
-    SQUARE,
     MatrixOp,
     adjoint,
     check_matrices,
@@ -93,7 +92,8 @@ class CofactorRate(MatrixOp):
 
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
-        for x in random_matrices(rng, dtype, SQUARE):
+        # of smaller matrices the third derivative is 0, and computed ones are rounding errors
+        for x in random_matrices(rng, dtype, ((3, 3), (4, 4), (2, 3, 3), (0, 0), (0, 3, 3))):
             yield (x, rng.normal(size=x.shape).astype(x.dtype)), {}
 
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:

@@ -31,10 +31,12 @@ _T = STEP * np.arange(-43.5, 44.0)  # 88 points
 POINTS = np.exp(_T - np.exp(-_T))
 WEIGHTS = STEP * (1.0 + np.exp(-_T)) * POINTS
 WIDTH = 1.5  # of the rule, in widths of the integrand
-SMALL_A, SMALL_X = 0.25, 1.0  # up to which Q is a series: 1 - P would cancel
-TERMS = 20  # of that series
+LEAST_X = 49.0  # below it the integrand of Q is narrower than its maximum would tell
+SMALL_A, SMALL_X = 1.0, 1.25  # up to which Q is a series: points are too few, 1 - P would cancel
+TERMS = 22  # of that series
 EULER = 0.5772156649015329
 # (-1)**k (zeta(k) - 1) / k for k = 2, 3, ...: log Gamma(1 + a) is a series with these in a
+SERIES_A = 0.25  # up to which these are enough
 LOG_GAMMA_SERIES = (
     0.3224670334241132, -0.0673523010531981, 0.020580808427784546, -0.007385551028673986,
     0.0028905103307415234, -0.001192753911703261, 0.0005096695247430425,
@@ -67,6 +69,10 @@ class _Arrays:
         return x
 
     @staticmethod
+    def gammaln(x: Any) -> Any:
+        return _reference("gammaln")(x)
+
+    @staticmethod
     def poisson_weight(a: Any, x: Any) -> Any:
         return _reference("poisson_weight")(a, x)
 
@@ -88,7 +94,7 @@ def _gamma_parts(m: Any, a: Any, x: Any, moment: bool) -> Any:
     sign = m.where(below, 1.0, -1.0)
     power = m.where(below, a + 1.0, a)
     drop = m.maximum((power - x) * sign, 0.0)
-    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, 4.0))))
+    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, LEAST_X))))
     wide_sign, wide_power, wide_x = (m.expand_dims(v, -1) for v in (sign, power, x))
     y = y * wide_sign
     values = w * m.exp(-wide_power * y - wide_x * m.expm1(-y))
@@ -111,7 +117,8 @@ def _small_upper(m: Any, a: Any, x: Any) -> Any:
     series = 0.0 * a
     for c in reversed(LOG_GAMMA_SERIES):
         series = series * a + c
-    u = a * m.log(x) - (a * (1.0 - EULER) - m.log1p(a) + a * a * series)
+    tiny = a * (1.0 - EULER) - m.log1p(a) + a * a * series
+    u = a * m.log(x) - m.where(a <= SERIES_A, tiny, m.gammaln(a + 1.0))
     total = 0.0 * a
     for n in range(TERMS, 0, -1):
         total = total + (-x) ** n / (float(math.factorial(n)) * (a + float(n)))
@@ -127,11 +134,12 @@ def _gamma_inside(m: Any, a: Any, x: Any) -> tuple[Any, Any, Any]:
 def _gamma_tail(m: Any, a: Any, x: Any, upper: bool) -> Any:
     inside, p, z = _gamma_inside(m, a, x)
     below, tail, _ = _gamma_parts(m, p, z, False)
+    small = (p <= SMALL_A) & (z <= SMALL_X)
+    above = m.where(small, _small_upper(m, p, z), tail)
     if upper:
-        small = (p <= SMALL_A) & (z <= SMALL_X)
-        value = m.where(small, _small_upper(m, p, z), m.where(below, 1.0 - tail, tail))
+        value = m.where(below & ~small, 1.0 - tail, above)
     else:
-        value = m.where(below, tail, 1.0 - tail)
+        value = m.where(below, tail, 1.0 - above)
     # at the edges all weight is on one side
     first, last = (1.0, 0.0) if upper else (0.0, 1.0)
     edge = m.where(x >= 1e300, m.where(a >= 1e300, np.nan, last), m.where(a >= 1e300, first, first))
