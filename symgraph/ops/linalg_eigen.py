@@ -298,7 +298,8 @@ def eigh(x: Any) -> tuple[Node, Node]:
     makes sum(v[i] / (i + 1.7)) real and positive. Both triangles are read: it is the symmetric
     (Hermitian) part (A + A^H) / 2 that is taken, where NumPy reads the lower triangle alone, so
     derivatives are symmetric. The basis for equal eigenvalues is free; their 1 / gap counts as 0 in
-    derivatives, right for functions of the eigenvalues. NaN and infinities raise LinAlgError.
+    derivatives, right for functions of the eigenvalues. A matrix with NaN
+    has NaN, or raises LinAlgError.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)
