@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,62 +13,88 @@ from symgraph.core.op import function, o
 from symgraph.ops.convolution import around, numbers
 from symgraph.ops.rows import as_float
 
+Pool = Callable[..., Node]
+
 
 def _windows(
-    window: Any, stride: Any, padding: Any, x: Node, rank: int
-) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
-    """Return window, stride (the window when None) and padding with one entry per axis."""
+    window: Any, stride: Any, padding: Any, dilation: Any, x: Node, rank: int
+) -> tuple[tuple[int, ...], tuple[int, ...], Any, tuple[int, ...]]:
+    """Return window, stride (the window when None), padding, dilation with an entry per axis."""
     sizes = numbers(window, rank, "window")
     steps = sizes if stride is None else numbers(stride, rank, "stride")
-    return sizes, steps, around(padding, x.type.shape[-rank:], sizes, steps, (1,) * rank)
+    apart = numbers(dilation, rank, "dilation")
+    return sizes, steps, around(padding, x.type.shape[-rank:], sizes, steps, apart), apart
 
 
-def _along_last(f: Any, x: Any, window: Any, stride: Any, padding: Any, *more: Any) -> Node:
+def _maxima(x: Node, window: Any, stride: Any, padding: Any, dilation: Any, more: bool) -> Node:
+    result: Node = o.max_pool2d(x, window, stride, padding, dilation, more)
+    return result
+
+
+def _means(include_pad: bool) -> Pool:
+    return lambda x, window, stride, padding, _, more: o.avg_pool2d(
+        x, window, stride, padding, include_pad, more
+    )
+
+
+def _along_last(
+    f: Pool, x: Any, window: Any, stride: Any, padding: Any, dilation: Any, more: bool
+) -> Node:
     node = as_node(x)
-    (k,), (s,), (pad,) = _windows(window, stride, padding, node, 1)
+    (k,), (s,), (pad,), (d,) = _windows(window, stride, padding, dilation, node, 1)
     image = o.expand_dims(node, node.ndim - 1)
-    return o.squeeze(f(image, (1, k), (1, s), ((0, 0), pad), *more), node.ndim - 1)
+    return o.squeeze(f(image, (1, k), (1, s), ((0, 0), pad), (1, d), more), node.ndim - 1)
 
 
 @function
-def max_pool1d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
-    """Return the largest element of each window of the last axis; NaN wins."""
-    return _along_last(o.max_pool2d, x, window, stride, padding)
+def max_pool1d(
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the largest element of each window of the last axis; NaN wins (see `max_pool2d`)."""
+    return _along_last(_maxima, x, window, stride, padding, dilation, ceil_mode)
 
 
 @function
 def avg_pool1d(
-    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the mean of each window of the last axis (see `avg_pool2d`)."""
+    return _along_last(_means(include_pad), x, window, stride, padding, 1, ceil_mode)
+
+
+def _in_depth(
+    f: Pool, x: Any, window: Any, stride: Any, padding: Any, dilation: Any, more: bool
 ) -> Node:
-    """Return the mean of each window of the last axis; integers become floatX."""
-    return _along_last(o.avg_pool2d, x, window, stride, padding, include_pad)
-
-
-def _in_depth(f: Any, x: Any, window: Any, stride: Any, padding: Any, *more: Any) -> Node:
     """Pool the planes, then the depth: maxima and means of windows are separable."""
     node = as_node(x)
     if node.ndim < 3:
         raise ShapeError(f"pooling of volumes needs three axes, `{describe(node)}` is {node.type}")
-    k, s, pads = _windows(window, stride, padding, node, 3)
-    planes = f(node, k[1:], s[1:], pads[1:], *more)
+    k, s, pads, d = _windows(window, stride, padding, dilation, node, 3)
+    planes = f(node, k[1:], s[1:], pads[1:], d[1:], more)
     *lead, depth, h, w = planes.type.shape
     flat = o.reshape(planes, (*lead, depth, h * w))
-    deep = f(flat, (k[0], 1), (s[0], 1), (pads[0], (0, 0)), *more)
+    deep = f(flat, (k[0], 1), (s[0], 1), (pads[0], (0, 0)), (d[0], 1), more)
     return o.reshape(deep, (*lead, deep.type.shape[-2], h, w))
 
 
 @function
-def max_pool3d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
-    """Return the largest element of each window of the last three axes; NaN wins."""
-    return _in_depth(o.max_pool2d, x, window, stride, padding)
+def max_pool3d(
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the largest element of each window of the last three axes (see `max_pool2d`)."""
+    return _in_depth(_maxima, x, window, stride, padding, dilation, ceil_mode)
 
 
 @function
 def avg_pool3d(
-    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True
-) -> Node:
-    """Return the mean of each window of the last three axes; integers become floatX."""
-    return _in_depth(o.avg_pool2d, x, window, stride, padding, include_pad)
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the mean of each window of the last three axes (see `avg_pool2d`)."""
+    return _in_depth(_means(include_pad), x, window, stride, padding, 1, ceil_mode)
 
 
 def _norm(x: Any, p: float, mean: Any, count: int) -> Node:

@@ -168,8 +168,9 @@ def test_determinants_of_singular_matrices_have_two_derivatives(dtype: str, shap
                     shapes=shapes)
     wide = np.complex128 if "complex" in dtype else np.float64
     h, limit = 1e-5, 1e-8 if wide(0).dtype == dtype else 2e-3
-    for value, p, first, forward, back in zip(a, e, *f(a, e), strict=True):
-        value, p = value.astype(wide), p.astype(wide)
+    for value, p, first, forward, back in zip(
+        a.astype(wide), e.astype(wide), *f(a, e), strict=True
+    ):
         moved = (cofactors(value + h * p) - cofactors(value - h * p)) / (2 * h)
         assert np.abs(first.conj() - cofactors(value)).max() < limit
         assert np.abs(forward.conj() - moved).max() < limit

@@ -87,9 +87,17 @@ CASES: dict[str, Case] = {
         lambda x, w: F.conv2d(x, w.reshape(8, 1, 3, 3), padding=1, dilation=2, groups=4),
         (IMAGES, normal(4, 2, 3, 3))),
     "max_pool1d": pool("max_pool1d", SEQUENCES, 3, 2, 1),
+    "max_pool1d apart": pool("max_pool1d", SEQUENCES, 3, 2, 1, dilation=2),
+    "max_pool1d to the end": pool("max_pool1d", SEQUENCES, 3, 2, 1, 1, True),
+    "max_pool3d apart": pool("max_pool3d", VOLUMES, 2, 1, 1, (2, 1, 2), ceil_mode=True),
+    "avg_pool1d to the end": pool("avg_pool1d", SEQUENCES, 3, 2, 1, ceil_mode=True),
+    "avg_pool3d to the end": pool("avg_pool3d", VOLUMES, 2, (3, 2, 2), 1, ceil_mode=True),
     "max_pool3d": pool("max_pool3d", VOLUMES, (2, 3, 2), (2, 1, 1), (1, 1, 0)),
     "avg_pool1d": pool("avg_pool1d", SEQUENCES, 4, 3, 1),
     "avg_pool3d": pool("avg_pool3d", VOLUMES, 2, None, 1),
+    "avg_pool3d of elements to the end": (
+        lambda v: sg.avg_pool3d(v, 2, 3, 1, include_pad=False, ceil_mode=True),
+        lambda v: F.avg_pool3d(v, 2, 3, 1, ceil_mode=True, count_include_pad=False), (VOLUMES,)),
     "avg_pool3d of elements": (
         lambda v: sg.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), include_pad=False),
         lambda v: F.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), count_include_pad=False), (VOLUMES,)),
@@ -183,3 +191,28 @@ def test_forward_mode_and_second_derivative(name: str) -> None:
     for second, a, b in zip(rest[n:], *ends, strict=True):
         scale = np.abs(second).max() + 1
         assert np.abs((a - b) / (2 * h) - second).max() < 1e-5 * scale
+
+
+def test_pooled_sizes_of_unknown_lengths_are_rounded_as_torch_does() -> None:
+    x = sg.tensor("x", (1, None, None), "float64")
+    pooled = [sg.max_pool2d(x, 3, 2, 1, 2, True), sg.avg_pool2d(x, 3, 2, 1, True, True)]
+    f = sg.function([x], pooled, shapes="generic")
+    for sizes in ((5, 6), (7, 5), (8, 9), (6, 6)):
+        image = np.random.default_rng(1).normal(size=(1, *sizes))
+        t = torch.tensor(image)
+        largest, mean = f(image)
+        assert np.array_equal(largest, F.max_pool2d(t, 3, 2, 1, 2, True).numpy())
+        assert np.allclose(mean, F.avg_pool2d(t, 3, 2, 1, True, True).numpy())
+
+
+@pytest.mark.parametrize("shapes", ["exact", "auto", "generic"])
+def test_windows_without_elements_are_refused(shapes: Any) -> None:
+    with pytest.raises(ValueError, match="without any element"):
+        sg.max_pool2d(sg.tensor("x", (4, 4), "float64"), 2, 1, 2)
+    with pytest.raises(sg.ShapeError, match="steps over an axis of length 1"):
+        sg.max_pool2d(sg.tensor("x", (1, 4), "float64"), 2, 1, 1, 2)
+    x = sg.tensor("x", (None, 4), "float64")
+    f = sg.function([x], sg.max_pool2d(x, 2, 1, 1, 2), shapes=shapes)
+    with pytest.raises(sg.ShapeError):
+        f(np.zeros((1, 4)))
+    assert f(np.zeros((2, 4))).shape == (2, 4)

@@ -9,7 +9,6 @@ import numpy as np
 import symgraph as sg
 from symgraph.testing.torch_map.entry import (
     FACTORS,
-    Convention,
     Entry,
     Row,
     need,
