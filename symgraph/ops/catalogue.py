@@ -56,7 +56,8 @@ FUNCTIONS = {
     ),
     "symgraph.ops.linalg_eigen": "eigh eigvalsh invsqrtm sqrtm",
     "symgraph.ops.linalg_functions": (
-        "condition_number expm kron matrix_power multi_dot norm tensorinv tensorsolve"
+        "condition_number expm kron matrix_norm matrix_power multi_dot norm tensorinv tensorsolve "
+        "vector_norm"
     ),
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
@@ -104,7 +105,10 @@ FUNCTIONS = {
         "k0 k0e k1 k1e lgamma log_ndtr log_sigmoid logit ndtr ndtri poisson_weight polygamma sinc "
         "trigamma xlog1py xlogy y0 y1"
     ),
-    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_composed": (
+        "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
+    ),
+    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
     "symgraph.ops.statistics": (
         "average corrcoef cov median nanargmax nanargmin nancumprod nancumsum nanmax nanmean "
         "nanmedian nanmin nanpercentile nanprod nanquantile nanstd nansum nanvar percentile ptp "
@@ -113,8 +117,8 @@ FUNCTIONS = {
     "symgraph.ops.stft": "istft stft",
     "symgraph.ops.transcendental": (
         "acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 "
-        "atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log log10 log1p log2 logaddexp relu "
-        "sigmoid sin sinh softplus tan tanh"
+        "atanh cbrt cos cosh erf erfc exp exp2 expit expm1 hypot log log10 log1p log2 logaddexp "
+        "relu sigmoid sin sinh softplus tan tanh"
     ),
     "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
     "symgraph.ops.vmap": "batched_loop vmap",
@@ -167,7 +171,7 @@ OPS = {
         "k0 k0e k1 k1e log_ndtr logit ndtr ndtri poisson_weight polygamma sinc xlog1py xlogy y0 "
         "y1"
     ),
-    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
     "symgraph.ops.transcendental": (
         "acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log "
         "log10 log1p log2 logaddexp relu sigmoid sin sinh softplus tan tanh"

@@ -241,8 +241,30 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
         raise ShapeError(f"norm of `{describe(node)}` {node.type} with ord={ord!r} needs an axis")
     axes = list(range(node.ndim)) if axis is None else axis
     axes = [axes] if isinstance(axes, int) else [a % node.ndim for a in axes]
-    value = vector_norm(node, ord, axes[0]) if len(axes) == 1 else matrix_norm(node, ord, axes)
+    value = _along_axis(node, ord, axes[0]) if len(axes) == 1 else _of_axes(node, ord, axes)
     return o.expand_dims(value, normal_axes(axes, node.ndim)) if keepdims else value
+
+
+@function
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Node:
+    """Return the norms of matrices (..., m, n), as numpy.linalg.matrix_norm (see `norm`)."""
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+@function
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Node:
+    """Return the norms of vectors along one axis, of several as one, or of all elements.
+
+    As numpy.linalg.vector_norm: two axes are a long vector, where `norm` takes them as a matrix.
+    """
+    node = as_node(x)
+    if isinstance(axis, int):
+        return norm(node, ord, axis, keepdims)
+    places = tuple(range(node.ndim)) if axis is None else normal_axes(axis, node.ndim)
+    kept = [k for k in range(node.ndim) if k not in places]
+    moved = o.permute_dims(node, [*kept, *places])
+    flat = norm(o.reshape(moved, (*[node.type.shape[k] for k in kept], -1)), ord, -1)
+    return o.expand_dims(flat, places) if keepdims and places else flat
 
 
 @function
@@ -269,7 +291,7 @@ def condition_number(x: Any, p: Any = None) -> Node:
     return o.where(o.eq(smallest, 0.0), infinite, largest / smallest)
 
 
-def vector_norm(x: Node, order: Any, axis: int) -> Node:
+def _along_axis(x: Node, order: Any, axis: int) -> Node:
     """Return the norm of vectors along one axis."""
     size = o.abs(x)
     if order is None or order == 2:
@@ -287,7 +309,7 @@ def vector_norm(x: Node, order: Any, axis: int) -> Node:
     return o.power(o.sum(o.power(size, order), axis), 1.0 / order)
 
 
-def matrix_norm(x: Node, order: Any, axes: Sequence[int]) -> Node:
+def _of_axes(x: Node, order: Any, axes: Sequence[int]) -> Node:
     """Return the norm of matrices whose rows and columns are counted by two axes."""
     if len(axes) != 2 or axes[0] % x.ndim == axes[1] % x.ndim:
         raise ValueError(f"norm needs one axis or two different ones, got {tuple(axes)}")

@@ -132,3 +132,18 @@ def test_systems_of_tensors_are_those_of_numpy(static: bool) -> None:
     for refused in (lambda: sg.linalg.tensorinv(a, 1), lambda: sg.linalg.tensorsolve(a, b[0])):
         with pytest.raises(sg.ShapeError, match="as many elements"):
             refused()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"axis": 1}, {"axis": (0, 2)}, {"axis": (2, 0), "keepdims": True, "ord": 3},
+    {"keepdims": True}, {"ord": np.inf},
+])  # fmt: skip
+def test_norms_of_long_vectors_are_those_of_numpy(options: dict[str, Any]) -> None:
+    found = value(lambda x: sg.linalg.vector_norm(x, **options), STACK)
+    assert np.allclose(found, np.linalg.vector_norm(STACK, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"ord": 2}, {"ord": "nuc", "keepdims": True}])
+def test_norms_of_stacked_matrices_are_those_of_numpy(options: dict[str, Any]) -> None:
+    found = value(lambda x: sg.linalg.matrix_norm(x, **options), STACK)
+    assert np.allclose(found, np.linalg.matrix_norm(STACK, **options))
