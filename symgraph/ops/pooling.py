@@ -10,6 +10,7 @@ import numpy as np
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, o
+from symgraph.ops.base import Size
 from symgraph.ops.convolution import around, numbers
 from symgraph.ops.rows import as_float
 
@@ -127,7 +128,7 @@ def lp_pool2d(x: Any, p: float, window: Any, stride: Any = None, padding: Any = 
 
 
 # -- to a given size -------------------------------------------------------------------------------
-def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, int, int]]:
+def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, Size, int]]:
     """Return (axis, its length, wanted length) of the pooled axes; None keeps a length."""
     wanted: Sequence[Any] = (size,) * rank if isinstance(size, (int, np.integer)) else tuple(size)
     if len(wanted) != rank or x.ndim < rank:
@@ -138,16 +139,26 @@ def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, int, int]]:
         n = x.type.shape[axis]
         if m is None:
             continue
-        if not isinstance(n, int) or n < 1 or m < 1:
+        if (isinstance(n, int) and n < 1) or not isinstance(m, (int, np.integer)) or m < 1:
             raise ShapeError(
                 f"axis {axis} of `{describe(x)}` {x.type} cannot be pooled to {m} elements: its "
-                "length must be known and both must be at least 1"
+                "length and their number, which must be known, must be at least 1"
             )
         result.append((axis, n, int(m)))
     return result
 
 
-def _bounds(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+def length_of(n: Size) -> Any:
+    """Return a length as a number, or as a scalar node where it is known at run time only."""
+    return n if isinstance(n, int) else o.dim_value(n)
+
+
+def count(n: Size) -> Any:
+    """Return 0, 1, ... n - 1 as an array, or as a node where n is known at run time only."""
+    return np.arange(n) if isinstance(n, int) else o.iota((n,))
+
+
+def _bounds(n: Any, m: int) -> tuple[Any, Any]:
     """Return where window i of m begins and ends in n elements: floor(i n/m), ceil((i+1) n/m)."""
     i = np.arange(m)
     return i * n // m, -(-(i + 1) * n // m)
@@ -156,11 +167,12 @@ def _bounds(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 def adaptive_avg(x: Any, size: Any, rank: int) -> Node:
     """Return means of windows that cover the last `rank` axes evenly, by one matrix per axis."""
     node = as_float(x)
+    kind = node.dtype.numpy
     for axis, n, m in _targets(node, size, rank):
-        first, last = _bounds(n, m)
-        k = np.arange(n)
+        first, last = _bounds(length_of(n), m)
+        k = count(n)
         inside = (k >= first[:, None]) & (k < last[:, None])
-        share = (inside / (last - first)[:, None]).astype(node.dtype.numpy)
+        share = inside.astype(kind) / (last - first)[:, None].astype(kind)
         node = o.moveaxis(o.matmul(o.moveaxis(node, axis, -1), share.T), -1, axis)
     return node
 
@@ -168,9 +180,10 @@ def adaptive_avg(x: Any, size: Any, rank: int) -> Node:
 def _adaptive_max(x: Any, size: Any, rank: int) -> Node:
     node = as_node(x)
     for axis, n, m in _targets(node, size, rank):
-        first, last = _bounds(n, m)
+        first, last = _bounds(length_of(n), m)
         # windows are filled up to one length by their last element
-        place = np.minimum(first[:, None] + np.arange((last - first).max()), last[:, None] - 1)
+        longest = int((last - first).max()) if isinstance(n, int) else n // m + 2
+        place = np.minimum(first[:, None] + count(longest), last[:, None] - 1)
         node = o.max(o.take(node, place, axis), axis + 1)
     return node
 

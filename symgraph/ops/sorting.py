@@ -137,10 +137,12 @@ def unique(
 
     Shapes do not depend on data: of more distinct elements the smallest are kept, behind fewer
     stands `fill_value` (the smallest element when None). On request also the position of the first
-    of each, the position in the result of every element of the flattened array (`size` or more for
-    one that was left out), and how often each occurs (0 for filled places). All NaN count as one.
+    of each in the flattened array, the position in the result of every element of `x`, in its shape
+    (`size` or more for one that was left out), and how often each occurs (0 for filled places). All
+    NaN count as one.
     """
-    flat, wanted = o.ravel(x), o.as_size(size)
+    node, wanted = as_node(x), o.as_size(size)
+    flat = o.ravel(node)
     n = flat.type.shape[0]
     order = argsort(flat)
     ordered = o.take(flat, order, 0)
@@ -163,7 +165,7 @@ def unique(
         results.append(stored(as_node(np.int64(0)), order, first))
     if return_inverse:
         back = o.zeros((n,), INT64)
-        results.append(o.set_subtensor(back[order], rank))
+        results.append(o.reshape(o.set_subtensor(back[order], rank), node.type.shape))
     if return_counts:
         counts = o.zeros((wanted + 1,), INT64)
         counts = o.inc_subtensor(counts[place], o.ones((n,), INT64))

@@ -216,3 +216,45 @@ def test_windows_without_elements_are_refused(shapes: Any) -> None:
     with pytest.raises(sg.ShapeError):
         f(np.zeros((1, 4)))
     assert f(np.zeros((2, 4))).shape == (2, 4)
+
+
+RESIZED: dict[str, tuple[Any, Any]] = {
+    **{mode: (lambda v, m=mode: sg.interpolate(v, size=(5, 7), mode=m),
+              lambda v, m=mode: F.interpolate(v, size=(5, 7), mode=m))
+       for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area")},
+    **{f"{mode} corners": (
+        lambda v, m=mode: sg.interpolate(v, scale=1.5, mode=m, align_corners=True),
+        lambda v, m=mode: F.interpolate(v, scale_factor=1.5, mode=m, align_corners=True))
+       for mode in ("bilinear", "bicubic")},
+    "nearest half": (lambda v: sg.interpolate(v, scale=0.5),
+                     lambda v: F.interpolate(v, scale_factor=0.5)),
+    "adaptive_avg": (lambda v: sg.adaptive_avg_pool2d(v, (3, 4)),
+                     lambda v: F.adaptive_avg_pool2d(v, (3, 4))),
+    "adaptive_max": (lambda v: sg.adaptive_max_pool2d(v, (3, 4)),
+                     lambda v: F.adaptive_max_pool2d(v, (3, 4))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(RESIZED))
+def test_images_of_unknown_sizes_are_resized(name: str, dtype: str) -> None:
+    ours, theirs = RESIZED[name]
+    x = sg.tensor("x", (1, 2, None, None), dtype)
+    y = ours(x)
+    f = sg.function([x], [y, sg.grad((y**2).sum(), x)], shapes="generic")
+    limit = 1e-12 if dtype == "float64" else 2e-5
+    for sizes in ((6, 9), (4, 4), (2, 11)):
+        image = np.random.default_rng(2).normal(size=(1, 2, *sizes)).astype(dtype)
+        t = torch.tensor(image, requires_grad=True)
+        expected = theirs(t)
+        (expected**2).sum().backward()
+        value, g = f(image)
+        assert value.dtype == g.dtype == dtype
+        assert np.allclose(value, expected.detach().numpy(), rtol=limit, atol=limit)
+        assert np.allclose(g, t.grad.numpy(), rtol=limit, atol=limit)
+
+
+def test_scales_that_no_unknown_length_can_have_are_refused() -> None:
+    x = sg.tensor("x", (1, 2, None), "float64")
+    with pytest.raises(sg.ShapeError, match="needs known lengths"):
+        sg.interpolate(x, scale=0.3)

@@ -300,3 +300,12 @@ def test_padding_an_empty_axis_says_so(mode: str, shapes: str) -> None:
     says = r"(?s)its axis 0 has none.*test_numpy_functions\.py.*mend:"
     with pytest.raises(IndexError, match=says):
         f(np.zeros(0))
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_the_inverse_of_unique_has_the_shape_of_the_array(shapes: Any) -> None:
+    a = np.array([[3, 1, 3], [2, 2, 1]])
+    x = sg.tensor("x", (None, None), "int64")
+    f = sg.function([x], sg.unique(x, 3, return_inverse=True), shapes=shapes)
+    for found, wanted in zip(f(a), np.unique(a, return_inverse=True), strict=True):
+        assert np.array_equal(found, wanted)
