@@ -11,6 +11,7 @@ from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
+from symgraph.dims.dim import maximum
 from symgraph.ops.base import as_nodes
 from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.statistics import axis_list
@@ -19,9 +20,8 @@ from symgraph.ops.statistics import axis_list
 def _neighbours(x: Node, axis: int) -> tuple[Node, Node]:
     """Return all elements but the first, and all but the last."""
     n = x.type.shape[axis]
-    if isinstance(n, int) and n < 1:
-        return x, x
-    return o.slice_axis(x, axis, 1, n - 1), o.slice_axis(x, axis, 0, n - 1)
+    count = maximum(n - 1, 0)  # none of an empty axis either
+    return o.slice_axis(x, axis, 1, count), o.slice_axis(x, axis, 0, count)
 
 
 @function

@@ -193,3 +193,14 @@ def test_float_power_of_python_numbers() -> None:
     np.testing.assert_allclose(
         sg.function([x], sg.float_power(x, 0.1))(a), np.float_power(a, 0.1), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_differences_of_short_axes_are_empty(shapes: Any) -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], [sg.diff(x, 3), sg.ediff1d(x), sg.trapezoid(x)], shapes=shapes)
+    for n in (6, 4, 2, 1, 0):
+        a = np.arange(float(n)) ** 3
+        expected = np.diff(a, 3), np.ediff1d(a), np.trapezoid(a)
+        for found, wanted in zip(f(a), expected, strict=True):
+            assert np.array_equal(found, wanted)

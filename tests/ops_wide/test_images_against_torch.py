@@ -258,3 +258,31 @@ def test_scales_that_no_unknown_length_can_have_are_refused() -> None:
     x = sg.tensor("x", (1, 2, None), "float64")
     with pytest.raises(sg.ShapeError, match="needs known lengths"):
         sg.interpolate(x, scale=0.3)
+
+
+WINDOWED: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "conv1d": (lambda x: sg.conv1d(x, np.ones((1, 1, 5))), (1, 1, 8)),
+    "conv2d": (lambda x: sg.conv2d(x, np.ones((1, 1, 5, 2))), (1, 1, 8, 8)),
+    "conv3d": (lambda x: sg.conv3d(x, np.ones((1, 1, 5, 2, 2))), (1, 1, 8, 4, 4)),
+    "max_pool2d": (lambda x: sg.max_pool2d(x, 5, 1), (1, 1, 8, 8)),
+    "avg_pool3d": (lambda x: sg.avg_pool3d(x, (5, 2, 2), 1), (1, 8, 4, 4)),
+    "unfold": (lambda x: sg.unfold(x, (5, 2)), (1, 1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+@pytest.mark.parametrize("name", sorted(WINDOWED))
+def test_images_shorter_than_a_window_are_refused_by_compiled_versions(
+    name: str, shapes: Any
+) -> None:
+    build, sizes = WINDOWED[name]
+    axis = 1 if name == "avg_pool3d" else 2
+    x = sg.tensor("x", tuple(None if k == axis else n for k, n in enumerate(sizes)), "float64")
+    y = build(x)
+    for result in (y, sg.grad(sg.sum(y**2), x)):
+        f = sg.function([x], result, shapes=shapes)
+        for n in (5, 6, 7, 8, 9):
+            f(np.ones((*sizes[:axis], n, *sizes[axis + 1 :])))
+        for n in (3, 1):  # of one element too few, slices of `unfold` and `conv3d` are empty
+            with pytest.raises(sg.ShapeError):
+                f(np.ones((*sizes[:axis], n, *sizes[axis + 1 :])))
