@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 FUNCTIONS = {
+    "symgraph.ops.along_axis": "apply_along_axis",
     "symgraph.ops.arithmetic": (
         "abs abs_ absolute add add_ and_ around astype bitwise_and bitwise_invert "
         "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cast ceil clip "
@@ -91,7 +92,7 @@ FUNCTIONS = {
     "symgraph.ops.sampling": "affine_grid grid_sample",
     "symgraph.ops.scan": "foldl foldr map reduce scan",
     "symgraph.ops.scan_inputs": "until",
-    "symgraph.ops.search": "digitize histogram interp searchsorted",
+    "symgraph.ops.search": "digitize histogram histogram_bin_edges interp searchsorted",
     "symgraph.ops.segment": (
         "bincount index_add index_put index_select masked_fill put_along_axis scatter_add "
         "scatter_max scatter_min scatter_prod segment_max segment_mean segment_min segment_prod "
@@ -99,7 +100,7 @@ FUNCTIONS = {
     ),
     "symgraph.ops.shape": "as_size broadcast_shapes_of dim_value shape size",
     "symgraph.ops.slices": "place slice_axis",
-    "symgraph.ops.sorting": "argsort lexsort sort topk unique",
+    "symgraph.ops.sorting": "argsort lexsort sort topk union1d unique",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
         "k0 k0e k1 k1e lgamma log_ndtr log_sigmoid logit ndtr ndtri poisson_weight polygamma sinc "

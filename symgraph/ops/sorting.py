@@ -17,7 +17,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.ops.base import Size, batch_front, cast_to
+from symgraph.ops.base import Size, as_nodes, batch_front, cast_to
 
 
 @register
@@ -171,6 +171,13 @@ def unique(
         counts = o.inc_subtensor(counts[place], o.ones((n,), INT64))
         results.append(o.slice_axis(counts, 0, 0, wanted))
     return results[0] if len(results) == 1 else tuple(results)
+
+
+@function
+def union1d(x: Any, y: Any, size: Size, fill_value: Any = None) -> Node:
+    """Return the sorted distinct elements of two arrays as a vector of `size`, see `unique`."""
+    both: Node = unique(o.concatenate([o.ravel(v) for v in as_nodes((x, y))], 0), size, fill_value)
+    return both
 
 
 def _empty(n: Size) -> bool:
