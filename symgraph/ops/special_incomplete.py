@@ -160,7 +160,13 @@ def gamma_by_a(o: Namespace, a: Node, x: Node) -> Node:
 def _gamma_by_x(o: Namespace, a: Node, x: Node) -> Node:
     """Return dP/dx = a W(a, x) / x."""
     inside, p, z = _gamma_inside(o, a, x)
-    return o.where(inside, p * o.poisson_weight(p, z) / z, 0.0)
+    start = o.where(o.logical_and(o.eq(x, 0.0), o.gt(a, 0.0)), _first_power(o, a), 0.0)
+    return o.where(inside, p * o.poisson_weight(p, z) / z, start)
+
+
+def _first_power(o: Namespace, a: Node) -> Node:
+    """Return the limit of x**(a - 1) for x to 0."""
+    return o.where(o.lt(a, 1.0), math.inf, o.where(o.eq(a, 1.0), 1.0, 0.0))
 
 
 def _exponential_integral(m: Any, x: Any) -> Any:
@@ -219,6 +225,9 @@ def _beta_tail(m: Any, a: Any, b: Any, x: Any) -> Any:
 
 def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, Node]:
     """Return the derivatives of I_x(a, b) by a, b and x."""
+    ends = o.logical_and(o.gt(a, 0.0), o.gt(b, 0.0))
+    first = o.logical_and(ends, o.eq(x, 0.0)), b * _first_power(o, a)  # 1 / B(1, b) is b
+    last = o.logical_and(ends, o.eq(x, 1.0)), a * _first_power(o, b)
     inside, a, b, x = _beta_inside(o, a, b, x)
     mirrored, _, _, tail, by_p, by_q = _beta_parts(o, a, b, x, True)
     both = o.digamma(a + b)
@@ -227,6 +236,8 @@ def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, N
     by_x = o.beta_weight(a, b, x) / (x * (1.0 - x))
     signed = (o.where(mirrored, -d, d) for d in (by_a, by_b))
     by_a, by_b, by_x = (o.where(inside, d, 0.0) for d in (*signed, by_x))
+    for end, slope in (first, last):
+        by_x = o.where(end, slope, by_x)
     return by_a, by_b, by_x
 
 

@@ -311,3 +311,14 @@ def test_derivatives_at_removable_singularities():
 
 def test_module_of_special_functions():
     assert all(getattr(special, name) is getattr(sg, name) for name in special.__all__)
+
+
+def test_slopes_of_incomplete_functions_at_the_ends():
+    a, b, x = (sg.vector(n, dtype="float64") for n in "abx")
+    shape, zero = np.array([0.5, 1.0, 2.0]), np.zeros(3)
+    for f, sign in ((sg.gammainc, 1), (sg.gammaincc, -1)):
+        slope = sg.function([a, x], sg.grad(f(a, x).sum(), x))(shape, zero)
+        assert np.array_equal(slope, sign * np.array([INF, 1, 0]))
+    slope = sg.function([a, b, x], sg.grad(sg.betainc(a, b, x).sum(), x))
+    assert np.array_equal(slope(shape, zero + 3, zero), [INF, 3, 0])
+    assert np.array_equal(slope(zero + 3, shape, zero + 1), [INF, 3, 0])
