@@ -12,6 +12,7 @@ from symgraph.core.node import Node
 from symgraph.core.op import o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import batch_all
+from symgraph.ops.branch import make_branch
 from symgraph.ops.linalg import (
     MatrixOp,
     adjoint,
@@ -58,8 +59,8 @@ class Cofactors(SquareResult):
         regular = o.expand_dims(o.prod(safe * sign, -1), (-2, -1)) * inverse
         fails = o.logical_or(o.any(zero), o.logical_not(o.all(o.isfinite(regular))))
         singular = o.logical_and(fails, o.all(o.isfinite(x)))
-        result: Node = o.cond(singular, lambda: _by_singular_values(x), lambda: regular)
-        return result
+        sides = [_by_singular_values(x)], [regular]
+        return make_branch(singular, *sides, outside=(x, regular))[0]
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
