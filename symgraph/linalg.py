@@ -12,14 +12,19 @@ import symgraph.ops  # noqa: F401 - fills the namespace
 from symgraph.core.op import o
 
 __all__ = [
-    "cholesky", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "invsqrtm", "kron",
-    "lstsq", "lu", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-    "solve", "solve_triangular", "sqrtm", "svd", "svdvals", "trace",
+    "block_diag", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
+    "eigvalsh", "expm", "inv", "invsqrtm", "kron", "lstsq", "lu", "matmul", "matrix_norm",
+    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr",
+    "slogdet", "solve", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
+    "tensorsolve", "trace", "vector_norm",
 ]  # fmt: skip
 
+block_diag, cross, diagonal, matmul, outer = o.block_diag, o.cross, o.diagonal, o.matmul, o.outer
 cholesky, det, eig, inv, kron, lu, norm = o.cholesky, o.det, o.eig, o.inv, o.kron, o.lu, o.norm
 eigh, eigvals, eigvalsh, expm = o.eigh, o.eigvals, o.eigvalsh, o.expm
 invsqrtm, lstsq, matrix_power, multi_dot = o.invsqrtm, o.lstsq, o.matrix_power, o.multi_dot
-matrix_rank = o.matrix_rank
+cond, matrix_rank = o.condition_number, o.matrix_rank  # sg.cond is the branch
+matrix_norm, matrix_transpose, vector_norm = o.matrix_norm, o.matrix_transpose, o.vector_norm
 pinv, qr, slogdet, solve, sqrtm = o.pinv, o.qr, o.slogdet, o.solve, o.sqrtm
 solve_triangular, svd, svdvals, trace = o.solve_triangular, o.svd, o.svdvals, o.trace
+tensordot, tensorinv, tensorsolve = o.tensordot, o.tensorinv, o.tensorsolve

@@ -7,11 +7,12 @@ from symgraph.core.op import o
 
 # fmt: off
 _NAMES = (
-    "beta", "beta_weight", "betainc", "betaln", "digamma", "erf", "erfc", "erfcinv", "erfcx",
-    "erfinv", "gamma", "gammainc", "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "j0", "j1",
-    "k0", "k0e", "k1", "k1e", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "ndtr", "ndtri",
-    "poisson_weight", "polygamma", "sigmoid", "sinc", "softplus", "trigamma", "xlog1py", "xlogy",
-    "y0", "y1",
+    "beta", "beta_weight", "betainc", "betaln", "boxcox", "boxcox1p", "comb", "digamma", "entr",
+    "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp1", "expit", "factorial", "gamma",
+    "gammainc", "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "j0", "j1", "k0",
+    "k0e", "k1", "k1e", "kl_div", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "multigammaln",
+    "ndtr", "ndtri", "poisson_weight", "polygamma", "rel_entr", "sigmoid", "sinc", "softplus",
+    "trigamma", "xlog1py", "xlogy", "y0", "y1",
 )
 # fmt: on
 globals().update({name: getattr(o, name) for name in _NAMES})

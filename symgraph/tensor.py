@@ -198,29 +198,9 @@ def _lstsq(*args: Any, **kwargs: Any) -> Any:
     )
 
 
-def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Node:
-    return o.norm(x, ord, (-2, -1), keepdims)
-
-
-def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Node:
-    node = as_tensor(x)
-    if axis is None:
-        flat = o.norm(o.reshape(node, (-1,)), ord, 0)
-        return o.reshape(flat, (1,) * node.ndim) if keepdims else flat
-    if isinstance(axis, int):
-        return o.norm(node, ord, axis, keepdims)
-    places = tuple(k % node.ndim for k in axis)  # the axes become one: `norm` of two is a matrix's
-    kept = [k for k in range(node.ndim) if k not in places]
-    moved = o.transpose(node, (*kept, *places))
-    flat = o.norm(o.reshape(moved, (*[node.shape[k] for k in kept], -1)), ord, -1)
-    return o.expand_dims(flat, places) if keepdims else flat
-
-
 _NUMPY_LINALG: dict[str, Callable[..., Any] | None] = {
-    "cond": None,  # `o.cond` is the branch
+    "cond": lambda x, p=None: o.condition_number(x, p),  # `o.cond` is the branch
     "lstsq": _lstsq,
-    "matrix_norm": _matrix_norm,
-    "vector_norm": _vector_norm,
 }
 
 

@@ -11,6 +11,7 @@ from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, normal_axis, o
+from symgraph.dims.dim import maximum
 from symgraph.ops.base import as_nodes
 from symgraph.ops.rows import as_float, as_inexact
 from symgraph.ops.statistics import axis_list
@@ -19,9 +20,8 @@ from symgraph.ops.statistics import axis_list
 def _neighbours(x: Node, axis: int) -> tuple[Node, Node]:
     """Return all elements but the first, and all but the last."""
     n = x.type.shape[axis]
-    if isinstance(n, int) and n < 1:
-        return x, x
-    return o.slice_axis(x, axis, 1, n - 1), o.slice_axis(x, axis, 0, n - 1)
+    count = maximum(n - 1, 0)  # none of an empty axis either
+    return o.slice_axis(x, axis, 1, count), o.slice_axis(x, axis, 0, count)
 
 
 @function
@@ -182,7 +182,10 @@ def polyval(p: Any, x: Any) -> Node:
 
 @function
 def convolve(a: Any, v: Any, mode: str = "full") -> Node:
-    """Return the convolution of two vectors; mode "full", "same" (the longer one's) or "valid"."""
+    """Return the convolution of two vectors; mode "full", "same" (the longer one's) or "valid".
+
+    One length may be unknown in the modes "full" and, where it is the greater one, "valid".
+    """
     return _sliding(a, v, mode, flip=True)
 
 
@@ -194,16 +197,23 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Node:
 
 def _sliding(a: Any, v: Any, mode: str, flip: bool) -> Node:
     x, w = as_nodes((a, v))
-    sizes = (x.type.shape[0], w.type.shape[0]) if x.ndim == w.ndim == 1 else None
-    if sizes is None or not all(isinstance(n, int) for n in sizes):
-        raise ShapeError(f"two vectors of known lengths are needed, got {x.type} and {w.type}")
-    if min(sizes) < 1:
+    if not x.ndim == w.ndim == 1:
+        raise ShapeError(f"two vectors are needed, got {x.type} and {w.type}")
+    n, m = x.type.shape[0], w.type.shape[0]
+    known = [size for size in (n, m) if isinstance(size, int)]
+    if not known or (len(known) == 1 and mode == "same"):
+        raise ShapeError(
+            f"{'convolve' if flip else 'correlate'} with mode={mode!r} needs "
+            f"{'two vectors' if mode == 'same' else 'one vector'} of known length, got "
+            f"`{describe(x)}` {x.type} and `{describe(w)}` {w.type}\n"
+            "  mend:   give the shorter vector its length: sg.tensor('w', (5,))"
+        )
+    if min(known) < 1:
         raise ShapeError("the convolution of an empty vector is not defined")
     turned = False
-    if sizes[0] < sizes[1]:
+    if not isinstance(m, int) or (isinstance(n, int) and n < m):
         x, w, turned = w, x, not flip
-        sizes = (sizes[1], sizes[0])
-    n, m = sizes
+        n, m = m, n
     around = {"full": (m - 1, m - 1), "valid": (0, 0), "same": (m // 2, (m - 1) // 2)}
     if mode not in around:
         raise ValueError(f"mode must be full, same or valid; got {mode!r}")
@@ -211,7 +221,7 @@ def _sliding(a: Any, v: Any, mode: str, flip: bool) -> Node:
     image = o.reshape(x, (1, 1, 1, n))
     kernel = o.reshape(w, (1, 1, 1, m))
     result = o.conv2d(image, kernel, padding=((0, 0), (before, after)), flip=flip)
-    result = o.reshape(result, (n + before + after - m + 1,))
+    result = o.squeeze(result, (0, 1, 2))
     return o.flip(result) if turned else result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 FUNCTIONS = {
+    "symgraph.ops.along_axis": "apply_along_axis",
     "symgraph.ops.arithmetic": (
         "abs abs_ absolute add add_ and_ around astype bitwise_and bitwise_invert "
         "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cast ceil clip "
@@ -55,7 +56,10 @@ FUNCTIONS = {
         "hstack identity indices insert logspace rollaxis rot90 select unstack vsplit vstack"
     ),
     "symgraph.ops.linalg_eigen": "eigh eigvalsh invsqrtm sqrtm",
-    "symgraph.ops.linalg_functions": "expm kron matrix_power multi_dot norm",
+    "symgraph.ops.linalg_functions": (
+        "condition_number expm kron matrix_norm matrix_power multi_dot norm tensorinv tensorsolve "
+        "vector_norm"
+    ),
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
@@ -88,7 +92,7 @@ FUNCTIONS = {
     "symgraph.ops.sampling": "affine_grid grid_sample",
     "symgraph.ops.scan": "foldl foldr map reduce scan",
     "symgraph.ops.scan_inputs": "until",
-    "symgraph.ops.search": "digitize histogram interp searchsorted",
+    "symgraph.ops.search": "digitize histogram histogram_bin_edges interp searchsorted",
     "symgraph.ops.segment": (
         "bincount index_add index_put index_select masked_fill put_along_axis scatter_add "
         "scatter_max scatter_min scatter_prod segment_max segment_mean segment_min segment_prod "
@@ -96,13 +100,16 @@ FUNCTIONS = {
     ),
     "symgraph.ops.shape": "as_size broadcast_shapes_of dim_value shape size",
     "symgraph.ops.slices": "place slice_axis",
-    "symgraph.ops.sorting": "argsort lexsort sort topk unique",
+    "symgraph.ops.sorting": "argsort lexsort sort topk union1d unique",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
         "k0 k0e k1 k1e lgamma log_ndtr log_sigmoid logit ndtr ndtri poisson_weight polygamma sinc "
         "trigamma xlog1py xlogy y0 y1"
     ),
-    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_composed": (
+        "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
+    ),
+    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
     "symgraph.ops.statistics": (
         "average corrcoef cov median nanargmax nanargmin nancumprod nancumsum nanmax nanmean "
         "nanmedian nanmin nanpercentile nanprod nanquantile nanstd nansum nanvar percentile ptp "
@@ -111,8 +118,8 @@ FUNCTIONS = {
     "symgraph.ops.stft": "istft stft",
     "symgraph.ops.transcendental": (
         "acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 "
-        "atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log log10 log1p log2 logaddexp relu "
-        "sigmoid sin sinh softplus tan tanh"
+        "atanh cbrt cos cosh erf erfc exp exp2 expit expm1 hypot log log10 log1p log2 logaddexp "
+        "relu sigmoid sin sinh softplus tan tanh"
     ),
     "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
     "symgraph.ops.vmap": "batched_loop vmap",
@@ -135,6 +142,7 @@ OPS = {
     "symgraph.ops.elementary": "float_exponent nextafter",
     "symgraph.ops.gather": "gather scatter",
     "symgraph.ops.join": "concatenate",
+    "symgraph.ops.linalg_cofactor": "cofactor_rate cofactors",
     "symgraph.ops.linalg_diagonal": "pivots",
     "symgraph.ops.linalg_eigen": (
         "eigh_values eigh_vectors invsqrtm sqrtm symmetric_factor symmetric_sylvester"
@@ -164,7 +172,7 @@ OPS = {
         "k0 k0e k1 k1e log_ndtr logit ndtr ndtri poisson_weight polygamma sinc xlog1py xlogy y0 "
         "y1"
     ),
-    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
     "symgraph.ops.transcendental": (
         "acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log "
         "log10 log1p log2 logaddexp relu sigmoid sin sinh softplus tan tanh"

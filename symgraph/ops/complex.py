@@ -96,16 +96,9 @@ class Magnitude(ToPart):
         return o.real(o.conj(o.unit(node.inputs[0])) * tangents[0])
 
 
-def _np_unit(z: np.ndarray) -> np.ndarray:
-    size = np.abs(z)
-    value, safe = np.zeros_like(z), np.where(size == 0, 1, size)
-    value.real, value.imag = z.real / safe, z.imag / safe  # a complex quotient: inf / inf is NaN
-    return value
-
-
 class Unit(ComplexOp):
-    name, doc = "unit", "z / |z|, 0 at 0: the sign of complex numbers."
-    reference = staticmethod(_np_unit)
+    name, doc = "unit", "z / |z|, 0 at 0, along an axis at infinity: the sign of complex numbers."
+    reference = staticmethod(np.sign)
 
     @staticmethod
     def _turn(o: Namespace, node: Node) -> tuple[Node, Node]:

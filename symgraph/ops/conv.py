@@ -20,7 +20,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import maximum
+from symgraph.dims.dim import maximum, minimum, must_equal
 from symgraph.ops.base import Size, as_nodes, batch_all
 
 Pair = tuple[int, int]
@@ -242,6 +242,7 @@ def output_sizes(name: str, x: Node, kernel: Sequence[Size], p: Any) -> tuple[Si
                 f"{p.padding[k]}.\n  input:  {x.type}, made at {x.source}\n"
                 "  mend:   pad the images, or use a smaller window"
             )
+        must_equal(minimum(size, 1), 1)  # as above, of sizes known at run time only
         sizes.append(size)
     return sizes[0], sizes[1]
 

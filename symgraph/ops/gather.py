@@ -103,11 +103,28 @@ def out_of_bounds(node: Node, shape: tuple[Any, ...]) -> IndexError:
             f"{shape}\n  node:   made at {node.source}\n"
             "  mend:   give at least one element; sg.pad fills an empty axis by mode='constant'"
         )
+    ids = segment_ids(indices[0]) if len(indices) == 1 else None
+    if ids is not None:
+        return IndexError(
+            f"an element of `{describe(ids)}` {ids.type} is out of bounds for {shape[0]} segments "
+            f"or bins\n  node:   made at {node.source}\n"
+            f"  mend:   they are integers in [0, {shape[0]}); give more segments, a greater length"
+        )
     return IndexError(
         f"an index in `{describe(x)}[{key}]` is out of bounds for `{describe(x)}` with shape "
         f"{shape}\n  node:   {node.op.name}, made at {node.source}\n"
         "  mend:   indices must lie in [-n, n); check them with sg.min and sg.max"
     )
+
+
+def segment_ids(index: Node) -> Node | None:
+    """Return what was given as ids of segments, where `index` is what they become (`below`)."""
+    if index.op.name != "where" or index.inputs[0].op.name != "lt":
+        return None
+    ids = index.inputs[2]
+    if index.inputs[0].inputs[0] is not ids or not ids.dtype.is_integer:
+        return None
+    return ids.inputs[0] if ids.op.name == "cast" else ids
 
 
 def check_constant_indices(x: Node, indices: Sequence[Node]) -> None:

@@ -295,9 +295,11 @@ def eigh(x: Any) -> tuple[Node, Node]:
     """Return (w, V) with A = V @ diag(w) @ V^H for symmetric or Hermitian matrices (..., n, n).
 
     w is real and ascends; column k of V belongs to w[k], with the sign, or complex factor, that
-    makes sum(v[i] / (i + 1.7)) real and positive. The symmetric (Hermitian) part of `x` is taken,
-    so derivatives are symmetric. The basis for equal eigenvalues is free; their 1 / gap counts as 0
-    in derivatives, right for functions of the eigenvalues.
+    makes sum(v[i] / (i + 1.7)) real and positive. Both triangles are read: it is the symmetric
+    (Hermitian) part (A + A^H) / 2 that is taken, where NumPy reads the lower triangle alone, so
+    derivatives are symmetric. The basis for equal eigenvalues is free; their 1 / gap counts as 0 in
+    derivatives, right for functions of the eigenvalues. A matrix with NaN
+    has NaN, or raises LinAlgError.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)
@@ -307,7 +309,10 @@ def eigh(x: Any) -> tuple[Node, Node]:
 
 @function
 def eigvalsh(x: Any) -> Node:
-    """Return the eigenvalues of symmetric or Hermitian matrices (..., n, n), ascending."""
+    """Return the eigenvalues of symmetric or Hermitian matrices (..., n, n), ascending.
+
+    Of other matrices it is those of the symmetric (Hermitian) part (A + A^H) / 2, as in `eigh`.
+    """
     node = as_matrices(x)
     check_matrices("eigvalsh", node)
     return EighValues.instance(symmetric_part(node), vectors=False)

@@ -17,10 +17,13 @@ from symgraph.ops.contract_order import chain_order
 from symgraph.ops.linalg import (
     MatrixOp,
     as_matrices,
+    as_pair,
+    check_matrices,
     each,
     identity_like,
     random_matrices,
 )
+from symgraph.ops.shape import product
 
 # Numerator of the Pade approximant of degree 13 of exp, over its first coefficient; it is exact to
 # rounding for matrices of 1-norm up to THETA (Higham 2005).
@@ -172,6 +175,55 @@ def multiplied(nodes: Sequence[Node], order: Any) -> Node:
     return o.matmul(left, right)
 
 
+# -- systems of tensors --------------------------------------------------------------------------
+@function
+def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Node:
+    """Return x with tensordot(a, x, x.ndim) = b, as numpy.linalg.tensorsolve.
+
+    a: the axes of b, then those of x, with as many elements in both; `axes` of it are moved to
+    the end first. A singular system raises LinAlgError, other sizes ShapeError.
+
+    >>> a = sg.tensor("a", (2, 3, 6), "float64")
+    >>> sg.linalg.tensorsolve(a, np.ones((2, 3))).type.shape
+    (6,)
+    """
+    x, y = as_pair(a, b)
+    if axes is not None:
+        x = o.moveaxis(x, tuple(axes), tuple(range(x.ndim - len(axes), x.ndim)))
+    rest = x.type.shape[y.ndim :]
+    matrix = _as_square("tensorsolve", x, y.ndim)
+    return o.reshape(o.solve(matrix, o.ravel(y)), rest)
+
+
+@function
+def tensorinv(a: Any, ind: int = 2) -> Node:
+    """Return the inverse of the map tensordot(a, x, x.ndim), as numpy.linalg.tensorinv.
+
+    a: `ind` axes of results, then those of x, with as many elements in both; the inverse has them
+    the other way round: tensordot(tensorinv(a, ind), b, ind) is tensorsolve(a, b).
+
+    >>> sg.linalg.tensorinv(sg.tensor("a", (4, 6, 8, 3)), 2).type.shape
+    (8, 3, 4, 6)
+    """
+    x = as_matrices(a)
+    if not 0 < ind < x.ndim:
+        raise ValueError(f"tensorinv of {x.ndim} axes needs 0 < ind < {x.ndim}, got {ind}")
+    first, rest = x.type.shape[:ind], x.type.shape[ind:]
+    return o.reshape(o.inv(_as_square("tensorinv", x, ind)), (*rest, *first))
+
+
+def _as_square(op: str, x: Node, count: int) -> Node:
+    """Return `x` as a square matrix: its first `count` axes are the rows."""
+    m, n = product(x.type.shape[:count]), product(x.type.shape[count:])
+    if isinstance(m, int) and isinstance(n, int) and m != n:
+        raise ShapeError(
+            f"{op} needs as many elements in the first {count} axes as in the others: {m} and {n}\n"
+            f"  input:  `{describe(x)}` {x.type}, made at {x.source}\n"
+            "  mend:   the first axes are those of the result of tensordot, the others those of x"
+        )
+    return o.reshape(x, (m, n))
+
+
 # -- norms ---------------------------------------------------------------------------------------
 @function
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Node:
@@ -189,11 +241,57 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
         raise ShapeError(f"norm of `{describe(node)}` {node.type} with ord={ord!r} needs an axis")
     axes = list(range(node.ndim)) if axis is None else axis
     axes = [axes] if isinstance(axes, int) else [a % node.ndim for a in axes]
-    value = vector_norm(node, ord, axes[0]) if len(axes) == 1 else matrix_norm(node, ord, axes)
+    value = _along_axis(node, ord, axes[0]) if len(axes) == 1 else _of_axes(node, ord, axes)
     return o.expand_dims(value, normal_axes(axes, node.ndim)) if keepdims else value
 
 
-def vector_norm(x: Node, order: Any, axis: int) -> Node:
+@function
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Node:
+    """Return the norms of matrices (..., m, n), as numpy.linalg.matrix_norm (see `norm`)."""
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+@function
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Node:
+    """Return the norms of vectors along one axis, of several as one, or of all elements.
+
+    As numpy.linalg.vector_norm: two axes are a long vector, where `norm` takes them as a matrix.
+    """
+    node = as_node(x)
+    if isinstance(axis, int):
+        return norm(node, ord, axis, keepdims)
+    places = tuple(range(node.ndim)) if axis is None else normal_axes(axis, node.ndim)
+    kept = [k for k in range(node.ndim) if k not in places]
+    moved = o.permute_dims(node, [*kept, *places])
+    flat = norm(o.reshape(moved, (*[node.type.shape[k] for k in kept], -1)), ord, -1)
+    return o.expand_dims(flat, places) if keepdims and places else flat
+
+
+@function
+def condition_number(x: Any, p: Any = None) -> Node:
+    """Return the condition numbers |A| |A^-1| of matrices (..., m, n): `sg.linalg.cond`.
+
+    p: None or 2, the ratio of the largest to the smallest singular value, or -2, its reciprocal,
+    for matrices of any shape; a singular one has inf (0 for -2). For the other norms of `norm`
+    ("fro", 1, -1, inf, -inf, "nuc") matrices are square, and a singular one raises LinAlgError.
+
+    >>> x = sg.matrix("x", dtype="float64")
+    >>> float(sg.linalg.cond(x).eval({x: np.diag([8.0, 2.0])}))
+    4.0
+    """
+    node = as_matrices(x)
+    check_matrices("cond", node, square=p not in (None, 2, -2))
+    if p not in (None, 2, -2):
+        return o.norm(node, p, (-2, -1)) * o.norm(o.inv(node), p, (-2, -1))
+    s = o.svdvals(node)
+    largest, smallest = s[..., 0], s[..., -1]
+    if p == -2:
+        return smallest / largest
+    infinite = o.full((), np.inf, s.dtype)
+    return o.where(o.eq(smallest, 0.0), infinite, largest / smallest)
+
+
+def _along_axis(x: Node, order: Any, axis: int) -> Node:
     """Return the norm of vectors along one axis."""
     size = o.abs(x)
     if order is None or order == 2:
@@ -211,7 +309,7 @@ def vector_norm(x: Node, order: Any, axis: int) -> Node:
     return o.power(o.sum(o.power(size, order), axis), 1.0 / order)
 
 
-def matrix_norm(x: Node, order: Any, axes: Sequence[int]) -> Node:
+def _of_axes(x: Node, order: Any, axes: Sequence[int]) -> Node:
     """Return the norm of matrices whose rows and columns are counted by two axes."""
     if len(axes) != 2 or axes[0] % x.ndim == axes[1] % x.ndim:
         raise ValueError(f"norm needs one axis or two different ones, got {tuple(axes)}")

@@ -100,24 +100,25 @@ class QrResult(MatrixOp):
             yield (x,), {}
 
 
-def _inner(node: Node, tangent: Node) -> tuple[Node, Node, Node]:
-    """Return C = dA R^-1, M = Q^H C and the skew part W of M: dQ = Q W + C - Q M.
+def _turned(node: Node, tangent: Node) -> tuple[Node, Node, Node]:
+    """Return C = dA R^-1 of the first k columns, M = Q^H C and W = Q^H dQ, skew.
 
+    k = min(m, n) columns decide on Q; dQ = C + Q (W - M), and of all columns dR = Q^H dA - W R.
     The diagonal of R is real, so what is imaginary on that of M belongs to Q.
     """
     x = node.inputs[0]
-    m, n = x.type.shape[-2:]
-    if isinstance(m, int) and isinstance(n, int) and m < n:
-        raise NotDifferentiableError(
-            f"qr of {m} x {n} matrices has no derivative here: it needs as many rows as columns"
-        )
     q, r = QrQ.instance(x), QrR.instance(x)
-    c = o.matrix_transpose(o.solve_triangular(r, o.matrix_transpose(tangent), trans=1))
+    k = q.type.shape[-1]
+    leading = o.slice_axis(tangent, -1, 0, k)
+    c = o.solve_triangular(
+        o.slice_axis(r, -1, 0, k), o.matrix_transpose(leading), trans=1, what="derivative of qr"
+    )
+    c = o.matrix_transpose(c)
     inner = o.matmul(adjoint(q), c)
     low = o.tril(inner, -1)
     skew = low - adjoint(low)
     if x.dtype.is_complex:
-        own = o.eye(n, dtype="bool")
+        own = o.eye(k, dtype="bool")
         skew = o.where(own, 1j * o.imag(inner), skew)
     return c, inner, skew
 
@@ -140,7 +141,7 @@ class QrQ(QrResult):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        c, inner, skew = _inner(node, tangents[0])
+        c, inner, skew = _turned(node, tangents[0])
         return c + o.matmul(node, skew - inner)
 
 
@@ -163,8 +164,9 @@ class QrR(QrResult):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        _, inner, skew = _inner(node, tangents[0])
-        return o.matmul(inner - skew, node)
+        skew = _turned(node, tangents[0])[2]
+        q = QrQ.instance(node.inputs[0])
+        return o.triu(o.matmul(adjoint(q), tangents[0]) - o.matmul(skew, node))
 
 
 @register
@@ -222,7 +224,8 @@ def qr(x: Any, mode: str = "reduced") -> Any:
     """Return (Q, R) with A = Q @ R for matrices (..., m, n), or R alone with mode "r".
 
     Q is (m, k) with orthonormal columns, R is (k, n) upper triangular, k = min(m, n); the
-    diagonal of R is real, its signs are those of LAPACK. The derivative needs m >= n and full rank.
+    diagonal of R is real, its signs are those of LAPACK. The derivative needs linearly independent
+    first k columns: where they are not, it raises LinAlgError or gives huge numbers.
     With mode "complete" Q is (m, m) and R (m, n), and for m > n only R has a derivative.
     """
     node = as_matrices(x)

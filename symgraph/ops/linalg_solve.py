@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.dtype import INT64, DType
-from symgraph.core.errors import NotDifferentiableError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
 from symgraph.core.op import function, o, ops, register
@@ -155,13 +154,16 @@ def solve_by_lu(a: Node, b: Node, trans: bool, what: str) -> Node:
     """Return the solution from the LU factors of `a`."""
     lu, order, inverse, _ = lu_parts(a)
     if not trans:
-        y = o.solve_triangular(
-            lu, take_rows(b, order), lower=True, unit_diagonal=True, what=what
-        )
-        return o.solve_triangular(lu, y, what=what)
+        return solve_factored(lu, take_rows(b, order), what)
     y = o.solve_triangular(lu, b, trans=1, what=what)
     y = o.solve_triangular(lu, y, trans=1, lower=True, unit_diagonal=True, what=what)
     return take_rows(y, inverse)
+
+
+def solve_factored(lu: Node, b: Node, what: str) -> Node:
+    """Return the solution X of L U X = B for L and U in one matrix."""
+    y = o.solve_triangular(lu, b, lower=True, unit_diagonal=True, what=what)
+    return o.solve_triangular(lu, y, what=what)
 
 
 @register
@@ -259,7 +261,7 @@ class Determinant(SquareResult):
 @register
 class Det(Determinant):
     name = "det"
-    doc = "The determinant, by LU; its derivative needs an invertible matrix."
+    doc = "The determinant, by LU; its derivative, the cofactors, exists for singular ones too."
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.det(arrays[0]), node.dtype.numpy)
@@ -271,7 +273,7 @@ class Det(Determinant):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        return node * Determinant.rate(o, node, tangents[0])
+        return o.sum(ops["cofactors"](node.inputs[0]) * tangents[0], (-2, -1))
 
 
 @register
@@ -334,19 +336,24 @@ class LuResult(MatrixOp):
             yield (x,), {}
 
 
-def _lu_inner(node: Node, tangent: Node) -> Node:
-    """Return L^-1 P dA U^-1, of which the two triangles give dL and dU."""
-    x = node.inputs[0]
-    m, n = x.type.shape[-2:]
-    if m is not n and m != n:
-        raise NotDifferentiableError(
-            f"the LU factors of {m} x {n} matrices have no derivative here; of square ones they do"
-        )
-    order = LuOrder.instance(x)
-    lower, upper = LuLower.instance(x), LuUpper.instance(x)
-    left = o.solve_triangular(lower, take_rows(tangent, order), lower=True, unit_diagonal=True)
-    right = o.solve_triangular(upper, o.matrix_transpose(left), trans=1)
-    return o.matrix_transpose(right)
+def _leading(x: Node, size: Size, axis: int) -> Node:
+    """Return the first `size` rows (axis -2) or columns (axis -1)."""
+    return o.slice_axis(x, axis, 0, size)
+
+
+def _by_upper(x: Node, y: Node) -> Node:
+    """Return Y U^-1 for Y of k = min(m, n) columns and the first k columns of U."""
+    upper = LuUpper.instance(x)
+    upper = _leading(upper, upper.type.shape[-2], -1)
+    t = o.solve_triangular(upper, o.matrix_transpose(y), trans=1, what="derivative of lu")
+    return o.matrix_transpose(t)
+
+
+def _by_lower(x: Node, y: Node) -> Node:
+    """Return L^-1 Y for Y of k = min(m, n) rows and the first k rows of L."""
+    lower = LuLower.instance(x)
+    lower = _leading(lower, lower.type.shape[-1], -2)
+    return o.solve_triangular(lower, y, lower=True, unit_diagonal=True)
 
 
 @register
@@ -373,7 +380,11 @@ class LuLower(LuResult):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        return o.matmul(node, o.tril(_lu_inner(node, tangents[0]), -1))
+        """With C = P dA U^-1 of the first k columns: dL = C - L triu(L^-1 C)."""
+        x, k = node.inputs[0], node.type.shape[-1]
+        c = _by_upper(x, take_rows(_leading(tangents[0], k, -1), LuOrder.instance(x)))
+        inner = _by_lower(x, _leading(c, k, -2))
+        return o.tril(c - o.matmul(node, o.triu(inner)), -1)
 
 
 @register
@@ -396,7 +407,11 @@ class LuUpper(LuResult):
 
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Any, ...]) -> Node:
-        return o.matmul(o.triu(_lu_inner(node, tangents[0])), node)
+        """With B = L^-1 P dA of the first k rows: dU = B - tril(B U^-1, -1) U."""
+        x, k = node.inputs[0], node.type.shape[-2]
+        b = _by_lower(x, _leading(take_rows(tangents[0], LuOrder.instance(x)), k, -2))
+        inner = _by_upper(x, _leading(b, k, -1))
+        return o.triu(b - o.matmul(o.tril(inner, -1), node))
 
 
 @register
@@ -453,7 +468,11 @@ def inv(x: Any) -> Node:
 
 @function
 def det(x: Any) -> Node:
-    """Return the determinant of square matrices (..., n, n)."""
+    """Return the determinant of square matrices (..., n, n).
+
+    Singular matrices have first and second derivatives too; a third one needs an invertible
+    matrix and raises LinAlgError elsewhere.
+    """
     return Det.instance(as_matrices(x))
 
 
@@ -471,7 +490,8 @@ def slogdet(x: Any) -> tuple[Node, Node]:
 def lu(x: Any) -> tuple[Node, Node, Node]:
     """Return P, L, U with A = P @ L @ U for matrices (..., m, n), as scipy.linalg.lu does.
 
-    Derivatives of L and U exist for square matrices; the permutation P is a constant.
+    L is (m, k) and U (k, n), k = min(m, n). Derivatives of L and U need linearly independent first
+    k columns, else they raise LinAlgError or are huge; the permutation P is a constant.
     """
     node = as_matrices(x)
     order = LuOrder.instance(node)

@@ -14,7 +14,8 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, o, register
 from symgraph.core.types import TensorType
-from symgraph.ops.base import batch_front
+from symgraph.dims.dim import maximum, minimum, must_equal
+from symgraph.ops.base import Size, batch_front
 from symgraph.ops.conv import (
     Index,
     Pair,
@@ -42,6 +43,8 @@ _SAMPLES: tuple[Any, ...] = (
     ((1, 2, 7, 5),
      {"window": (2, 1), "stride": (3, 2), "padding": ((0, 1), (0, 0)), "dilation": (1, 1)}),
     ((3, 3), {"window": (3, 3), "stride": (1, 1), "padding": _NONE, "dilation": (1, 1)}),
+    ((2, 7, 6),
+     {"window": (2, 3), "stride": (2, 1), "padding": ((1, 0), (1, 2)), "dilation": (3, 2)}),
 )  # fmt: skip
 
 
@@ -56,8 +59,9 @@ def _views(x: np.ndarray, p: Any, fill: Any) -> np.ndarray:
     """Return windows (..., i, j, p, q) of x with `fill` around it."""
     width = ((0, 0),) * (x.ndim - 2) + tuple(p.padding)
     padded = np.pad(x, width, constant_values=fill)
-    view = sliding_window_view(padded, p.window, (-2, -1))
-    return view[..., :: p.stride[0], :: p.stride[1], :, :]
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(p.window, p.dilation, strict=True))
+    view = sliding_window_view(padded, reach, (-2, -1))
+    return view[..., :: p.stride[0], :: p.stride[1], :: p.dilation[0], :: p.dilation[1]]
 
 
 def _elements(s: Any, x: Node, p: Any, index: Index) -> Any:
@@ -96,6 +100,9 @@ class Pool(Op):
         if x.ndim < 2:
             raise ShapeError(f"{self.name} needs two axes; `{describe(x)}` is {x.type}")
         sizes = output_sizes(self.name, x, params.window, params)
+        for n, d, pad in zip(x.type.shape[-2:], params.dilation, params.padding, strict=True):
+            if d > 1 and pad != (0, 0):
+                _not_stepped_over(self.name, x, n, d)
         return x.type.with_shape((*x.type.shape[:-2], *sizes))
 
     def batch(
@@ -109,6 +116,17 @@ class Pool(Op):
             for x, a in zip(inputs, axes, strict=True)
         ]
         return self(*full, **node.params._asdict()), 0
+
+
+def _not_stepped_over(name: str, x: Node, n: Size, dilation: int) -> None:
+    """Raise ShapeError where padded windows may have no element; ask for it where not known."""
+    if isinstance(n, int) and n < dilation:
+        raise ShapeError(
+            f"{name}: with padding a window of dilation {dilation} steps over an axis of length "
+            f"{n}\n  input:  `{describe(x)}` {x.type}, made at {x.source}\n"
+            "  mend:   no padding, or a smaller dilation"
+        )
+    must_equal(minimum(n, dilation), dilation)
 
 
 def _extreme(s: Any, x: Node, p: Any, index: Index, read: Any) -> Any:
@@ -200,10 +218,8 @@ class Spread(Pool):
 
 def _sizes(x: tuple[int, ...], params: dict[str, Any]) -> tuple[int, ...]:
     return tuple(
-        extent(n, k, s, p)
-        for n, k, s, p in zip(
-            x[-2:], params["window"], params["stride"], params["padding"], strict=True
-        )
+        extent(n, k, s, p, d)
+        for n, k, s, p, d in zip(x[-2:], *(params[name] for name in WINDOWS), strict=True)
     )
 
 
@@ -299,6 +315,7 @@ class SumPool2dGrad(Spread):
         wide = np.float32 if g.dtype == np.float16 else g.dtype
         out: np.ndarray = np.zeros((*g.shape[:-2], h + t + b, w + left + right), wide)
         for i, j in np.ndindex(*p.window):
+            i, j = i * p.dilation[0], j * p.dilation[1]  # noqa: PLW2901
             rows = slice(i, i + p.stride[0] * (g.shape[-2] - 1) + 1, p.stride[0])
             columns = slice(j, j + p.stride[1] * (g.shape[-1] - 1) + 1, p.stride[1])
             out[..., rows, columns] += g
@@ -314,14 +331,35 @@ class SumPool2dGrad(Spread):
 
 
 # -- public functions ---------------------------------------------------------------------------
-def _geometry(x: Node, window: Any, stride: Any, padding: Any) -> dict[str, Any]:
+def _geometry(
+    x: Node, window: Any, stride: Any, padding: Any, dilation: Any = 1, ceil_mode: bool = False
+) -> dict[str, Any]:
     kernel: Pair = pair(window, "window")
     steps = kernel if stride is None else pair(stride, "stride")
-    around = pads(padding, x.type.shape[-2:], kernel, steps, (1, 1))
-    for (a, b), k in zip(around, kernel, strict=True):
-        if any(isinstance(v, int) and v >= k for v in (a, b)):
+    apart = pair(dilation, "dilation")
+    around = pads(padding, x.type.shape[-2:], kernel, steps, apart)
+    for (a, b), k, d in zip(around, kernel, apart, strict=True):
+        if any(isinstance(v, int) and v > d * (k - 1) for v in (a, b)):
             raise ValueError(f"padding {padding!r} leaves a window of {window} without any element")
-    return {"window": kernel, "stride": steps, "padding": around, "dilation": (1, 1)}
+    if ceil_mode:
+        around = tuple(
+            (p[0], _complete(*geometry))
+            for p, geometry in zip(
+                around, zip(x.type.shape[-2:], kernel, steps, around, apart, strict=True),
+                strict=True,
+            )
+        )
+    return {"window": kernel, "stride": steps, "padding": around, "dilation": apart}
+
+
+def _complete(n: Size, k: int, stride: int, pad: tuple[Size, Size], dilation: int) -> Size:
+    """Return the padding behind with which the last window that begins inside is a whole one."""
+    before, after = pad
+    reach = dilation * (k - 1) + 1
+    count = minimum(
+        (n + before + after - reach + stride - 1) // stride + 1, (n + before + stride - 1) // stride
+    )
+    return maximum((count - 1) * stride + reach - n - before, after)
 
 
 def _image(x: Any, name: str) -> Node:
@@ -335,29 +373,43 @@ def _image(x: Any, name: str) -> Node:
 
 
 @function
-def max_pool2d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
+def max_pool2d(
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
     """Return the largest element of each window of the last two axes; NaN wins.
 
-    `window`, `stride` (default: the window) and `padding` are a number or one per axis; padding
-    never wins. The derivative goes to the first maximum of the window in row-major order.
+    `window`, `stride` (default: the window), `padding` and `dilation` (the step between elements of
+    a window) are a number or one per axis; padding never wins. With `ceil_mode` windows that begin
+    inside and end outside count too. The derivative goes to the first maximum of the window in
+    row-major order.
     """
     node = _image(x, "max_pool2d")
     if node.dtype.is_bool:
         raise DTypeError("max_pool2d is not defined for bool; cast it, e.g. x.astype('int8')")
-    return MaxPool2d.instance(node, **_geometry(node, window, stride, padding))
+    return MaxPool2d.instance(node, **_geometry(node, window, stride, padding, dilation, ceil_mode))
 
 
 @function
 def avg_pool2d(
-    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True
-) -> Node:
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
     """Return the mean of each window of the last two axes; integers become floatX.
 
-    With `include_pad` padding counts as zeros, otherwise only elements of `x` are counted.
+    With `include_pad` padding counts as zeros, otherwise only elements of `x` are counted. With
+    `ceil_mode` windows that begin inside and end outside are there too; what lies beyond the
+    padding is never counted.
     """
     node = as_float(_image(x, "avg_pool2d"))
-    p = _geometry(node, window, stride, padding)
+    p = _geometry(node, window, stride, padding, 1, ceil_mode)
     total = SumPool2d.instance(node, **p)
-    if include_pad or p["padding"] == _NONE:
+    given = _geometry(node, window, stride, padding)["padding"] if ceil_mode else p["padding"]
+    if given == p["padding"] and (include_pad or given == _NONE):
         return total / float(p["window"][0] * p["window"][1])
-    return total / SumPool2d.instance(o.ones(node.type.shape[-2:], node.dtype), **p)
+    counted = node.type.shape[-2:]
+    if include_pad:  # the elements and their padding, with what `ceil_mode` added behind
+        counted = tuple(n + a + b for n, (a, b) in zip(counted, given, strict=True))
+        more = zip(p["padding"], given, strict=True)
+        p = {**p, "padding": tuple((0, whole[1] - own[1]) for whole, own in more)}
+    return total / SumPool2d.instance(o.ones(counted, node.dtype), **p)

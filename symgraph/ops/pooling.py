@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,65 +10,92 @@ import numpy as np
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, o
+from symgraph.ops.base import Size
 from symgraph.ops.convolution import around, numbers
 from symgraph.ops.rows import as_float
 
+Pool = Callable[..., Node]
+
 
 def _windows(
-    window: Any, stride: Any, padding: Any, x: Node, rank: int
-) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
-    """Return window, stride (the window when None) and padding with one entry per axis."""
+    window: Any, stride: Any, padding: Any, dilation: Any, x: Node, rank: int
+) -> tuple[tuple[int, ...], tuple[int, ...], Any, tuple[int, ...]]:
+    """Return window, stride (the window when None), padding, dilation with an entry per axis."""
     sizes = numbers(window, rank, "window")
     steps = sizes if stride is None else numbers(stride, rank, "stride")
-    return sizes, steps, around(padding, x.type.shape[-rank:], sizes, steps, (1,) * rank)
+    apart = numbers(dilation, rank, "dilation")
+    return sizes, steps, around(padding, x.type.shape[-rank:], sizes, steps, apart), apart
 
 
-def _along_last(f: Any, x: Any, window: Any, stride: Any, padding: Any, *more: Any) -> Node:
+def _maxima(x: Node, window: Any, stride: Any, padding: Any, dilation: Any, more: bool) -> Node:
+    result: Node = o.max_pool2d(x, window, stride, padding, dilation, more)
+    return result
+
+
+def _means(include_pad: bool) -> Pool:
+    return lambda x, window, stride, padding, _, more: o.avg_pool2d(
+        x, window, stride, padding, include_pad, more
+    )
+
+
+def _along_last(
+    f: Pool, x: Any, window: Any, stride: Any, padding: Any, dilation: Any, more: bool
+) -> Node:
     node = as_node(x)
-    (k,), (s,), (pad,) = _windows(window, stride, padding, node, 1)
+    (k,), (s,), (pad,), (d,) = _windows(window, stride, padding, dilation, node, 1)
     image = o.expand_dims(node, node.ndim - 1)
-    return o.squeeze(f(image, (1, k), (1, s), ((0, 0), pad), *more), node.ndim - 1)
+    return o.squeeze(f(image, (1, k), (1, s), ((0, 0), pad), (1, d), more), node.ndim - 1)
 
 
 @function
-def max_pool1d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
-    """Return the largest element of each window of the last axis; NaN wins."""
-    return _along_last(o.max_pool2d, x, window, stride, padding)
+def max_pool1d(
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the largest element of each window of the last axis; NaN wins (see `max_pool2d`)."""
+    return _along_last(_maxima, x, window, stride, padding, dilation, ceil_mode)
 
 
 @function
 def avg_pool1d(
-    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the mean of each window of the last axis (see `avg_pool2d`)."""
+    return _along_last(_means(include_pad), x, window, stride, padding, 1, ceil_mode)
+
+
+def _in_depth(
+    f: Pool, x: Any, window: Any, stride: Any, padding: Any, dilation: Any, more: bool
 ) -> Node:
-    """Return the mean of each window of the last axis; integers become floatX."""
-    return _along_last(o.avg_pool2d, x, window, stride, padding, include_pad)
-
-
-def _in_depth(f: Any, x: Any, window: Any, stride: Any, padding: Any, *more: Any) -> Node:
     """Pool the planes, then the depth: maxima and means of windows are separable."""
     node = as_node(x)
     if node.ndim < 3:
         raise ShapeError(f"pooling of volumes needs three axes, `{describe(node)}` is {node.type}")
-    k, s, pads = _windows(window, stride, padding, node, 3)
-    planes = f(node, k[1:], s[1:], pads[1:], *more)
+    k, s, pads, d = _windows(window, stride, padding, dilation, node, 3)
+    planes = f(node, k[1:], s[1:], pads[1:], d[1:], more)
     *lead, depth, h, w = planes.type.shape
     flat = o.reshape(planes, (*lead, depth, h * w))
-    deep = f(flat, (k[0], 1), (s[0], 1), (pads[0], (0, 0)), *more)
+    deep = f(flat, (k[0], 1), (s[0], 1), (pads[0], (0, 0)), (d[0], 1), more)
     return o.reshape(deep, (*lead, deep.type.shape[-2], h, w))
 
 
 @function
-def max_pool3d(x: Any, window: Any, stride: Any = None, padding: Any = 0) -> Node:
-    """Return the largest element of each window of the last three axes; NaN wins."""
-    return _in_depth(o.max_pool2d, x, window, stride, padding)
+def max_pool3d(
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the largest element of each window of the last three axes (see `max_pool2d`)."""
+    return _in_depth(_maxima, x, window, stride, padding, dilation, ceil_mode)
 
 
 @function
 def avg_pool3d(
-    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True
-) -> Node:
-    """Return the mean of each window of the last three axes; integers become floatX."""
-    return _in_depth(o.avg_pool2d, x, window, stride, padding, include_pad)
+    x: Any, window: Any, stride: Any = None, padding: Any = 0, include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> Node:  # fmt: skip
+    """Return the mean of each window of the last three axes (see `avg_pool2d`)."""
+    return _in_depth(_means(include_pad), x, window, stride, padding, 1, ceil_mode)
 
 
 def _norm(x: Any, p: float, mean: Any, count: int) -> Node:
@@ -101,7 +128,7 @@ def lp_pool2d(x: Any, p: float, window: Any, stride: Any = None, padding: Any = 
 
 
 # -- to a given size -------------------------------------------------------------------------------
-def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, int, int]]:
+def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, Size, int]]:
     """Return (axis, its length, wanted length) of the pooled axes; None keeps a length."""
     wanted: Sequence[Any] = (size,) * rank if isinstance(size, (int, np.integer)) else tuple(size)
     if len(wanted) != rank or x.ndim < rank:
@@ -112,16 +139,26 @@ def _targets(x: Node, size: Any, rank: int) -> list[tuple[int, int, int]]:
         n = x.type.shape[axis]
         if m is None:
             continue
-        if not isinstance(n, int) or n < 1 or m < 1:
+        if (isinstance(n, int) and n < 1) or not isinstance(m, (int, np.integer)) or m < 1:
             raise ShapeError(
                 f"axis {axis} of `{describe(x)}` {x.type} cannot be pooled to {m} elements: its "
-                "length must be known and both must be at least 1"
+                "length and their number, which must be known, must be at least 1"
             )
         result.append((axis, n, int(m)))
     return result
 
 
-def _bounds(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+def length_of(n: Size) -> Any:
+    """Return a length as a number, or as a scalar node where it is known at run time only."""
+    return n if isinstance(n, int) else o.dim_value(n)
+
+
+def count(n: Size) -> Any:
+    """Return 0, 1, ... n - 1 as an array, or as a node where n is known at run time only."""
+    return np.arange(n) if isinstance(n, int) else o.iota((n,))
+
+
+def _bounds(n: Any, m: int) -> tuple[Any, Any]:
     """Return where window i of m begins and ends in n elements: floor(i n/m), ceil((i+1) n/m)."""
     i = np.arange(m)
     return i * n // m, -(-(i + 1) * n // m)
@@ -130,11 +167,12 @@ def _bounds(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 def adaptive_avg(x: Any, size: Any, rank: int) -> Node:
     """Return means of windows that cover the last `rank` axes evenly, by one matrix per axis."""
     node = as_float(x)
+    kind = node.dtype.numpy
     for axis, n, m in _targets(node, size, rank):
-        first, last = _bounds(n, m)
-        k = np.arange(n)
+        first, last = _bounds(length_of(n), m)
+        k = count(n)
         inside = (k >= first[:, None]) & (k < last[:, None])
-        share = (inside / (last - first)[:, None]).astype(node.dtype.numpy)
+        share = inside.astype(kind) / (last - first)[:, None].astype(kind)
         node = o.moveaxis(o.matmul(o.moveaxis(node, axis, -1), share.T), -1, axis)
     return node
 
@@ -142,9 +180,10 @@ def adaptive_avg(x: Any, size: Any, rank: int) -> Node:
 def _adaptive_max(x: Any, size: Any, rank: int) -> Node:
     node = as_node(x)
     for axis, n, m in _targets(node, size, rank):
-        first, last = _bounds(n, m)
+        first, last = _bounds(length_of(n), m)
         # windows are filled up to one length by their last element
-        place = np.minimum(first[:, None] + np.arange((last - first).max()), last[:, None] - 1)
+        longest = int((last - first).max()) if isinstance(n, int) else n // m + 2
+        place = np.minimum(first[:, None] + count(longest), last[:, None] - 1)
         node = o.max(o.take(node, place, axis), axis + 1)
     return node
 

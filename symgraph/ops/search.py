@@ -171,6 +171,13 @@ def bin_edges(x: Node, bins: Any, limits: Any) -> Node:
 
 
 @function
+def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None) -> Node:
+    """Return the edges of the bins of `histogram`."""
+    flat = o.ravel(x)
+    return bin_edges(flat if flat.dtype.is_float else o.cast(flat, floatx()), bins, range)
+
+
+@function
 def histogram(
     x: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
 ) -> tuple[Node, Node]:

@@ -14,7 +14,7 @@ from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.ops.base import Size, cast_to
-from symgraph.ops.gather import Gather, Scatter
+from symgraph.ops.gather import Gather, Scatter, out_of_bounds
 from symgraph.ops.rearrange import matched
 from symgraph.ops.rows import as_float
 from symgraph.ops.shape import broadcast_shapes_of
@@ -43,8 +43,11 @@ class ScatterReduce(Op):
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         out = arrays[0].copy()
-        with np.errstate(all="ignore"):
-            REFERENCE[node.params.mode].at(out, tuple(arrays[2:]), arrays[1])
+        try:
+            with np.errstate(all="ignore"):
+                REFERENCE[node.params.mode].at(out, tuple(arrays[2:]), arrays[1])
+        except IndexError:
+            raise out_of_bounds(node, out.shape) from None
         return out
 
     def statements(self, low: Any, node: Node, out: Any) -> None:

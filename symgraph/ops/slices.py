@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.errors import BoundsError
+from symgraph.core.errors import BoundsError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, register
@@ -74,6 +74,15 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
     `getitem` clips slices, so what can leave are single elements and the sequences of scans.
     """
     length = params.lengths[axis]
+    if isinstance(length, int):
+        if length < 0:
+            raise ShapeError(
+                f"`{describe(x)}` {x.type} is too short on axis {axis}: a slice of it would have "
+                f"{length} elements\n  input:  made at {x.source}\n"
+                "  mend:   what reads it, such as a window or a loop, must fit into its length"
+            )
+    elif not provably_le(0, length):
+        must_equal(minimum(length, 0), 0)
     if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
         inside = 0 <= min(first, last) <= max(first, last) < n
         if isinstance(length, int) and length == 1 and not inside:
@@ -104,12 +113,13 @@ def _sources(s: Any, index: tuple[Any, ...], p: Any, lengths: tuple[Size, ...]) 
     """Return each element's position in the slice, and the guard that it has one."""
     guard, source = None, []
     for i, start, step, n in zip(index, p.starts, p.steps, lengths, strict=True):
-        offset = s.isub(i, start) if step > 0 else s.isub(start, i)
+        back = isinstance(step, int) and step < 0  # a run-time step, of a diagonal, is positive
+        offset, size = (s.isub(start, i), -step) if back else (s.isub(i, start), step)
         conditions = []
-        if abs(step) != 1:
-            conditions.append(s.eq(s.imod(offset, abs(step)), s.index(0)))
-            inside = s.inside(offset, (n - 1) * abs(step) + 1)
-            offset = s.ifloordiv(offset, abs(step))
+        if not is_one(size):
+            conditions.append(s.eq(s.imod(offset, size), s.index(0)))
+            inside = s.inside(offset, (n - 1) * size + 1)
+            offset = s.ifloordiv(offset, size)
         else:
             inside = s.inside(offset, n)
         if inside is not None:

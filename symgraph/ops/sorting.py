@@ -17,7 +17,7 @@ from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
-from symgraph.ops.base import Size, batch_front, cast_to
+from symgraph.ops.base import Size, as_nodes, batch_front, cast_to
 
 
 @register
@@ -137,10 +137,12 @@ def unique(
 
     Shapes do not depend on data: of more distinct elements the smallest are kept, behind fewer
     stands `fill_value` (the smallest element when None). On request also the position of the first
-    of each, the position in the result of every element of the flattened array (`size` or more for
-    one that was left out), and how often each occurs (0 for filled places). All NaN count as one.
+    of each in the flattened array, the position in the result of every element of `x`, in its shape
+    (`size` or more for one that was left out), and how often each occurs (0 for filled places). All
+    NaN count as one.
     """
-    flat, wanted = o.ravel(x), o.as_size(size)
+    node, wanted = as_node(x), o.as_size(size)
+    flat = o.ravel(node)
     n = flat.type.shape[0]
     order = argsort(flat)
     ordered = o.take(flat, order, 0)
@@ -163,12 +165,19 @@ def unique(
         results.append(stored(as_node(np.int64(0)), order, first))
     if return_inverse:
         back = o.zeros((n,), INT64)
-        results.append(o.set_subtensor(back[order], rank))
+        results.append(o.reshape(o.set_subtensor(back[order], rank), node.type.shape))
     if return_counts:
         counts = o.zeros((wanted + 1,), INT64)
         counts = o.inc_subtensor(counts[place], o.ones((n,), INT64))
         results.append(o.slice_axis(counts, 0, 0, wanted))
     return results[0] if len(results) == 1 else tuple(results)
+
+
+@function
+def union1d(x: Any, y: Any, size: Size, fill_value: Any = None) -> Node:
+    """Return the sorted distinct elements of two arrays as a vector of `size`, see `unique`."""
+    both: Node = unique(o.concatenate([o.ravel(v) for v in as_nodes((x, y))], 0), size, fill_value)
+    return both
 
 
 def _empty(n: Size) -> bool:

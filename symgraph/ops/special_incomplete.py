@@ -31,10 +31,12 @@ _T = STEP * np.arange(-43.5, 44.0)  # 88 points
 POINTS = np.exp(_T - np.exp(-_T))
 WEIGHTS = STEP * (1.0 + np.exp(-_T)) * POINTS
 WIDTH = 1.5  # of the rule, in widths of the integrand
-SMALL_A, SMALL_X = 0.25, 1.0  # up to which Q is a series: 1 - P would cancel
-TERMS = 20  # of that series
+LEAST_X = 49.0  # below it the integrand of Q is narrower than its maximum would tell
+SMALL_A, SMALL_X = 1.0, 1.25  # up to which Q is a series: points are too few, 1 - P would cancel
+TERMS = 22  # of that series
 EULER = 0.5772156649015329
 # (-1)**k (zeta(k) - 1) / k for k = 2, 3, ...: log Gamma(1 + a) is a series with these in a
+SERIES_A = 0.25  # up to which these are enough
 LOG_GAMMA_SERIES = (
     0.3224670334241132, -0.0673523010531981, 0.020580808427784546, -0.007385551028673986,
     0.0028905103307415234, -0.001192753911703261, 0.0005096695247430425,
@@ -67,6 +69,10 @@ class _Arrays:
         return x
 
     @staticmethod
+    def gammaln(x: Any) -> Any:
+        return _reference("gammaln")(x)
+
+    @staticmethod
     def poisson_weight(a: Any, x: Any) -> Any:
         return _reference("poisson_weight")(a, x)
 
@@ -88,7 +94,7 @@ def _gamma_parts(m: Any, a: Any, x: Any, moment: bool) -> Any:
     sign = m.where(below, 1.0, -1.0)
     power = m.where(below, a + 1.0, a)
     drop = m.maximum((power - x) * sign, 0.0)
-    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, 4.0))))
+    y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, LEAST_X))))
     wide_sign, wide_power, wide_x = (m.expand_dims(v, -1) for v in (sign, power, x))
     y = y * wide_sign
     values = w * m.exp(-wide_power * y - wide_x * m.expm1(-y))
@@ -111,7 +117,8 @@ def _small_upper(m: Any, a: Any, x: Any) -> Any:
     series = 0.0 * a
     for c in reversed(LOG_GAMMA_SERIES):
         series = series * a + c
-    u = a * m.log(x) - (a * (1.0 - EULER) - m.log1p(a) + a * a * series)
+    tiny = a * (1.0 - EULER) - m.log1p(a) + a * a * series
+    u = a * m.log(x) - m.where(a <= SERIES_A, tiny, m.gammaln(a + 1.0))
     total = 0.0 * a
     for n in range(TERMS, 0, -1):
         total = total + (-x) ** n / (float(math.factorial(n)) * (a + float(n)))
@@ -127,11 +134,12 @@ def _gamma_inside(m: Any, a: Any, x: Any) -> tuple[Any, Any, Any]:
 def _gamma_tail(m: Any, a: Any, x: Any, upper: bool) -> Any:
     inside, p, z = _gamma_inside(m, a, x)
     below, tail, _ = _gamma_parts(m, p, z, False)
+    small = (p <= SMALL_A) & (z <= SMALL_X)
+    above = m.where(small, _small_upper(m, p, z), tail)
     if upper:
-        small = (p <= SMALL_A) & (z <= SMALL_X)
-        value = m.where(small, _small_upper(m, p, z), m.where(below, 1.0 - tail, tail))
+        value = m.where(below & ~small, 1.0 - tail, above)
     else:
-        value = m.where(below, tail, 1.0 - tail)
+        value = m.where(below, tail, 1.0 - above)
     # at the edges all weight is on one side
     first, last = (1.0, 0.0) if upper else (0.0, 1.0)
     edge = m.where(x >= 1e300, m.where(a >= 1e300, np.nan, last), m.where(a >= 1e300, first, first))
@@ -152,7 +160,28 @@ def gamma_by_a(o: Namespace, a: Node, x: Node) -> Node:
 def _gamma_by_x(o: Namespace, a: Node, x: Node) -> Node:
     """Return dP/dx = a W(a, x) / x."""
     inside, p, z = _gamma_inside(o, a, x)
-    return o.where(inside, p * o.poisson_weight(p, z) / z, 0.0)
+    start = o.where(o.logical_and(o.eq(x, 0.0), o.gt(a, 0.0)), _first_power(o, a), 0.0)
+    return o.where(inside, p * o.poisson_weight(p, z) / z, start)
+
+
+def _first_power(o: Namespace, a: Node) -> Node:
+    """Return the limit of x**(a - 1) for x to 0."""
+    return o.where(o.lt(a, 1.0), math.inf, o.where(o.eq(a, 1.0), 1.0, 0.0))
+
+
+def _exponential_integral(m: Any, x: Any) -> Any:
+    """Return E1(x) = Gamma(0, x): by its series up to SMALL_X, beyond by the integral above."""
+    inside = (x > 0.0) & (x < 1e300)
+    z = m.where(inside, x, 1.0)
+    low, high = m.minimum(z, SMALL_X), m.maximum(z, SMALL_X)
+    series = 0.0 * z
+    for n in range(TERMS, 0, -1):
+        series = series - (-low) ** n / float(n * math.factorial(n))
+    y, w = _points(m, high + m.sqrt(m.maximum(high, LEAST_X)))
+    tail = m.exp(-high) * m.sum(w * m.exp(-m.expand_dims(high, -1) * m.expm1(y)), -1)
+    value = m.where(z <= SMALL_X, series - m.log(z) - EULER, tail)
+    edge = m.where(x >= 1e300, 0.0, m.where(x < 0.0, np.nan, m.where(x <= 0.0, np.inf, x)))
+    return m.where(inside, value, edge)
 
 
 # -- beta -----------------------------------------------------------------------------------------
@@ -196,6 +225,9 @@ def _beta_tail(m: Any, a: Any, b: Any, x: Any) -> Any:
 
 def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, Node]:
     """Return the derivatives of I_x(a, b) by a, b and x."""
+    ends = o.logical_and(o.gt(a, 0.0), o.gt(b, 0.0))
+    first = o.logical_and(ends, o.eq(x, 0.0)), b * _first_power(o, a)  # 1 / B(1, b) is b
+    last = o.logical_and(ends, o.eq(x, 1.0)), a * _first_power(o, b)
     inside, a, b, x = _beta_inside(o, a, b, x)
     mirrored, _, _, tail, by_p, by_q = _beta_parts(o, a, b, x, True)
     both = o.digamma(a + b)
@@ -204,6 +236,8 @@ def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, N
     by_x = o.beta_weight(a, b, x) / (x * (1.0 - x))
     signed = (o.where(mirrored, -d, d) for d in (by_a, by_b))
     by_a, by_b, by_x = (o.where(inside, d, 0.0) for d in (*signed, by_x))
+    for end, slope in (first, last):
+        by_x = o.where(end, slope, by_x)
     return by_a, by_b, by_x
 
 
@@ -265,6 +299,19 @@ class Gammaincc(Gammainc):
 
 
 @register
+class Exp1(Composed):
+    name, doc = "exp1", "Exponential integral E1(x) of x > 0; inf at 0, NaN below."
+    arity, domain = 1, ((0.2, 6.0),)
+    ulp = {"float32": 1.0, "float64": 64.0}
+
+    def formula(self, m: Any, *x: Any) -> Any:
+        return _exponential_integral(m, x[0])
+
+    def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
+        return (-o.exp(-x[0]) / x[0],)
+
+
+@register
 class Betainc(Composed):
     name, doc = "betainc", "Regularised incomplete beta function I_x(a, b)."
     arity, domain = 3, ((0.3, 9.5), (0.3, 9.5), (0.05, 0.95))
@@ -297,6 +344,12 @@ def gammainc(a: Any, x: Any) -> Node:
 def gammaincc(a: Any, x: Any) -> Node:
     """Return Q(a, x) = 1 - P(a, x), see `gammainc`."""
     return _apply(Gammaincc.instance, a, x)
+
+
+@function
+def exp1(x: Any) -> Node:
+    """Return E1(x), the integral of exp(-t) / t from x to inf, for x > 0; inf at 0, NaN below."""
+    return _apply(Exp1.instance, x)
 
 
 @function

@@ -135,8 +135,15 @@ def angle(z: Pair) -> Node:
 
 
 def unit(z: Pair) -> Pair:
+    """Return z / |z|, 0 at 0; along an axis at infinity, NaN where both parts are infinite."""
     a, b = filled(z)
-    size = magnitude(z)
+    ends = o.isinf(a), o.isinf(b)
+    endless = o.logical_or(*ends)
+    a, b = (
+        o.where(endless, o.where(end, o.copysign(1.0, part), 0), part)
+        for end, part in zip(ends, (a, b), strict=True)
+    )
+    size = o.where(o.logical_and(*ends), math.nan, magnitude((a, b)))
     zero = o.eq(size, 0)
     safe = o.where(zero, 1, size)
     return o.where(zero, 0, a / safe), o.where(zero, 0, b / safe)
@@ -341,16 +348,22 @@ def acosh(z: Pair) -> Pair:
 
 
 def atanh(z: Pair) -> Pair:
-    """Return the real part log1p(4 x / ((1 - x)^2 + y^2)) / 4, and half an angle."""
+    """Return the real part log1p(4 x / ((1 - x)^2 + y^2)) / 4, and half an angle.
+
+    Where x is 1 and y so small that its square may vanish, the real part is log(2 / y) / 2.
+    """
     x, y = filled(z)
     p = o.abs(x)
     far = _far(x, y)
     u, v = o.where(far, 0, p), o.where(far, 0, y)
     size = 0.25 * o.log1p(4 * u / ((1 - u) * (1 - u) + v * v))
+    beside = o.logical_and(o.eq(u, 1), o.abs(v) < 2.0**-30)
+    size = o.where(beside, 0.5 * (LN2 - o.log(o.where(beside, o.abs(v), 1))), size)
     turn = 0.5 * o.atan2(2 * v, (1 - u) * (1 + u) - v * v)
     inverse = reciprocal((p, y))[0]
     re = o.where(far, o.where(o.logical_or(o.isinf(p), o.isinf(y)), 0, inverse), size)
     ends = o.where(o.isnan(y), y, o.copysign(math.pi / 2, y))
+    ends = o.where(o.logical_and(o.isnan(x), o.isfinite(y)), x, ends)
     return o.where(o.eq(x, 0), x, o.copysign(re, x)), o.where(far, ends, turn)
 
 

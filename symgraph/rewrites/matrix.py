@@ -142,14 +142,25 @@ def log_determinant_by_structure(node: Node) -> Node | None:
 
 
 def _det_example() -> list[Node]:
-    return [o.det(_triangle())]
+    factor = ops["cholesky"](_positive())
+    return [
+        o.det(_triangle()),
+        o.det(o.matmul(factor, o.matrix_transpose(factor))),
+        o.det(_positive()),
+    ]
 
 
 @rewrite_rule(phase="linalg", numeric="factor", roots=("det",), example=_det_example)
-def determinant_of_triangle(node: Node) -> Node | None:
-    """det of a triangular matrix -> the product of its diagonal."""
+def determinant_by_structure(node: Node) -> Node | None:
+    """det A -> product of a diagonal: of A, squared of L in L @ L.T or of the Cholesky factor."""
     a = node.inputs[0]
-    return o.prod(o.diagonal(a), -1) if triangular(a) else None
+    if triangular(a):
+        return o.prod(o.diagonal(a), -1)
+    if gram(a) and triangular(a.inputs[0]):
+        return o.square(o.prod(o.diagonal(a.inputs[0]), -1))
+    if definite(a):
+        return o.square(o.prod(o.diagonal(ops["cholesky"](a)), -1))
+    return None
 
 
 def _trace_example() -> list[Node]:

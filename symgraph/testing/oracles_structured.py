@@ -372,13 +372,13 @@ def _wrapped(out: np.ndarray, like: np.ndarray) -> np.ndarray:
 def _pool(f: Callable[[list[Any], list[int]], Any]) -> Any:
     def value(p: dict[str, Any], x: np.ndarray) -> np.ndarray:
         sizes = [
-            len(range(-pad[0], n + pad[1] - k + 1, s))
-            for n, k, s, pad in zip(
-                x.shape[-2:], p["window"], p["stride"], p["padding"], strict=True
+            len(range(-pad[0], n + pad[1] - d * (k - 1), s))
+            for n, k, s, pad, d in zip(
+                x.shape[-2:], p["window"], p["stride"], p["padding"], p["dilation"], strict=True
             )
         ]
         groups: dict[Any, list[Any]] = {}
-        for at, _, pixel in _taps(p, x.shape[-2:], p["window"], sizes, (1, 1)):
+        for at, _, pixel in _taps(p, x.shape[-2:], p["window"], sizes, p["dilation"]):
             groups.setdefault(at, []).append(pixel)
         out = np.zeros((*x.shape[:-2], *sizes), object)
         for lead in np.ndindex(*x.shape[:-2]):
@@ -399,7 +399,7 @@ def _pool_grad(by_place: bool) -> Any:
     def value(p: dict[str, Any], *arrays: np.ndarray) -> np.ndarray:
         g, (h, w) = arrays[-1], p["size"]
         out = np.zeros((*g.shape[:-2], h, w), object)
-        taps = list(_taps(p, (h, w), p["window"], g.shape[-2:], (1, 1)))
+        taps = list(_taps(p, (h, w), p["window"], g.shape[-2:], p["dilation"]))
         for lead in np.ndindex(*g.shape[:-2]):
             for at, _, pixel in taps:
                 if by_place and arrays[0][(*lead, *at)] != pixel[0] * w + pixel[1]:

@@ -95,11 +95,98 @@ def test_exponential_of_a_skew_matrix_turns() -> None:
     assert np.allclose(g, moved[0, 1])
 
 
-def test_wide_factors_refuse_derivatives() -> None:
-    x = sg.tensor("x", (2, 3), "float64")
-    for y in (sg.qr(x)[0], sg.lu(x)[2]):
-        with pytest.raises(sg.NotDifferentiableError):
-            sg.grad(y.sum(), x)
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_diagonals_of_unknown_sizes_have_gradients(shapes: Any) -> None:
+    x = sg.matrix("x", dtype="float64")
+    f = sg.function([x], [sg.grad(sg.sum(sg.diagonal(x, k) ** 2), x) for k in (0, 1, -1)],
+                    shapes=shapes)
+    for shape in ((3, 4), (4, 3), (3, 3), (0, 2)):
+        a = np.random.default_rng(8).normal(size=shape)
+        for g, k in zip(f(a), (0, 1, -1), strict=True):
+            assert np.array_equal(g, 2 * a * np.eye(*shape, k=k))
+
+
+def directional(build: Any, a: np.ndarray, generic: bool) -> None:
+    """Compare first and second derivatives of a cost with differences in two directions."""
+    x = sg.tensor("x", (None,) * a.ndim if generic else a.shape, str(a.dtype))
+    v, w = (sg.tensor(n, x.type.shape, str(a.dtype)) for n in "vw")
+    g = sg.grad(build(x), x)
+    slope = sg.sum(sg.real(sg.conj(g) * v))
+    curve = sg.Rop(slope, x, w)
+    f = sg.function([x], build(x))
+    whole = sg.function([x, v, w], [slope, curve], shapes="generic" if generic else "auto")
+    slope_at = sg.function([x, v], slope)
+    rng, h = np.random.default_rng(7), 1e-6
+    p, q = (rng.normal(size=a.shape).astype(a.dtype) for _ in range(2))
+    first, second = whole(a, p, q)
+    assert np.allclose(first, (f(a + h * p) - f(a - h * p)) / (2 * h), rtol=1e-6, atol=1e-6)
+    across = (slope_at(a + h * q, p) - slope_at(a - h * q, p)) / (2 * h)
+    assert np.allclose(second, across, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 2, 3), (2, 3, 2)])
+@pytest.mark.parametrize("name", ["qr", "lu"])
+def test_factors_of_matrices_of_all_shapes_have_two_derivatives(
+    name: str, shape: tuple[int, ...], dtype: str, generic: bool
+) -> None:
+    a = np.random.default_rng(3).normal(size=shape).astype(dtype)
+    if dtype == "complex128":
+        a = a + 1j * np.random.default_rng(4).normal(size=shape)
+
+    def cost(x: Any) -> Any:
+        factors = getattr(sg, name)(x)[-2:]
+        return sum(sg.sum(sg.real(f) ** 3 + sg.imag(f) * sg.real(f)) if f.dtype.is_complex
+                   else sg.sum(f**3) for f in factors)
+
+    directional(cost, a, generic)
+
+
+def cofactors(x: np.ndarray) -> np.ndarray:
+    n = len(x)
+    found = np.ones_like(x)
+    for i, j in np.ndindex(n, n):
+        minor = np.delete(np.delete(x, i, 0), j, 1)
+        found[i, j] = (-1) ** (i + j) * np.linalg.det(minor)
+    return found
+
+
+SHIFT = np.diag(np.ones(4), 1)  # rank 4, and all pivots of its LU are zeros
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_determinants_of_singular_matrices_have_two_derivatives(dtype: str, shapes: Any) -> None:
+    rng = np.random.default_rng(2)
+    a = np.stack([rng.normal(size=(5, rank)) @ rng.normal(size=(rank, 5)) for rank in range(6)]
+                 + [SHIFT, np.diag([3.0, 2, 1, 0, 0]), np.ones((5, 5))]).astype(dtype)
+    e = rng.normal(size=a.shape).astype(dtype)
+    x, v = (sg.tensor(n, (None,) * 3, dtype) for n in "xv")
+    g = sg.grad(sg.sum(sg.real(sg.det(x))), x)
+    f = sg.function([x, v], [g, sg.Rop(g, x, v), sg.grad(sg.sum(sg.real(g) * sg.real(v)), x)],
+                    shapes=shapes)
+    wide = np.complex128 if "complex" in dtype else np.float64
+    h, limit = 1e-5, 1e-8 if wide(0).dtype == dtype else 2e-3
+    for value, p, first, forward, back in zip(
+        a.astype(wide), e.astype(wide), *f(a, e), strict=True
+    ):
+        moved = (cofactors(value + h * p) - cofactors(value - h * p)) / (2 * h)
+        assert np.abs(first.conj() - cofactors(value)).max() < limit
+        assert np.abs(forward.conj() - moved).max() < limit
+        assert np.abs(back.conj() - moved).max() < limit
+
+
+def test_third_derivatives_of_determinants_need_an_inverse() -> None:
+    def third(x: Any) -> Any:
+        y = sg.det(x)
+        for _ in range(3):
+            y = sg.sum(sg.grad(y, x) ** 2)
+        return y
+
+    directional(third, positive(3), False)
+    with pytest.raises(sg.LinAlgError, match="is singular"):
+        at(np.ones((3, 3)), third)
 
 
 @pytest.mark.torch

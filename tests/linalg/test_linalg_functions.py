@@ -90,7 +90,60 @@ def test_square_roots() -> None:
 
 
 def test_names_in_the_module() -> None:
-    for name in sg.linalg.__all__:
+    for name in set(sg.linalg.__all__) - {"cond"}:  # `sg.cond` is the branch
         assert getattr(sg.linalg, name) is getattr(sg, name)
     x = sg.matrix("x")
     assert np.linalg.inv(x) is sg.inv(x)
+
+
+@pytest.mark.parametrize("p", [None, 2, -2, "fro", "nuc", 1, -1, np.inf, -np.inf])
+def test_condition_numbers_are_those_of_numpy(p: Any) -> None:
+    for shape in ((3, 3), (2, 3, 3), (4, 2), (2, 4)):
+        if shape[-1] != shape[-2] and p not in (None, 2, -2):
+            continue
+        a = np.random.default_rng(5).normal(size=shape)
+        x = sg.tensor("x", (None,) * a.ndim, "float64")
+        for y in (sg.linalg.cond(x, p), np.linalg.cond(x, p)):
+            assert np.allclose(y.eval({x: a}), np.linalg.cond(a, p))
+
+
+def test_condition_numbers_of_singular_matrices() -> None:
+    x = sg.matrix("x", dtype="float64")
+    f = sg.function([x], [sg.linalg.cond(x), sg.linalg.cond(x, 2)])
+    for a in (np.diag([1.0, 0.0]), np.zeros((2, 2))):
+        assert all(np.isinf(v) for v in f(a))
+    with pytest.raises(sg.LinAlgError):
+        sg.linalg.cond(x, 1).eval({x: np.zeros((2, 2))})
+    with pytest.raises(sg.ShapeError, match="cond needs square"):
+        sg.linalg.cond(sg.tensor("y", (2, 3), "float64"), "fro")
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_systems_of_tensors_are_those_of_numpy(static: bool) -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 3))
+    x, y = (sg.tensor("x", v.shape if static else (None,) * v.ndim, "float64") for v in (a, b))
+    f = sg.function([x, y], [sg.linalg.tensorsolve(x, y), sg.linalg.tensorinv(x, 2)])
+    solution, inverse = f(a, b)
+    assert np.allclose(solution, np.linalg.tensorsolve(a, b))
+    assert np.allclose(inverse, np.linalg.tensorinv(a, 2))
+    turned = sg.linalg.tensorsolve(np.moveaxis(a, -1, 0), b, axes=(0,))
+    assert np.allclose(turned.eval({}), np.linalg.tensorsolve(a, b))
+    for refused in (lambda: sg.linalg.tensorinv(a, 1), lambda: sg.linalg.tensorsolve(a, b[0])):
+        with pytest.raises(sg.ShapeError, match="as many elements"):
+            refused()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"axis": 1}, {"axis": (0, 2)}, {"axis": (2, 0), "keepdims": True, "ord": 3},
+    {"keepdims": True}, {"ord": np.inf},
+])  # fmt: skip
+def test_norms_of_long_vectors_are_those_of_numpy(options: dict[str, Any]) -> None:
+    found = value(lambda x: sg.linalg.vector_norm(x, **options), STACK)
+    assert np.allclose(found, np.linalg.vector_norm(STACK, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"ord": 2}, {"ord": "nuc", "keepdims": True}])
+def test_norms_of_stacked_matrices_are_those_of_numpy(options: dict[str, Any]) -> None:
+    found = value(lambda x: sg.linalg.matrix_norm(x, **options), STACK)
+    assert np.allclose(found, np.linalg.matrix_norm(STACK, **options))

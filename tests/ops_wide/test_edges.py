@@ -193,3 +193,37 @@ def test_float_power_of_python_numbers() -> None:
     np.testing.assert_allclose(
         sg.function([x], sg.float_power(x, 0.1))(a), np.float_power(a, 0.1), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_differences_of_short_axes_are_empty(shapes: Any) -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], [sg.diff(x, 3), sg.ediff1d(x), sg.trapezoid(x)], shapes=shapes)
+    for n in (6, 4, 2, 1, 0):
+        a = np.arange(float(n)) ** 3
+        expected = np.diff(a, 3), np.ediff1d(a), np.trapezoid(a)
+        for found, wanted in zip(f(a), expected, strict=True):
+            assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("mode", ["full", "valid"])
+def test_sequences_of_unknown_length_are_convolved(mode: Any) -> None:
+    w = np.array([1.0, -2.0, 0.5])
+    x = sg.vector("x", dtype="float64")
+    outputs = [sg.convolve(x, w, mode), sg.convolve(w, x, mode), sg.correlate(x, w, mode),
+               sg.correlate(w, x, mode), sg.grad(sg.sum(sg.convolve(x, w, mode) ** 2), x)]
+    f = sg.function([x], outputs, shapes="generic")
+    for n in (7, 3, 5, *((2, 1) if mode == "full" else ())):
+        a = np.random.default_rng(n).normal(size=n)
+        found, y = f(a), np.convolve(a, w, mode)
+        expected = [y, y, np.correlate(a, w, mode), np.correlate(w, a, mode)]
+        expected.append(2 * np.correlate(y, w, "valid" if mode == "full" else "full"))
+        for ours, theirs in zip(found, expected, strict=True):
+            assert np.allclose(ours, theirs)
+    if mode == "valid":
+        with pytest.raises(sg.ShapeError):
+            f(np.ones(2))
+    with pytest.raises(sg.ShapeError, match="known length"):
+        sg.convolve(x, x, mode)
+    with pytest.raises(sg.ShapeError, match="known length"):
+        sg.convolve(x, w, "same")

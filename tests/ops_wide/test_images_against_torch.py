@@ -87,9 +87,17 @@ CASES: dict[str, Case] = {
         lambda x, w: F.conv2d(x, w.reshape(8, 1, 3, 3), padding=1, dilation=2, groups=4),
         (IMAGES, normal(4, 2, 3, 3))),
     "max_pool1d": pool("max_pool1d", SEQUENCES, 3, 2, 1),
+    "max_pool1d apart": pool("max_pool1d", SEQUENCES, 3, 2, 1, dilation=2),
+    "max_pool1d to the end": pool("max_pool1d", SEQUENCES, 3, 2, 1, 1, True),
+    "max_pool3d apart": pool("max_pool3d", VOLUMES, 2, 1, 1, (2, 1, 2), ceil_mode=True),
+    "avg_pool1d to the end": pool("avg_pool1d", SEQUENCES, 3, 2, 1, ceil_mode=True),
+    "avg_pool3d to the end": pool("avg_pool3d", VOLUMES, 2, (3, 2, 2), 1, ceil_mode=True),
     "max_pool3d": pool("max_pool3d", VOLUMES, (2, 3, 2), (2, 1, 1), (1, 1, 0)),
     "avg_pool1d": pool("avg_pool1d", SEQUENCES, 4, 3, 1),
     "avg_pool3d": pool("avg_pool3d", VOLUMES, 2, None, 1),
+    "avg_pool3d of elements to the end": (
+        lambda v: sg.avg_pool3d(v, 2, 3, 1, include_pad=False, ceil_mode=True),
+        lambda v: F.avg_pool3d(v, 2, 3, 1, ceil_mode=True, count_include_pad=False), (VOLUMES,)),
     "avg_pool3d of elements": (
         lambda v: sg.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), include_pad=False),
         lambda v: F.avg_pool3d(v, (2, 3, 2), 1, (1, 1, 0), count_include_pad=False), (VOLUMES,)),
@@ -183,3 +191,98 @@ def test_forward_mode_and_second_derivative(name: str) -> None:
     for second, a, b in zip(rest[n:], *ends, strict=True):
         scale = np.abs(second).max() + 1
         assert np.abs((a - b) / (2 * h) - second).max() < 1e-5 * scale
+
+
+def test_pooled_sizes_of_unknown_lengths_are_rounded_as_torch_does() -> None:
+    x = sg.tensor("x", (1, None, None), "float64")
+    pooled = [sg.max_pool2d(x, 3, 2, 1, 2, True), sg.avg_pool2d(x, 3, 2, 1, True, True)]
+    f = sg.function([x], pooled, shapes="generic")
+    for sizes in ((5, 6), (7, 5), (8, 9), (6, 6)):
+        image = np.random.default_rng(1).normal(size=(1, *sizes))
+        t = torch.tensor(image)
+        largest, mean = f(image)
+        assert np.array_equal(largest, F.max_pool2d(t, 3, 2, 1, 2, True).numpy())
+        assert np.allclose(mean, F.avg_pool2d(t, 3, 2, 1, True, True).numpy())
+
+
+@pytest.mark.parametrize("shapes", ["exact", "auto", "generic"])
+def test_windows_without_elements_are_refused(shapes: Any) -> None:
+    with pytest.raises(ValueError, match="without any element"):
+        sg.max_pool2d(sg.tensor("x", (4, 4), "float64"), 2, 1, 2)
+    with pytest.raises(sg.ShapeError, match="steps over an axis of length 1"):
+        sg.max_pool2d(sg.tensor("x", (1, 4), "float64"), 2, 1, 1, 2)
+    x = sg.tensor("x", (None, 4), "float64")
+    f = sg.function([x], sg.max_pool2d(x, 2, 1, 1, 2), shapes=shapes)
+    with pytest.raises(sg.ShapeError):
+        f(np.zeros((1, 4)))
+    assert f(np.zeros((2, 4))).shape == (2, 4)
+
+
+RESIZED: dict[str, tuple[Any, Any]] = {
+    **{mode: (lambda v, m=mode: sg.interpolate(v, size=(5, 7), mode=m),
+              lambda v, m=mode: F.interpolate(v, size=(5, 7), mode=m))
+       for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area")},
+    **{f"{mode} corners": (
+        lambda v, m=mode: sg.interpolate(v, scale=1.5, mode=m, align_corners=True),
+        lambda v, m=mode: F.interpolate(v, scale_factor=1.5, mode=m, align_corners=True))
+       for mode in ("bilinear", "bicubic")},
+    "nearest half": (lambda v: sg.interpolate(v, scale=0.5),
+                     lambda v: F.interpolate(v, scale_factor=0.5)),
+    "adaptive_avg": (lambda v: sg.adaptive_avg_pool2d(v, (3, 4)),
+                     lambda v: F.adaptive_avg_pool2d(v, (3, 4))),
+    "adaptive_max": (lambda v: sg.adaptive_max_pool2d(v, (3, 4)),
+                     lambda v: F.adaptive_max_pool2d(v, (3, 4))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(RESIZED))
+def test_images_of_unknown_sizes_are_resized(name: str, dtype: str) -> None:
+    ours, theirs = RESIZED[name]
+    x = sg.tensor("x", (1, 2, None, None), dtype)
+    y = ours(x)
+    f = sg.function([x], [y, sg.grad((y**2).sum(), x)], shapes="generic")
+    limit = 1e-12 if dtype == "float64" else 2e-5
+    for sizes in ((6, 9), (4, 4), (2, 11)):
+        image = np.random.default_rng(2).normal(size=(1, 2, *sizes)).astype(dtype)
+        t = torch.tensor(image, requires_grad=True)
+        expected = theirs(t)
+        (expected**2).sum().backward()
+        value, g = f(image)
+        assert value.dtype == g.dtype == dtype
+        assert np.allclose(value, expected.detach().numpy(), rtol=limit, atol=limit)
+        assert np.allclose(g, t.grad.numpy(), rtol=limit, atol=limit)
+
+
+def test_scales_that_no_unknown_length_can_have_are_refused() -> None:
+    x = sg.tensor("x", (1, 2, None), "float64")
+    with pytest.raises(sg.ShapeError, match="needs known lengths"):
+        sg.interpolate(x, scale=0.3)
+
+
+WINDOWED: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "conv1d": (lambda x: sg.conv1d(x, np.ones((1, 1, 5))), (1, 1, 8)),
+    "conv2d": (lambda x: sg.conv2d(x, np.ones((1, 1, 5, 2))), (1, 1, 8, 8)),
+    "conv3d": (lambda x: sg.conv3d(x, np.ones((1, 1, 5, 2, 2))), (1, 1, 8, 4, 4)),
+    "max_pool2d": (lambda x: sg.max_pool2d(x, 5, 1), (1, 1, 8, 8)),
+    "avg_pool3d": (lambda x: sg.avg_pool3d(x, (5, 2, 2), 1), (1, 8, 4, 4)),
+    "unfold": (lambda x: sg.unfold(x, (5, 2)), (1, 1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+@pytest.mark.parametrize("name", sorted(WINDOWED))
+def test_images_shorter_than_a_window_are_refused_by_compiled_versions(
+    name: str, shapes: Any
+) -> None:
+    build, sizes = WINDOWED[name]
+    axis = 1 if name == "avg_pool3d" else 2
+    x = sg.tensor("x", tuple(None if k == axis else n for k, n in enumerate(sizes)), "float64")
+    y = build(x)
+    for result in (y, sg.grad(sg.sum(y**2), x)):
+        f = sg.function([x], result, shapes=shapes)
+        for n in (5, 6, 7, 8, 9):
+            f(np.ones((*sizes[:axis], n, *sizes[axis + 1 :])))
+        for n in (3, 1):  # of one element too few, slices of `unfold` and `conv3d` are empty
+            with pytest.raises(sg.ShapeError):
+                f(np.ones((*sizes[:axis], n, *sizes[axis + 1 :])))

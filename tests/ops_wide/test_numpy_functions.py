@@ -300,3 +300,39 @@ def test_padding_an_empty_axis_says_so(mode: str, shapes: str) -> None:
     says = r"(?s)its axis 0 has none.*test_numpy_functions\.py.*mend:"
     with pytest.raises(IndexError, match=says):
         f(np.zeros(0))
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_the_inverse_of_unique_has_the_shape_of_the_array(shapes: Any) -> None:
+    a = np.array([[3, 1, 3], [2, 2, 1]])
+    x = sg.tensor("x", (None, None), "int64")
+    f = sg.function([x], sg.unique(x, 3, return_inverse=True), shapes=shapes)
+    for found, wanted in zip(f(a), np.unique(a, return_inverse=True), strict=True):
+        assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_functions_of_vectors_are_applied_along_an_axis(axis: int, static: bool) -> None:
+    a = RNG.normal(size=(4, 3, 2))
+    x = sg.tensor("x", a.shape if static else (None,) * 3, "float64")
+    for ours, theirs in (
+        (lambda v: sg.sum(v**2), lambda v: np.sum(v**2)),
+        (sg.cumsum, np.cumsum),
+        (lambda v: sg.outer(v, v), lambda v: np.outer(v, v)),
+    ):
+        y = sg.apply_along_axis(ours, axis, x)
+        value, g = sg.function([x], [y, sg.grad(sg.sum(y), x)])(a)
+        assert np.allclose(value, np.apply_along_axis(theirs, axis, a))
+        assert g.shape == a.shape
+
+
+def test_unions_and_edges_of_bins() -> None:
+    x, y = sg.vector("x", dtype="int64"), sg.vector("y", dtype="int64")
+    a, b = np.array([3, 1, 3]), np.array([2, 1, 7])
+    assert np.array_equal(sg.function([x, y], sg.union1d(x, y, 4))(a, b), np.union1d(a, b))
+    v = sg.vector("v", dtype="float64")
+    values = RNG.normal(size=20)
+    for bins, limits in ((5, None), (3, (-1.0, 2.0))):
+        found = sg.function([v], sg.histogram_bin_edges(v, bins, limits), on_unused_input="ignore")
+        assert np.allclose(found(values), np.histogram_bin_edges(values, bins, limits))

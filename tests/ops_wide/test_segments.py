@@ -150,3 +150,17 @@ def test_duplicates_in_a_moved_layout(mode: str) -> None:
     cost = (twice(node) * weights).sum()
     g = sg.function([node], sg.grad(cost, node), on_unused_input="ignore")(images)
     np.testing.assert_allclose(g, weights.reshape(2, 4, 7, 2, 9).sum(3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [None, "eager"])
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_an_id_without_a_segment_is_named(bad: int, mode: Any) -> None:
+    x, ids = sg.matrix("x", dtype="float64"), sg.vector("ids", dtype="int32")
+    message = r"an element of `ids` .* is out of bounds for 3 segments"
+    for reduce in (sg.segment_sum, sg.segment_max):
+        f = sg.function([x, ids], reduce(x, ids, 3), mode=mode)
+        with pytest.raises(IndexError, match=message):
+            f(np.ones((2, 2)), np.array([0, bad], np.int32))
+    counts = sg.function([ids], sg.bincount(ids, length=3), mode=mode)
+    with pytest.raises(IndexError, match=message):
+        counts(np.array([bad], np.int32))

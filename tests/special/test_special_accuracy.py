@@ -106,6 +106,42 @@ def test_accuracy(name, dtype):
         assert found[0] <= ops[name].ulp[dtype], found
 
 
+def test_accuracy_between_poles():
+    """log |Gamma| of negative x is a difference of two logarithms of that size."""
+    rng = np.random.default_rng(13)
+    near = [-n + s * np.exp(rng.uniform(-34, -1, 8)) for n in range(1, 60) for s in (1, -1)]
+    size = lambda x: np.maximum(1, np.abs(scipy.special.gammaln(-x)))  # noqa: E731
+    found = worst("gammaln", "float64", size, np.concatenate(near))
+    assert found[0] <= ops["gammaln"].ulp["float64"], found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 7, 20, 50])
+def test_accuracy_of_polygamma_falls_with_the_order(n, dtype):
+    x = np.random.default_rng(14).uniform(0.5, 30, 60).astype(dtype)
+    v = sg.vector("v", dtype=dtype)
+    got = sg.function([v], sg.polygamma(n, v))(x).astype(np.longdouble)
+    with mpmath.workdps(40):
+        want = np.array([np.longdouble(mpmath.nstr(mpmath.polygamma(n, float(v)), 25)) for v in x])
+    inside = np.abs(want) < np.finfo(dtype).max
+    ulps = np.abs(got - want)[inside] / np.spacing(np.abs(want[inside]).astype(dtype))
+    assert ulps.max() <= ops["polygamma"].ulp[dtype] + (n if dtype == "float64" else 0)
+
+
+@pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
+def test_accuracy_of_incomplete_gamma_where_both_arguments_are_small(name):
+    rng = np.random.default_rng(15)
+    a, x = rng.uniform(0, 1.2, 150), rng.uniform(0.2, 3, 150)
+    upper = name == "gammaincc"
+    got = native(name, "float64", a, x).astype(np.longdouble)
+    with mpmath.workdps(40):
+        want = [mpmath.gammainc(p, z if upper else 0, mpmath.inf if upper else z, regularized=True)
+                for p, z in zip(map(mpmath.mpf, a), map(mpmath.mpf, x), strict=True)]
+        want = np.array([np.longdouble(mpmath.nstr(v, 25)) for v in want])
+    ulps = np.abs(got - want) / np.spacing(want.astype(float))
+    assert ulps.max() <= ops[name].ulp["float64"]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(ZEROS))
 def test_accuracy_beside_zeros(name, dtype):
@@ -275,3 +311,14 @@ def test_derivatives_at_removable_singularities():
 
 def test_module_of_special_functions():
     assert all(getattr(special, name) is getattr(sg, name) for name in special.__all__)
+
+
+def test_slopes_of_incomplete_functions_at_the_ends():
+    a, b, x = (sg.vector(n, dtype="float64") for n in "abx")
+    shape, zero = np.array([0.5, 1.0, 2.0]), np.zeros(3)
+    for f, sign in ((sg.gammainc, 1), (sg.gammaincc, -1)):
+        slope = sg.function([a, x], sg.grad(f(a, x).sum(), x))(shape, zero)
+        assert np.array_equal(slope, sign * np.array([INF, 1, 0]))
+    slope = sg.function([a, b, x], sg.grad(sg.betainc(a, b, x).sum(), x))
+    assert np.array_equal(slope(shape, zero + 3, zero), [INF, 3, 0])
+    assert np.array_equal(slope(zero + 3, shape, zero + 1), [INF, 3, 0])

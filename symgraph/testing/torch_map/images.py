@@ -93,12 +93,11 @@ def max_pool(rank: int) -> Callable[..., Any]:
         x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
         ceil_mode: bool = False, return_indices: bool = False,
     ) -> Any:  # fmt: skip
-        need(set(per_axis(dilation, rank)) == {1}, "pooling with dilation")
         need(not return_indices, "the positions of maxima")
-        g = geometry_of(x, rank, kernel_size, stride, padding, ceil_mode)
-        full = around(x, g, -np.inf if x.dtype.is_float else np.iinfo(x.dtype.numpy).min)
-        y = f(full, tuple(k for k, *_ in g), tuple(step for _, step, *_ in g))
-        return y[(slice(None), slice(None), *(slice(0, count) for *_, count in g))]
+        stride = stride if stride not in ((), []) else None
+        sizes = [per_axis(v, rank) for v in (kernel_size, padding, dilation)]
+        steps = None if stride is None else per_axis(stride, rank)
+        return f(x, sizes[0], steps, sizes[1], sizes[2], ceil_mode)
 
     return batched(adapter, rank)
 
@@ -110,19 +109,15 @@ def avg_pool(rank: int) -> Callable[..., Any]:
         x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
         count_include_pad: bool = True, divisor_override: int | None = None,
     ) -> Any:  # fmt: skip
+        if not divisor_override:
+            sizes, pads = per_axis(kernel_size, rank), per_axis(padding, rank)
+            steps = None if stride in (None, (), []) else per_axis(stride, rank)
+            return f(x, sizes, steps, pads, count_include_pad, ceil_mode)
         g = geometry_of(x, rank, kernel_size, stride, padding, ceil_mode)
         sizes = tuple(k for k, *_ in g)
         y = f(around(x, g, 0), sizes, tuple(step for _, step, *_ in g)) * float(np.prod(sizes))
         y = y[(slice(None), slice(None), *(slice(0, count) for *_, count in g))]
-        if divisor_override:
-            return y / divisor_override
-        counts = np.ones(())
-        for n, (k, step, pad, count) in zip(x.type.shape[2:], g, strict=True):
-            first = np.arange(count) * step - pad
-            last = np.minimum(first + k, n + (pad if count_include_pad else 0))
-            own = last - (first if count_include_pad else np.maximum(first, 0))
-            counts = counts[..., None] * own
-        return y / counts.astype(x.dtype.numpy)
+        return y / divisor_override
 
     return batched(adapter, rank)
 

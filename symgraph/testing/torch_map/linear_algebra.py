@@ -9,7 +9,6 @@ import numpy as np
 import symgraph as sg
 from symgraph.testing.torch_map.entry import (
     FACTORS,
-    Convention,
     Entry,
     Row,
     need,
@@ -67,14 +66,6 @@ def svd(x: Any, *args: Any, **options: Any) -> Any:
 
 def qr(x: Any, *args: Any, **options: Any) -> Any:
     return la.qr(x)
-
-
-def wide(x: np.ndarray, *args: Any, **options: Any) -> bool:
-    return bool(x.shape[-2] < x.shape[-1])
-
-
-def oblong(x: np.ndarray, *args: Any, **options: Any) -> bool:
-    return bool(x.shape[-2] != x.shape[-1])
 
 
 def packed(x: Any, *args: Any, **options: Any) -> Any:
@@ -183,13 +174,6 @@ def pinv(x: Any, rtol: Any = None, atol: Any = None, rcond: Any = 1e-15, **optio
     return la.pinv(symmetric(x) if options.get("hermitian") else x, rtol)
 
 
-def cond(x: Any, p: Any = None) -> Any:
-    if p in (None, 2, -2):
-        s = la.svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    return la.norm(x, p, (-2, -1)) * la.norm(la.inv(x), p, (-2, -1))
-
-
 def matrix_rank(
     x: Any, tol: Any = None, hermitian: bool = False, atol: Any = None, rtol: Any = None
 ) -> Any:
@@ -207,19 +191,6 @@ def lstsq(a: Any, b: Any, driver: str | None = None, **options: Any) -> Any:
     return la.lstsq(a, b)
 
 
-def tensorinv(x: Any, ind: int = 2) -> Any:
-    shape = x.type.shape
-    n = int(np.prod(shape[:ind]))
-    return la.inv(x.reshape((n, n))).reshape((*shape[ind:], *shape[:ind]))
-
-
-def tensorsolve(a: Any, b: Any, dims: Any = None) -> Any:
-    if dims is not None:
-        a = sg.moveaxis(a, dims, tuple(range(a.ndim - len(dims), a.ndim)))
-    n, rest = int(np.prod(b.type.shape)), a.type.shape[b.ndim :]
-    return la.solve(a.reshape((n, n)), sg.ravel(b)).reshape(rest)
-
-
 def lu(x: Any, pivot: bool = True) -> Any:
     """Torch's exchanges have the dtype of the factors."""
     exchanges, lower, upper = la.lu(x)
@@ -233,9 +204,6 @@ def logdet(x: Any) -> Any:
     return sg.where(sign < 0, np.nan, size)
 
 
-QR_WIDE = Convention("the derivative of QR with more columns than rows is not there", 1, wide)
-LU_OBLONG = Convention("the derivative of LU is there for square matrices only", 1, oblong)
-
 FACTORED: dict[str, Row] = {
     "cholesky": cholesky,
     "linalg.cholesky": cholesky,
@@ -247,12 +215,12 @@ FACTORED: dict[str, Row] = {
     "svd": Entry(svd, theirs=singular),
     "linalg.svd": Entry(svd, theirs=singular),
     "linalg.svdvals": la.svdvals,
-    "qr": Entry(qr, conventions=(QR_WIDE,)),
-    "linalg.qr": Entry(qr, conventions=(QR_WIDE,)),
-    "lu": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
-    "linalg.lu": Entry(lu, theirs=tuple, conventions=(LU_OBLONG,)),
-    "linalg.lu_factor": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
-    "linalg.lu_factor_ex": Entry(packed, theirs=first, conventions=(LU_OBLONG,)),
+    "qr": qr,
+    "linalg.qr": qr,
+    "lu": Entry(packed, theirs=first),
+    "linalg.lu": Entry(lu, theirs=tuple),
+    "linalg.lu_factor": Entry(packed, theirs=first),
+    "linalg.lu_factor_ex": Entry(packed, theirs=first),
     "lu_unpack": Entry(lambda x, pivots: unpacked(x), theirs=lambda result: result[1:]),
     "lu_solve": Entry(lambda b, x, pivots: lu_solve(x, pivots, b), arrays="i"),
     "linalg.lu_solve": Entry(lu_solve, arrays="i"),
@@ -279,8 +247,8 @@ SOLVED: dict[str, Row] = {
     "linalg.pinv:singular": lambda a, b: la.pinv(a @ b.mT),
     "linalg.pinv:hermitian": pinv,
     "pinverse": lambda x, rcond=1e-15: la.pinv(x, rcond),
-    "linalg.tensorinv": tensorinv,
-    "linalg.tensorsolve": tensorsolve,
+    "linalg.tensorinv": la.tensorinv,
+    "linalg.tensorsolve": lambda a, b, dims=None: la.tensorsolve(a, b, dims),
 }
 
 FUNCTIONS: dict[str, Row] = {
@@ -289,7 +257,7 @@ FUNCTIONS: dict[str, Row] = {
     "logdet": logdet,
     "matrix_exp": la.expm,
     "linalg.matrix_power": la.matrix_power,
-    "linalg.cond": cond,
+    "linalg.cond": la.cond,
     "linalg.matrix_rank": matrix_rank,
     "linalg.matrix_rank:hermitian": matrix_rank,
 }

@@ -1,0 +1,87 @@
+"""Special functions made of others against SciPy, at ordinary arguments and at the edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+import symgraph as sg
+
+RNG = np.random.default_rng(0)
+LINE = np.concatenate([RNG.uniform(-4, 4, 60), [0.0, -0.0, -1.0, -2.0, 1.0, np.inf, np.nan]])
+POSITIVE = np.concatenate([RNG.uniform(0, 5, 60), 10.0 ** RNG.uniform(-200, 100, 20), [0.0, 1.0]])
+PAIRS = (np.array([0.0, 0.0, 1.0, 1.0, -1.0, 2.0, np.nan, 0.3, 0.3]),
+         np.array([0.0, 2.0, 0.0, -1.0, 1.0, 2.0, 1.0, 0.7, np.inf]))
+CASES: dict[str, tuple[np.ndarray, ...]] = {
+    "entr": (LINE,),
+    "rel_entr": PAIRS,
+    "kl_div": PAIRS,
+    "boxcox": (POSITIVE[:60], np.tile([0.0, 1e-12, 0.005, -0.5, 1.0, 2.5], 10)),
+    "boxcox1p": (POSITIVE[:60], np.tile([0.0, 1e-12, 0.005, -0.5, 1.0, 2.5], 10)),
+    "gammasgn": (np.concatenate([LINE, RNG.uniform(-20, 0, 30)]),),
+    "factorial": (np.concatenate([np.arange(20.0), RNG.uniform(0, 150, 20), [-1.0, -0.5, 171]]),),
+    "comb": (np.repeat(np.arange(0.0, 40, 3), 6), np.tile([-1.0, 0, 1, 3, 7, 20], 14)),
+    "exp1": (np.concatenate([POSITIVE, RNG.uniform(0, 700, 60), [np.inf, -1.0, np.nan]]),),
+    "expit": (LINE,),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_values_are_those_of_scipy(name: str, dtype: str) -> None:
+    with np.errstate(over="ignore"):
+        arrays = [a.astype(dtype) for a in CASES[name]]
+    xs = [sg.tensor(f"x{k}", (None,), dtype) for k in range(len(arrays))]
+    got = sg.function(xs, getattr(sg.special, name)(*xs))(*arrays)
+    with np.errstate(all="ignore"):
+        wanted = getattr(scipy.special, name)(*(a.astype("float64") for a in arrays))
+        wanted = np.asarray(wanted).astype(dtype)
+    assert got.dtype == dtype
+    limit = 2e-5 if dtype == "float32" else 1e-12
+    assert np.allclose(got, wanted, rtol=limit, atol=limit * 1e-3, equal_nan=True)
+
+
+DERIVATIVES: dict[str, tuple[Any, ...]] = {
+    "entr": ([0.3, 2.0],), "rel_entr": ([0.3, 2.0], [0.7, 1.1]), "kl_div": ([0.3], [0.7]),
+    "boxcox": ([0.3, 2.0, 2.0, 1.7], [0.0, 0.001, 0.8, -0.4]),
+    "boxcox1p": ([0.3, 2.0, 2.0], [0.0, 0.001, 0.8]),
+    "factorial": ([0.5, 3.0],), "comb": ([5.5, 7.0], [2.0, 3.3]), "exp1": ([0.2, 1.0, 3.0],),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(DERIVATIVES))
+def test_two_derivatives(name: str) -> None:
+    arrays = [np.array(a) for a in DERIVATIVES[name]]
+    xs = [sg.tensor(f"x{k}", a.shape, "float64") for k, a in enumerate(arrays)]
+    first = sg.grad(getattr(sg.special, name)(*xs).sum(), xs)
+    second = sg.grad(sum(g.sum() for g in first), xs)
+    value = sg.function(xs, getattr(sg.special, name)(*xs).sum())
+    slope = sg.function(xs, sum(g.sum() for g in first))
+    h = 1e-5
+    for f, found in ((value, first), (slope, second)):
+        for k, g in enumerate(sg.function(xs, found)(*arrays)):
+            ends = [f(*(a + s * h * (i == k) for i, a in enumerate(arrays))) for s in (1, -1)]
+            assert np.allclose(g.sum(), (ends[0] - ends[1]) / (2 * h), rtol=1e-6, atol=1e-7)
+
+
+def test_multigammaln() -> None:
+    a = sg.scalar("a", dtype="float64")
+    for d in (1, 2, 5):
+        found = sg.function([a], sg.special.multigammaln(a, d))(3.7)
+        assert np.isclose(found, scipy.special.multigammaln(3.7, d), rtol=1e-13)
+    with pytest.raises(ValueError, match="whole order"):
+        sg.special.multigammaln(a, 0)
+
+
+def test_exponential_integral_keeps_its_stated_error() -> None:
+    x = np.concatenate([RNG.uniform(0, 3, 150), RNG.uniform(3, 700, 60)])
+    v = sg.vector("v", dtype="float64")
+    node = sg.special.exp1(v)
+    got = sg.function([v], node)(x).astype(np.longdouble)
+    with mpmath.workdps(40):
+        want = np.array([np.longdouble(mpmath.nstr(mpmath.e1(mpmath.mpf(p)), 25)) for p in x])
+    assert (np.abs(got - want) / np.spacing(want.astype(float))).max() <= node.op.ulp["float64"]
