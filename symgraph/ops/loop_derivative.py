@@ -245,7 +245,9 @@ class _Reads:
     """What the backward step reads of the forward steps, as sequences of the backward loop.
 
     Values that are dear (products, reductions, transcendental functions) are stored by the forward
-    loop; cheap ones are computed again from what they depend on.
+    loop; cheap ones are computed again from what they depend on. New states are stored too: where
+    the loop becomes a recurrence they are rounded otherwise, and what was found by comparison (the
+    place of a maximum) must be found again.
     """
 
     def __init__(
@@ -254,7 +256,7 @@ class _Reads:
         elements = dict(zip(p.elements, p.sequences, strict=True))
         carries = set(p.carries)
         forward = _dependent([*p.next, *p.rows], {*p.elements, *p.carries, p.step})
-        own = set(backward)
+        own, new = set(backward), set(p.next)
         self.variables: list[Node] = []
         self.traces: list[Node] = []  # sequences that are there; those of `stored` are appended
         self.stored: list[Node] = []
@@ -270,7 +272,9 @@ class _Reads:
             if v in elements:
                 self.variables.append(v)
                 self.traces.append(elements[v])
-            elif v in carries or (_known(v, forward) and not recompute and not _cheap(v)):
+            elif v in carries or (
+                _known(v, forward) and not recompute and (v in new or not _cheap(v))
+            ):
                 fresh = new_input(v.dtype, v.type.shape, v.name or v.op.name)
                 self.substitution[v] = fresh
                 late.append(fresh)

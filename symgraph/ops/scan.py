@@ -70,7 +70,7 @@ def scan(
     their full length and the rows behind the last step repeat it, so `[-1]` is the last step's.
     `return_steps=True` returns (outputs, steps), with which a caller cuts the arrays that the
     function returns: `rows[:int(steps)]` is what Theano's scan gives. `truncate_gradient=k` lets
-    derivatives flow through the last k steps only. `go_backwards` walks the sequences from their
+    derivatives flow through the last k steps only (to the initial state, if these are all). `go_backwards` walks the sequences from their
     end. `strict` refuses outer variables that are not listed in `non_sequences`. Updates and random
     draws of the body need no care: functions that use the result apply them.
 
@@ -234,9 +234,8 @@ class _Scan:
         initial = [c for r in self.recurrent for c in r.initial]
         initial += [s for s, _ in found.updates]
         head = self._loop(found, early, initial, 0, first, None, False)
-        tail = self._loop(
-            found, late, [o.stop_gradient(s) for s in head.states], first, rest, None, True
-        )
+        states = [_stopped_behind(s, first) for s in head.states]
+        tail = self._loop(found, late, states, first, rest, None, True)
         traces = [
             o.concatenate([o.stop_gradient(a), b], 0)
             for a, b in zip(head.traces, tail.traces, strict=True)
@@ -303,6 +302,14 @@ class _Scan:
                     f"{n.source}), which is not in non_sequences\n"
                     "  mend:   list it there, or strict=False"
                 )
+
+
+def _stopped_behind(state: Node, steps: Any) -> Node:
+    """Return a state through which no derivative flows back to `steps` steps before it, if any."""
+    stopped = o.stop_gradient(state)
+    if isinstance(steps, int):
+        return stopped if steps else state
+    return o.where(o.gt(o.dim_value(steps), 0), stopped, state)
 
 
 def _repeat_last(trace: Node, steps: Node) -> Node:

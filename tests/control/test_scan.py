@@ -165,14 +165,14 @@ def test_debug_mode_checks_every_kernel_of_a_loop() -> None:
     close(f(*values.values())[0], (rows**2).sum().eval(values))
 
 
-@pytest.mark.parametrize("last", [0, 2, STEPS])
+@pytest.mark.parametrize("last", [0, 2, STEPS, STEPS + 2])
 def test_truncated_gradient(last: int) -> None:
     values = inputs()
     X, h, W = values
     scanned = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h, truncate_gradient=last)
     state, rows = h, []
     for t in range(STEPS):
-        if t == STEPS - last:
+        if t and t == STEPS - last:  # with all steps among the last ones nothing is cut
             state = sg.stop_gradient(state)
         state = sg.tanh(X[t] + state @ W)
         rows.append(state if t >= STEPS - last else sg.stop_gradient(state))
@@ -554,3 +554,26 @@ def test_updates_of_a_scan_in_a_side_of_a_branch_are_an_error():
         f = sg.function([x], side if updates else [side, rows], updates=updates)
         f(np.ones(3, "float32"))
         assert c.get_value() == expected
+
+
+@pytest.mark.parametrize("n", [3, 8, 17])
+def test_a_running_op_of_rows_that_are_the_same_in_every_lane(n: int) -> None:
+    x = sg.vector("x", dtype="float64")
+    rows = sg.broadcast_to(-x[:, None], (x.shape[0], n))
+    found = [f(rows, 0) for f in (sg.cumsum, sg.cumprod, sg.cummin, sg.logcumsumexp)]
+    agree(found, [f(-x, 0)[:, None] * sg.ones((1, n)) for f in
+                  (sg.cumsum, sg.cumprod, sg.cummin, sg.logcumsumexp)], {x: np.arange(1.0, 6.0)})
+
+
+def test_the_place_of_a_maximum_is_found_again_on_the_way_back() -> None:
+    """The states are a recurrence, which rounds otherwise than the step does."""
+    s = sg.matrix("s", dtype="float64")
+
+    def step(state: Any) -> list[Any]:
+        new = ((state * 0.5 + state * 0.7) * 0.5 + state * 0.7) * 0.3
+        return [new, new.max()]
+
+    slope = sg.grad(sg.scan(step, outputs_info=[s, None], n_steps=5)[1].sum(), s)
+    value = np.random.default_rng(0).normal(size=(3, 1))
+    for k in range(1, 4):
+        agree([slope], [sg.where(sg.eq(s, s.max()), slope.max(), 0.0)], {s: value * k})
