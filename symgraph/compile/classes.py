@@ -128,7 +128,7 @@ def size_class(
             return exact
         if not step.fixed and not step.joined:
             facts = [f for d in made.values() if (f := _own_fact(d)) is not None]
-            facts += [Fact(n, 2, UNBOUNDED) for n in sides if not provably_le(2, n)]
+            facts += [_side_fact(n, known) for n in sides if not provably_le(2, n)]
             return SizeClass(classes, (*facts, *step.facts))
         roots = {d.terms[0][0][0]: root for root, d in made.items()}
         for a, b in step.joined:
@@ -191,9 +191,19 @@ def _sides(outputs: Sequence[Node]) -> Iterator[Dim]:
             yield from _sides(body.outputs)
 
 
+def _side_fact(side: Dim, known: Mapping[Dim, int]) -> Fact:
+    """Return that a side of a product is not 1: no elements, as now, or several."""
+    empty = evaluate(side, _numbers(known)) == 0
+    return Fact(side, 0, 0) if empty else Fact(side, 2, UNBOUNDED)
+
+
+def _numbers(known: Mapping[Dim, int]) -> dict[Atom, int]:
+    return {d.terms[0][0][0]: n for d, n in known.items()}
+
+
 def _ones(sides: Iterable[Dim], known: Mapping[Dim, int]) -> Iterator[Atom]:
     """Yield the symbols of sides that are 1 now."""
-    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    numbers = _numbers(known)
     for n in sides:
         if evaluate(n, numbers) == 1:
             yield from symbols(n)
@@ -204,7 +214,7 @@ def _judge(pairs: Iterable[tuple[Any, Any]], known: Mapping[Dim, int]) -> _Step:
 
     Raises KeyError for sizes that no argument has, ShapeError where a constant clashes.
     """
-    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    numbers = _numbers(known)
     step = _Step([], [], [])
     computed: list[tuple[Any, Any]] = []
     for a, b in pairs:

@@ -137,7 +137,7 @@ def _improved(loop: Node, used: set[int], rules: Rules) -> dict[Node, Node]:
     _drop_unused(opened, used)
     opened.set_roots(_optimised(opened.roots(), rules))
     _drop_unused(opened, used)
-    _constant_carries(opened)
+    _constant_carries(opened, used)
     if loop.params.kind == FOR and not rules.strict:
         started(opened)
     if loop.params.kind == FOR and not without_loop(opened, rules.strict):
@@ -172,11 +172,16 @@ def _looked_up(key: Any, result: Results) -> Node:
     return result(key)
 
 
-def _constant_carries(opened: Opened) -> None:
-    """A carry that no step changes is a constant."""
+def _constant_carries(opened: Opened, used: set[int]) -> None:
+    """A carry that no step changes is a constant.
+
+    A loop without a limit of which only such are wanted stays as it is: it may never end, and then
+    they have no value.
+    """
     while True:
         still = {k: c for k, c in opened.carries.items() if c[2] is c[0] or c[2] is c[1]}
-        if not still:
+        endless = opened.params.length is None and used <= opened.instead.keys() | still.keys()
+        if not still or endless:
             return
         for k, (_, start, _) in still.items():
             del opened.carries[k]

@@ -577,3 +577,26 @@ def test_the_place_of_a_maximum_is_found_again_on_the_way_back() -> None:
     value = np.random.default_rng(0).normal(size=(3, 1))
     for k in range(1, 4):
         agree([slope], [sg.where(sg.eq(s, s.max()), slope.max(), 0.0)], {s: value * k})
+
+
+def test_bfloat16_and_complex_states_in_loops_of_loops() -> None:
+    s, z = sg.tensor("s", (), "bfloat16"), sg.scalar("z", dtype="complex128")
+    states = [s, z]
+    by_scan = sg.scan(lambda a, b: [sg.tanh(a * 0.5 + a), b * (0.5 + 0.1j)], outputs_info=states,
+                      n_steps=4, memory=2)  # fmt: skip
+    value, turned = np.asarray(0.5).astype(s.dtype.numpy), 1j
+    native = sg.function(states, by_scan)(value, turned)
+    eager = sg.function(states, by_scan, mode="eager")(value, turned)
+    assert native[0].tobytes() == eager[0].tobytes()
+    close(native[1], eager[1])
+
+
+@pytest.mark.parametrize("steps", [2, 3, 200])
+def test_products_of_as_many_rows_as_there_are_whole_chunks(steps: int) -> None:
+    """A generic version for no whole chunk, and one for several."""
+    X, W = sg.matrix("X", dtype="float64"), sg.matrix("W", dtype="float64")
+    rows = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0], memory="sqrt")
+    f = sg.function([X, W], sg.grad((rows**2).sum(), W), shapes="generic")
+    plain = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0])
+    values = [np.random.default_rng(k).normal(size=n) for k, n in enumerate([(steps, 3), (3, 3)])]
+    close(f(*values), sg.function([X, W], sg.grad((plain**2).sum(), W), mode="eager")(*values))
