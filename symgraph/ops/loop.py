@@ -35,6 +35,9 @@ LoopParams = namedtuple(  # noqa: PYI024
 Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI024
 
 
+# A shared variable, the number of the carry that is its new value, and a variable that stands for the
+# scan that the user wrote: loops that derivatives and batches make of it have the same.
+Update = tuple[Node, int, Node]
 Evaluate = Callable[[Body, Sequence[Node], Sequence[np.ndarray]], list[np.ndarray]]
 
 
@@ -123,8 +126,8 @@ class Loop(Op):
         body = Body(tuple(renamed[a] for a in params.body.args), tuple(outputs), params.body.level)
         return make(self, inputs, params._replace(length=length, body=body))
 
-    def updates(self, node: Node) -> list[tuple[Node, Node]]:
-        return [(target, RESULT(node, index=k)) for target, k in node.params.updates]
+    def updates(self, node: Node) -> list[tuple[Node, Node, Node]]:
+        return [(target, RESULT(node, index=k), by) for target, k, by in node.params.updates]
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
         return run_loop(node, arrays, evaluate_body)
@@ -219,14 +222,14 @@ def make_loop(
     header: Node | None = None,
     go_on: Node | None = None,
     reverse: bool = False,
-    updates: Sequence[tuple[Node, int]] = (),
+    updates: Sequence[Update] = (),
     recompute: bool = False,
 ) -> Node:
     """Return the loop whose step is a graph over the variables `args`.
 
     `args` are the step number, one element per sequence, one value per carry; `next_` the new
     carries, `rows` what is stacked. `header` and `go_on` make it a loop that may stop early.
-    `updates` are pairs (shared variable, number of the carry that is its new value). `recompute`:
+    `updates`: see `Update`. `recompute`:
     reverse mode keeps only the carries and computes the rest of a step again.
     """
     kind = FOR if header is None else COUNT if go_on is None else WHILE

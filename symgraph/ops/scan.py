@@ -40,6 +40,7 @@ class _Trace:
     updates: list[tuple[Node, Node]]
     condition: Node | None
     counters: dict[Node, Node]  # of random draws made in the step -> how far a step moves them
+    origin: Node  # the scan that makes the updates, whatever becomes of its loop
 
 
 @function
@@ -162,9 +163,9 @@ class _Scan:
             )
         roots = [*outputs, *(v for _, v in updates), *([] if condition is None else [condition])]
         given = {target for target, _ in updates}
-        variables = [*elements, *(c for values in carries for c in values)]
-        updates += [u for u in inner_updates(roots, variables) if u[0] not in given]
-        return _Trace(elements, carries, outputs, updates, condition, counters(roots, first_uid))
+        updates += inner_updates(roots, first_uid, given)
+        found, origin = counters(roots, first_uid), new_input(BOOL, (), "scan")
+        return _Trace(elements, carries, outputs, updates, condition, found, origin)
 
     def _adapted(self, found: _Trace) -> bool:
         """Give initial values that are Python numbers the dtype that the step returns."""
@@ -218,7 +219,7 @@ class _Scan:
                 below = below[len(below) // 2 :][:1]
             return self._part(found, xs, after, first, n, below, go, last)
 
-        own = [s for s, _ in found.updates] if final else []
+        own = [(s, found.origin) for s, _ in found.updates] if final else []
         return in_chunks(inner, sequences, states, start, length, chunks[0], going, own)
 
     def truncated(self, last: int) -> tuple[list[Node], list[Node], Node]:
@@ -285,7 +286,8 @@ class _Scan:
             length,
             going,
             None if going is None else go_on,
-            updates=[(s, len(next_) + k) for k, s in enumerate(targets)] if final else [],
+            updates=[(s, len(next_) + k, found.origin) for k, s in enumerate(targets)]
+            if final else [],
         )
         *values, steps = results_of(node)
         after = None if going is None else values[count]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,20 +187,36 @@ def results(value: Any) -> tuple[list[Node], list[tuple[Node, Node]], Node | Non
 
 
 def inner_updates(
-    outputs: Sequence[Node], variables: Sequence[Node]
+    outputs: Sequence[Node], first_uid: int, given: Container[Node] = ()
 ) -> list[tuple[Node, Node]]:
-    """Return the updates that loops inside of a step make: they travel with the step.
+    """Return the updates of scans made in a step, since `first_uid`: they travel with the step.
 
-    A loop that depends on none of the step's `variables` is done once, outside of it.
+    A scan made before is done once, outside of the step. Variables in `given` are left alone.
     """
-    inside = set(variables)
-    found: dict[Node, Node] = {}
-    for n in toposort(outputs):
-        if any(i in inside for i in n.inputs):
-            inside.add(n)
-            for target, value in n.op.updates(n) if n.op.compound else ():
-                found.setdefault(target, value)
-    return list(found.items())
+    found = one_each((n for n in toposort(outputs) if n.op.compound), given)
+    return [(target, value) for target, value, by in found if by.uid > first_uid]
+
+
+def one_each(loops: Iterable[Node], given: Container[Node]) -> list[tuple[Node, Node, Node]]:
+    """Return the updates that nodes carry with them, but those of variables in `given`.
+
+    Raises ValueError where two scans update one variable: only one of them would count.
+    """
+    found: dict[Node, tuple[Node, Node, Node]] = {}
+    makers: dict[Node, Node] = {}
+    for n in loops:
+        for target, value, by in n.op.updates(n):
+            if target in given:
+                continue
+            first = makers.setdefault(target, n)
+            if found.setdefault(target, (target, value, by))[2] is not by:
+                raise ValueError(
+                    f"two scans update `{describe(target)}`, and only one of the new values could "
+                    f"be kept\n  scan:   made at {first.source}\n  scan:   made at {n.source}\n"
+                    "  mend:   do both in one scan, or give the new value as updates= of the "
+                    "function (in a step: in the dict that it returns)"
+                )
+    return list(found.values())
 
 
 # -- random draws ------------------------------------------------------------------------------

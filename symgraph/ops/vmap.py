@@ -231,7 +231,7 @@ class _BatchedLoop:
 
     def _check_updates(self) -> None:
         """Raise where the elements of the batch disagree on the new value of a shared variable."""
-        for target, place in self.params.updates:
+        for target, place, _ in self.params.updates:
             if self.moves[place]:
                 raise ShapeError(
                     f"a scan under vmap updates `{describe(target)}` ({target.type}) with a value "

@@ -34,7 +34,7 @@ def while_loop(
     outputs = [as_node(v) for v in as_list(fn(*state))]
     if len(outputs) != len(start):
         raise ValueError(f"the step returned {len(outputs)} values for {len(start)} states")
-    lost = [t for t, _ in inner_updates(outputs, state)]
+    lost = [t for t, _ in inner_updates(outputs, first_uid)]
     if lost:
         raise ValueError(
             f"a scan inside of while_loop updates `{describe(lost[0])}`, which would be lost\n"

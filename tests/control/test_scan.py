@@ -347,6 +347,61 @@ def test_updates_of_inner_scans_travel() -> None:
         sg.while_loop(lambda v: v < 9.0, inner, sg.scalar("w", dtype="float64"))
 
 
+def test_an_inner_scan_made_in_a_step_is_done_in_every_step() -> None:
+    """Whether it depends on the step or not; one made outside of the step is done once."""
+    count = sg.shared(np.float64(0), name="count")
+
+    def three() -> Any:
+        return sg.scan(lambda v: (v + 1.0, {count: count + 1.0}), outputs_info=np.float64(0),
+                       n_steps=3)[-1]  # fmt: skip
+
+    f = sg.function([], sg.scan(lambda s: s + three(), outputs_info=np.float64(0), n_steps=4))
+    close(f(), [3.0, 6.0, 9.0, 12.0])
+    assert count.get_value() == 12.0
+    outside = three()
+    f = sg.function([], sg.scan(lambda s: s + outside, outputs_info=np.float64(0), n_steps=4))
+    close(f(), [3.0, 6.0, 9.0, 12.0])
+    assert count.get_value() == 15.0
+
+
+def test_two_scans_that_update_one_variable_are_an_error() -> None:
+    x, y = sg.vector("x", dtype="float64"), sg.vector("y", dtype="float64")
+    count = sg.shared(np.float64(0), name="count")
+
+    def total(sequence: Any) -> Any:
+        return sg.scan(lambda v, s: (s + v, {count: count + 1.0}), sequence, np.float64(0))
+
+    first = total(x)
+    second = total(y)
+    with pytest.raises(ValueError, match="two scans update `count`") as error:
+        sg.function([x, y], [first, second])
+    assert "first = total(x)" not in str(error.value)  # the line is that of sg.scan
+    assert str(error.value).count("sg.scan(lambda v, s") == 2
+    with pytest.raises(ValueError, match="two scans update `count`"):
+        sg.scan(lambda s: s + total(x)[-1] * total(y)[-1], outputs_info=np.float64(0), n_steps=2)
+    f = sg.function([x, y], [first, second], updates={count: count + 5.0})
+    f(np.ones(3), np.ones(2))
+    assert count.get_value() == 5.0
+
+
+@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2), "log"])
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_scan_and_its_derivatives_update_once(memory: Any, stops: bool) -> None:
+    x = sg.vector("x", dtype="float64")
+    count = sg.shared(np.float64(0), name="count")
+
+    def step(v: Any, s: Any) -> Any:
+        results = [sg.tanh(s + v * count)], {count: count + 1.0}
+        return (*results, sg.until(s > 50.0)) if stops else results
+
+    rows = sg.scan(step, x, np.float64(0), memory=memory)
+    slope = sg.grad((rows**2).sum(), x)
+    second = sg.grad((slope**2).sum(), x)
+    f = sg.function([x], [rows, slope, second, sg.Rop(rows, x, x), sg.jacobian(rows, x)])
+    f(np.ones(7))
+    assert count.get_value() == 7.0
+
+
 def test_updates_under_vmap() -> None:
     X = sg.matrix("X", dtype="float64")
     count = sg.shared(np.float64(0), name="count")
