@@ -135,3 +135,20 @@ def test_clear_errors() -> None:
         sg.cond(x.sum() > 0, x, x[None])
     with pytest.raises(ValueError, match="same number"):
         sg.cond(x.sum() > 0, [x], [x, x])
+
+
+def test_a_side_reads_another_result_of_a_scan_that_is_done_in_any_case() -> None:
+    x = sg.vector("x", dtype="float64")
+
+    def twice(h: Any) -> Any:
+        a, b = sg.scan(
+            lambda s, t: [sg.tanh(s + t), sg.cos(t) * s], outputs_info=[h, h * 0.5], n_steps=3
+        )
+        return sg.cond(a[-1].sum() > 0, lambda: sg.sin(b[-1]), lambda: h) + a[0] * 0.1
+
+    rows = sg.scan(twice, outputs_info=twice(x), n_steps=3)
+    results = [twice(x), rows, sg.grad((rows**2).sum(), x)]
+    for value in (np.linspace(0.1, 1.0, 3), -np.linspace(0.1, 1.0, 3)):
+        native = sg.function([x], results)(value)
+        for got, want in zip(native, sg.function([x], results, mode="eager")(value), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12)
