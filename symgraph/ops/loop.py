@@ -25,7 +25,7 @@ from symgraph.core.node import CONSTANT, Node, describe, make
 from symgraph.core.op import Op, function, o
 from symgraph.core.types import TensorType
 from symgraph.core.walk import toposort
-from symgraph.dims.dim import Dim, must_equal
+from symgraph.dims.dim import Dim, must_equal, must_reach
 from symgraph.dims.dim import substitute as substitute_size
 
 FOR, COUNT, WHILE = "for", "count", "while"
@@ -101,6 +101,10 @@ class Loop(Op):
         p = Parts(inputs, params)
         for old, new in zip(p.initial, p.next, strict=True):
             same_type(old, new)
+        if params.length is not None:
+            if isinstance(params.length, int) and params.length < 0:
+                raise ShapeError(f"a scan cannot do {params.length} steps")
+            must_reach(params.length, 0)
         for x in p.sequences:
             must_equal(x.type.shape[0], params.length)
         return TensorType(BOOL, ())

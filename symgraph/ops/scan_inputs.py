@@ -110,7 +110,10 @@ def length_of(given: Sequence[tuple[Node, list[int]]], n_steps: Any) -> Any:
     shortest: Any = None
     for n in allowed:
         if isinstance(n, int) and n < 0:
-            raise ShapeError("a sequence of scan is shorter than the span of its taps")
+            raise ShapeError(
+                "a sequence of scan is shorter than the span of its taps: "
+                + ", ".join(f"`{describe(x)}` is {x.type}, taps {taps}" for x, taps in given)
+            )
         shortest = n if shortest is None or shortest is n else shorter(shortest, n)
     return shortest
 
@@ -152,7 +155,9 @@ def recurrent(info: Any, place: int) -> Recurrent:
             f"{depth} values on its first axis (the oldest first); `{describe(node)}` is "
             f"{node.type}"
         )
-    return Recurrent([node[k] for k in range(depth)], [depth + t for t in taps], weak)
+    # where its length is not known yet, it is checked when it is
+    initial = o.reshape(node, (depth, *node.type.shape[1:]))
+    return Recurrent([initial[k] for k in range(depth)], [depth + t for t in taps], weak)
 
 
 def element(x: Node) -> Node:
@@ -183,6 +188,12 @@ def results(value: Any) -> tuple[list[Node], list[tuple[Node, Node]], Node | Non
             updates.append((target, o.cast(as_node(new, (target.dtype,)), target.dtype)))
     if len(parts) == 1 and isinstance(parts[0], (list, tuple)):
         parts = list(parts[0])
+    for p in parts:
+        if p is None or isinstance(p, (Until, Mapping)):
+            raise TypeError(
+                f"the function of scan returned {p if p is None else type(p).__name__} as an "
+                "output\n  mend:   return the outputs, then the dict of updates, then sg.until(c)"
+            )
     return [as_node(p) for p in parts], updates, condition
 
 

@@ -655,3 +655,45 @@ def test_products_of_as_many_rows_as_there_are_whole_chunks(steps: int) -> None:
     plain = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0])
     values = [np.random.default_rng(k).normal(size=n) for k, n in enumerate([(steps, 3), (3, 3)])]
     close(f(*values), sg.function([X, W], sg.grad((plain**2).sum(), W), mode="eager")(*values))
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_a_version_for_other_lengths_refuses_what_leaves_a_sequence(shapes: str) -> None:
+    x, n = sg.vector("x", dtype="float64"), sg.scalar("n", dtype="int64")
+    f = sg.function(
+        [x, n], sg.scan(lambda v, s: sg.tanh(v + s), x, np.float64(0), n_steps=n), shapes=shapes
+    )
+    for steps in (4, 5, 3, 2):
+        assert f(np.ones(5), steps).shape == (steps,)
+    for steps in (6, 100_000):
+        with pytest.raises(sg.ShapeError, match="x.*has no elements 0 to"):
+            f(np.ones(5), steps)
+    backwards = sg.scan(lambda v: v * 2.0, x, n_steps=n, go_backwards=True)
+    g = sg.function([x, n], backwards, shapes=shapes)
+    close(g(np.arange(5.0), 3), [8.0, 6.0, 4.0])
+    with pytest.raises(sg.ShapeError, match="has no elements"):
+        g(np.arange(5.0), 6)
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_arrays_that_do_not_fit_their_taps(shapes: str) -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], sg.scan(lambda a, b: a + b, dict(input=x, taps=[-2, 0])), shapes=shapes)
+    assert [len(f(np.ones(k))) for k in (5, 4, 3, 2)] == [3, 2, 1, 0]
+    for k in (1, 0):
+        with pytest.raises(sg.ShapeError, match="too short on axis 0"):
+            f(np.ones(k))
+    taps = dict(initial=x, taps=[-2, -1])
+    g = sg.function([x], sg.scan(lambda a, b: a + b, outputs_info=taps, n_steps=2), shapes=shapes)
+    close(g(np.ones(2)), [2.0, 3.0])
+    for k in (1, 3, 5):
+        with pytest.raises(sg.ShapeError, match=rf"`x` of {k} elements"):
+            g(np.ones(k))
+
+
+def test_what_a_step_may_not_return() -> None:
+    x = sg.vector("x", dtype="float64")
+    with pytest.raises(TypeError, match="returned None"):
+        sg.scan(lambda v: None, x)
+    with pytest.raises(TypeError, match="returned Until"):
+        sg.scan(lambda v: (sg.until(v > 0), v), x)
