@@ -13,8 +13,8 @@ from symgraph.compile.specialise import size_symbols, used_symbols
 from symgraph.core.errors import DTypeError, MissingInputError, ShapeError, UnusedInputError
 from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
 from symgraph.core.source import warn
+from symgraph.core.updates import one_each
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.scan_inputs import one_each
 
 Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
 

@@ -35,8 +35,8 @@ LoopParams = namedtuple(  # noqa: PYI024
 Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI024
 
 
-# A shared variable, the number of the carry that is its new value, and a variable that stands for the
-# scan that the user wrote: loops that derivatives and batches make of it have the same.
+# A shared variable, the number of the carry that is its new value, and a variable that stands for
+# the scan that the user wrote: loops that derivatives and batches make of it have the same.
 Update = tuple[Node, int, Node]
 Evaluate = Callable[[Body, Sequence[Node], Sequence[np.ndarray]], list[np.ndarray]]
 

@@ -71,15 +71,18 @@ def scan(
     their full length and the rows behind the last step repeat it, so `[-1]` is the last step's.
     `return_steps=True` returns (outputs, steps), with which a caller cuts the arrays that the
     function returns: `rows[:int(steps)]` is what Theano's scan gives. `truncate_gradient=k` lets
-    derivatives flow through the last k steps only (to the initial state, if these are all). `go_backwards` walks the sequences from their
-    end. `strict` refuses outer variables that are not listed in `non_sequences`. Updates and random
-    draws of the body need no care: functions that use the result apply them.
+    derivatives flow through the last k steps only (to the initial state, if these are all).
+    `go_backwards` walks the sequences from their end. `strict` refuses outer variables that are not
+    listed in `non_sequences`. Updates and random draws of the body need no care: functions that use
+    the result apply them, those of a scan inside of the step after each step. Two scans that update
+    the same variable are an error.
 
     `memory` says what reverse mode keeps: "save_all"; "sqrt" or a number k: the states at every
     k-th step, between which the steps are computed again (one more forward run); several numbers
     such as (512, 64, 8): the same on several levels, one more forward run each; "log": as many
     levels as it takes to keep 8 states each, memory that grows with the logarithm of the steps; or
-    a limit such as "16MB", which chooses. All go with `until` too.
+    a limit such as "16MB", which chooses. All go with `until` too. Rows that are read outside are
+    there whatever `memory` says: a loss of every step is best added up in a state.
 
     Raises ShapeError / DTypeError where a step changes the type of its state, ValueError for a
     negative number of steps.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import SHARED, Node, as_node, describe, new_input, weak_dtype
 from symgraph.core.op import function, o
 from symgraph.core.record import dataclass, field
+from symgraph.core.updates import one_each
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import minimum
 from symgraph.ops.shape import as_size
@@ -206,28 +207,6 @@ def inner_updates(
     """
     found = one_each((n for n in toposort(outputs) if n.op.compound), given)
     return [(target, value) for target, value, by in found if by.uid > first_uid]
-
-
-def one_each(loops: Iterable[Node], given: Container[Node]) -> list[tuple[Node, Node, Node]]:
-    """Return the updates that nodes carry with them, but those of variables in `given`.
-
-    Raises ValueError where two scans update one variable: only one of them would count.
-    """
-    found: dict[Node, tuple[Node, Node, Node]] = {}
-    makers: dict[Node, Node] = {}
-    for n in loops:
-        for target, value, by in n.op.updates(n):
-            if target in given:
-                continue
-            first = makers.setdefault(target, n)
-            if found.setdefault(target, (target, value, by))[2] is not by:
-                raise ValueError(
-                    f"two scans update `{describe(target)}`, and only one of the new values could "
-                    f"be kept\n  scan:   made at {first.source}\n  scan:   made at {n.source}\n"
-                    "  mend:   do both in one scan, or give the new value as updates= of the "
-                    "function (in a step: in the dict that it returns)"
-                )
-    return list(found.values())
 
 
 # -- random draws ------------------------------------------------------------------------------

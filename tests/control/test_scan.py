@@ -474,6 +474,23 @@ def test_memory_of_a_long_recurrence_stays_in_its_limit() -> None:
     assert free.compiled.version_list[0].module.arena > 16 << 20
 
 
+@pytest.mark.parametrize("memory", ["save_all", "16MB", "sqrt"])
+def test_the_last_of_an_unknown_number_of_steps_is_a_state(memory: Any) -> None:
+    """No trace is made for it, and none for its derivative; no step is an error."""
+    h, n = sg.vector("h", dtype="float64"), sg.scalar("n", dtype="int64")
+    last = sg.scan(lambda s: sg.tanh(s * 0.9 + 0.1), outputs_info=h, n_steps=n, memory=memory)[-1]
+    slope = sg.grad((last**2).sum(), h)
+    f, g = (sg.function([h, n], [last, slope], shapes=s) for s in ("generic", "exact"))
+    value = np.linspace(-1.0, 1.0, 5)
+    for steps in (1, 2, 127, 128, 300):
+        for a, b in zip(f(value, steps), g(value, steps), strict=True):
+            close(a, b)
+    loops_ = [x for x in loops(pipeline.prepare([last], "default"))]
+    assert all(len(x.params.body.outputs) == x.params.n_carries for x in loops_)
+    with pytest.raises(IndexError, match="no last step"):
+        f(value, 0)
+
+
 def test_random_numbers_and_updates_with_recomputation() -> None:
     count = sg.shared(np.int64(0), name="count")
 
