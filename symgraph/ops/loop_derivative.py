@@ -13,7 +13,7 @@ from typing import Any
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import FOR, RESULT, Parts, make_loop, results_of, split_inputs
+from symgraph.ops.loop import COUNT, FOR, RESULT, Parts, make_loop, results_of, split_inputs
 
 DEAR = frozenset(  # elementwise ops whose values are stored for the way back
     {
@@ -122,7 +122,8 @@ def loop_pull_back(
     node: Node, gradients: Mapping[int, Node], accumulate: Callable[..., Any]
 ) -> list[Node | None]:
     """Return the derivative by each input of a loop from derivatives by some of its results."""
-    if node.params.length is None:
+    params = node.params
+    if params.length is None or (params.kind == COUNT and params.recompute):
         return o.unlimited_pull_back(node, gradients, accumulate)
     return Backward(node, gradients, accumulate).run()
 

@@ -66,11 +66,27 @@ def branches(outputs: list[Node], rules: Rules) -> list[Node]:
             return outputs
         inside = [body.apply(node.inputs[1:]) for body in node.params]
         count = len(inside[0])
-        roots = [*inside[0], *inside[1]]
-        roots = _optimised(roots, rules)
+        roots = _optimised_within([*inside[0], *inside[1]], order, rules)
         new = make_branch(node.inputs[0], roots[:count], roots[count:], order)
         outputs = substitute(outputs, dict(zip(results_of(node), new, strict=True)))
         done |= {node, new[0].inputs[0]}
+
+
+def _optimised_within(
+    roots: Sequence[Node], around: Sequence[Node], rules: Rules
+) -> list[Node]:
+    """Return what sides compute at its best; loops around are left as they are.
+
+    Improved once more they would be other loops than those around, and be done again in the sides.
+    """
+    outside = set(around)
+    held = {
+        n: new_input(n.dtype, n.type.shape, n.name)
+        for n in toposort(roots)
+        if n.op is RESULT and n.inputs[0] in outside
+    }
+    found = _optimised(substitute(roots, held), rules)
+    return substitute(found, {v: n for n, v in held.items()})
 
 
 def _optimised(roots: Sequence[Node], rules: Rules) -> list[Node]:
