@@ -37,10 +37,9 @@ class _Trace:
     elements: list[Node]
     carries: list[list[Node]]
     outputs: list[Node]
-    updates: list[tuple[Node, Node]]
+    updates: list[tuple[Node, Node, Node]]  # shared variable, new value, origin (see `Update`)
     condition: Node | None
     counters: dict[Node, Node]  # of random draws made in the step -> how far a step moves them
-    origin: Node  # the scan that makes the updates, whatever becomes of its loop
 
 
 @function
@@ -154,7 +153,7 @@ class _Scan:
         feed = [
             values[tap] for r, values in zip(self.recurrent, carries, strict=True) for tap in r.taps
         ]
-        outputs, updates, condition = results(self.fn(*elements, *feed, *self.constants))
+        outputs, own, condition = results(self.fn(*elements, *feed, *self.constants))
         if not self.recurrent:
             self.recurrent = [Recurrent() for _ in outputs]
             carries = [[] for _ in outputs]
@@ -164,11 +163,12 @@ class _Scan:
                 f"{len(self.recurrent)} entries\n  mend:   one entry per output; None where an "
                 "output is not fed back"
             )
-        roots = [*outputs, *(v for _, v in updates), *([] if condition is None else [condition])]
-        given = {target for target, _ in updates}
-        updates += inner_updates(roots, first_uid, given)
-        found, origin = counters(roots, first_uid), new_input(BOOL, (), "scan")
-        return _Trace(elements, carries, outputs, updates, condition, found, origin)
+        roots = [*outputs, *(v for _, v in own), *([] if condition is None else [condition])]
+        origin = new_input(BOOL, (), "scan")  # the same whatever becomes of the loop
+        updates = [(target, value, origin) for target, value in own]
+        updates += inner_updates(roots, first_uid, origin, {target for target, _ in own})
+        drawn = counters(roots, first_uid, {target for target, _, _ in updates})
+        return _Trace(elements, carries, outputs, updates, condition, drawn)
 
     def _adapted(self, found: _Trace) -> bool:
         """Give initial values that are Python numbers the dtype that the step returns."""
@@ -185,7 +185,7 @@ class _Scan:
         found = self.trace()
         initial = [c for r in self.recurrent for c in r.initial]
         chunks = chunk_lengths(self.memory, self.length, initial, found.elements)
-        states = [*initial, *(s for s, _ in found.updates)]
+        states = [*initial, *(s for s, _, _ in found.updates)]
         part = self._part(found, self.sequences, states, 0, self.length, chunks)
         traces = part.traces
         if found.condition is not None:
@@ -222,7 +222,7 @@ class _Scan:
                 below = below[len(below) // 2 :][:1]
             return self._part(found, xs, after, first, n, below, go, last)
 
-        own = [(s, found.origin) for s, _ in found.updates] if final else []
+        own = [(s, by) for s, _, by in found.updates] if final else []
         return in_chunks(inner, sequences, states, start, length, chunks[0], going, own)
 
     def truncated(self, last: int) -> tuple[list[Node], list[Node], Node]:
@@ -236,7 +236,7 @@ class _Scan:
         early = [o.stop_gradient(o.slice_axis(x, 0, 0, first, 1)) for x in self.sequences]
         late = [o.slice_axis(x, 0, first, rest, 1) for x in self.sequences]
         initial = [c for r in self.recurrent for c in r.initial]
-        initial += [s for s, _ in found.updates]
+        initial += [s for s, _, _ in found.updates]
         head = self._loop(found, early, initial, 0, first, None, False)
         states = [_stopped_behind(s, first) for s in head.states]
         tail = self._loop(found, late, states, first, rest, None, True)
@@ -258,14 +258,14 @@ class _Scan:
     ) -> Part:
         """Return what the loop over the steps start ... start + length gives (see `_part`)."""
         step = new_input(INT64, (), "step")
-        targets = [s for s, _ in found.updates]
+        targets = [s for s, _, _ in found.updates]
         fresh = [like(s) for s in targets]
         mapping = dict(zip(targets, fresh, strict=True))
         next_: list[Node] = []
         for values, out in zip(found.carries, found.outputs, strict=True):
             next_ += [*values[1:], out] if values else []
         count = len(next_) + len(targets)
-        body = [*next_, *(v for _, v in found.updates), *found.outputs]
+        body = [*next_, *(v for _, v, _ in found.updates), *found.outputs]
         body += [] if found.condition is None else [~found.condition]
         first = start if isinstance(start, Node) else o.dim_value(start)
         body = drawn_anew(substitute(body, mapping), step + first, found.counters)
@@ -289,7 +289,7 @@ class _Scan:
             length,
             going,
             None if going is None else go_on,
-            updates=[(s, len(next_) + k, found.origin) for k, s in enumerate(targets)]
+            updates=[(s, len(next_) + k, by) for k, (s, _, by) in enumerate(found.updates)]
             if final else [],
         )
         *values, steps = results_of(node)

@@ -199,21 +199,33 @@ def results(value: Any) -> tuple[list[Node], list[tuple[Node, Node]], Node | Non
 
 
 def inner_updates(
-    outputs: Sequence[Node], first_uid: int, given: Container[Node] = ()
-) -> list[tuple[Node, Node]]:
+    outputs: Sequence[Node], first_uid: int, origin: Node, given: Container[Node] = ()
+) -> list[tuple[Node, Node, Node]]:
     """Return the updates of scans made in a step, since `first_uid`: they travel with the step.
 
     A scan made before is done once, outside of the step. Variables in `given` are left alone.
+    `origin` stands for the loop around; counters of draws stay their own.
     """
     found = one_each((n for n in toposort(outputs) if n.op.compound), given)
-    return [(target, value) for target, value, by in found if by.uid > first_uid]
+    return [
+        (target, value, by if by is target else origin)
+        for target, value, by in found
+        if by.uid > first_uid
+    ]
 
 
 # -- random draws ------------------------------------------------------------------------------
-def counters(outputs: Sequence[Node], first_uid: int) -> dict[Node, Node]:
-    """Return the counters of random draws made since `first_uid`, and how far a step moves each."""
+def counters(
+    outputs: Sequence[Node], first_uid: int, carried: Container[Node] = ()
+) -> dict[Node, Node]:
+    """Return the counters of random draws made since `first_uid`, and how far a step moves each.
+
+    Those in `carried` are states: an inner loop moves them by a number of steps that depends on data.
+    """
     found: dict[Node, Node] = {}
     for n in toposort(outputs):
+        if n in carried:
+            continue
         if n.op is SHARED and n.uid > first_uid and n.data.default_update is not None:
             update = n.data.default_update
             if update.op.name == "add" and n in update.inputs:

@@ -296,8 +296,9 @@ def _rows_after(opened: Opened) -> None:
     carried = toposort([new for _, _, new in opened.carries.values()])
     inside = {*carried, *(x for x, _, _ in opened.carries.values())}
     moving = opened.moving()
+    held = moving | _of_the_step(opened)
     for k, row in list(opened.rows.items()):
-        if row in inside and row in moving:
+        if row in inside and row in held:
             continue
         below = toposort([row], stop=inside.__contains__)
         own = [n for n in below if n not in inside]
@@ -306,12 +307,21 @@ def _rows_after(opened: Opened) -> None:
             continue
         if not free and not any(n.op.loops for n in own):
             continue
-        traces = [n for n in below if n in inside and n in moving]
+        traces = [n for n in below if n in inside and n in held]
         if len(traces) > 3:
             continue
         keys = {n: opened.row(n) for n in traces}
         del opened.rows[k]
         opened.instead[k] = partial(_over_traces, opened, row, keys)
+
+
+def _of_the_step(opened: Opened) -> set[Node]:
+    """Return what only the step can compute: random draws, inner loops, and what depends on them."""
+    found = {n for n in toposort(opened.roots()) if n.op.compound or n.op.opaque}
+    for n in toposort(opened.roots()):
+        if not found.isdisjoint(n.inputs):
+            found.add(n)
+    return found
 
 
 def _over_traces(opened: Opened, row: Node, keys: dict[Node, Any], result: Results) -> Node:

@@ -343,8 +343,9 @@ def test_updates_of_inner_scans_travel() -> None:
     f = sg.function([], sg.scan(inner, outputs_info=np.float64(0), n_steps=4))
     close(f(), [3.0, 6.0, 9.0, 12.0])
     assert count.get_value() == 12.0
-    with pytest.raises(ValueError, match="would be lost"):
-        sg.while_loop(lambda v: v < 9.0, inner, sg.scalar("w", dtype="float64"))
+    f = sg.function([], sg.while_loop(lambda v: v < 9.0, inner, np.float64(0)))
+    close(f(), 9.0)
+    assert count.get_value() == 21.0
 
 
 def test_an_inner_scan_made_in_a_step_is_done_in_every_step() -> None:
@@ -400,6 +401,54 @@ def test_a_scan_and_its_derivatives_update_once(memory: Any, stops: bool) -> Non
     f = sg.function([x], [rows, slope, second, sg.Rop(rows, x, x), sg.jacobian(rows, x)])
     f(np.ones(7))
     assert count.get_value() == 7.0
+
+
+@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2)])
+def test_draws_of_a_while_loop_in_a_step_are_all_new(memory: Any) -> None:
+    """Of steps of which each does another number of turns, in a branch, and for a batch."""
+    stream = sg.random.RandomStream(1)
+    h, H = sg.scalar("h", dtype="float64"), sg.vector("H", dtype="float64")
+
+    def last_draw(s: Any) -> Any:
+        draw = lambda i, u: [i - 1.0, stream.uniform((), dtype="float64")]  # noqa: E731
+        return sg.while_loop(lambda i, u: i > 0.0, draw, [1.0 + s * 4.0, s * 0.0])[1]
+
+    rows = sg.scan(last_draw, outputs_info=h, n_steps=7, memory=memory)
+    f = sg.function([h], rows)
+    eager = sg.function([h], rows, mode="eager")
+    seen = []
+    for _ in range(3):
+        state = [c.get_value() for c in stream._counters]
+        seen.append(f(0.9))
+        for c, value in zip(stream._counters, state, strict=True):
+            c.set_value(value)
+        close(eager(0.9), seen[-1])
+    assert len(np.unique(np.concatenate(seen))) == 21
+    side = sg.function([h], sg.cond(h > 0, lambda: last_draw(h), lambda: h))
+    assert len({float(side(0.9)) for _ in range(4)}) == 4
+    each = sg.function([H], sg.vmap(last_draw)(H))
+    a, b = each(np.array([0.9, 0.1, 0.9])), each(np.array([0.9, 0.1, 0.9]))
+    assert a[0] == a[2] != a[1] and len(np.unique([a[:2], b[:2]])) == 4
+
+
+def test_rows_of_draws_are_not_computed_for_all_steps_at_once() -> None:
+    """Draws of a step whose rows move behind a loop of unknown length."""
+    stream, n = sg.random.RandomStream(2), sg.scalar("n", dtype="int64")
+    h = sg.vector("h", dtype="float64")
+
+    def step(s: Any) -> Any:
+        e = stream.normal((3,), dtype="float64")
+        inner = sg.scan(lambda z: sg.tanh(z + e), outputs_info=s, n_steps=2)[-1]
+        return [sg.tanh(s * 0.5 + inner), sg.sin(s * e).sum() * e]
+
+    results = sg.scan(step, outputs_info=[h, None], n_steps=n)
+    slope = sg.grad((results[1] ** 2).sum(), h)
+    f, g = (sg.function([h, n], [*results, slope], mode=m) for m in ("native", "eager"))
+    native = f(np.ones(3), 5)
+    for c in stream._counters:
+        c.set_value(np.uint64(0))
+    for a, b in zip(native, g(np.ones(3), 5), strict=True):
+        close(a, b)
 
 
 def test_updates_under_vmap() -> None:
@@ -556,7 +605,8 @@ def test_the_derivative_by_a_last_row_is_no_array(backwards: bool, strict: bool,
     for a, b in zip(f(*values.values()), gradient, strict=True):
         close(a, b.eval(values))
     graph = f.compiled.version_list[0].graph
-    assert (strict and row != -1) == any(p.op.name == "place" for n in loops(graph) for p in n.inputs)
+    places = [p for n in loops(graph) for p in n.inputs if p.op.name == "place"]
+    assert bool(places) == (strict and row != -1)
 
 
 def crossed(x: Any, a: Any, b: Any) -> Any:
