@@ -37,8 +37,8 @@ Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI
 
 # A shared variable, the number of the carry that is its new value, and its origin: a variable that
 # stands for the scan that the user wrote, which loops that derivatives and batches make of it keep.
-# The origin of the counter of a random draw is the counter: elements of a batch draw the same numbers,
-# so it moves on with the one that does most steps.
+# The origin of the counter of a random draw is the counter: elements of a batch draw the same
+# numbers, so it moves on with the one that does most steps.
 Update = tuple[Node, int, Node]
 Evaluate = Callable[[Body, Sequence[Node], Sequence[np.ndarray]], list[np.ndarray]]
 

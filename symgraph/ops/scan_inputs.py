@@ -220,7 +220,7 @@ def counters(
 ) -> dict[Node, Node]:
     """Return the counters of random draws made since `first_uid`, and how far a step moves each.
 
-    Those in `carried` are states: an inner loop moves them by a number of steps that depends on data.
+    Those in `carried` are states: an inner loop moves them by steps whose number depends on data.
     """
     found: dict[Node, Node] = {}
     for n in toposort(outputs):

@@ -316,7 +316,7 @@ def _rows_after(opened: Opened) -> None:
 
 
 def _of_the_step(opened: Opened) -> set[Node]:
-    """Return what only the step can compute: random draws, inner loops, and what depends on them."""
+    """Return what only the step can compute: random draws, inner loops, what depends on them."""
     found = {n for n in toposort(opened.roots()) if n.op.compound or n.op.opaque}
     for n in toposort(opened.roots()):
         if not found.isdisjoint(n.inputs):
