@@ -94,9 +94,10 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
         for end in (first, last):
             must_reach(n - end, 1)
             must_reach(end, 0)
-    elif not is_chosen(length):  # of a scan; getitem chooses a length that fits
+    elif params.steps[axis] in (1, -1) and not is_chosen(length):
+        # of a scan; getitem chooses a length that fits
         must_reach(length, 0)
-        must_reach(n - last, 1) if params.steps[axis] > 0 else must_reach(last, 0)
+        must_reach(n - last if params.steps[axis] == 1 else last + 1, 1)
 
 
 def _numpy_slices(p: Any) -> tuple[slice, ...]:
