@@ -89,6 +89,7 @@ _INTERNAL = {
     "results_of",
     "unlimited_pull_back",
     "with_final_row",
+    "last_state",
     "magnitude",
     "unit",
     "on_parts",

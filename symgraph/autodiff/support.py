@@ -19,7 +19,7 @@ _MOVES = frozenset(
     {
         *("reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "sum_to"),
         *("concatenate", "slice", "place", "set_slice", "gather", "scatter", "cumsum"),
-        *("sum_pool2d", "sum_pool2d_grad", "cast", "stop_gradient"),
+        *("sum_pool2d", "sum_pool2d_grad", "cast", "stop_gradient", "last_state"),
     }
 )
 _PARTS = frozenset({"real", "imag", "conj", "magnitude", "angle", "unit"})  # of complex numbers

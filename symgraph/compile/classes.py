@@ -17,10 +17,12 @@ from symgraph.core.node import Node
 from symgraph.core.record import dataclass
 from symgraph.core.walk import toposort
 from symgraph.dims.dim import (
+    AtLeast,
     Atom,
     Dim,
     as_symbol,
     evaluate,
+    is_chosen,
     provably_le,
     recorded,
     symbol,
@@ -128,7 +130,7 @@ def size_class(
             return exact
         if not step.fixed and not step.joined:
             facts = [f for d in made.values() if (f := _own_fact(d)) is not None]
-            facts += [Fact(n, 2, UNBOUNDED) for n in sides if not provably_le(2, n)]
+            facts += [_side_fact(n, known) for n in sides if not provably_le(2, n)]
             return SizeClass(classes, (*facts, *step.facts))
         roots = {d.terms[0][0][0]: root for root, d in made.items()}
         for a, b in step.joined:
@@ -169,7 +171,10 @@ def _own_fact(size: Dim) -> Fact | None:
 def _needed(
     values: Sequence[Node], classes: Mapping[Atom, Any], stored: Mapping[int, Node]
 ) -> tuple[Iterable[tuple[Any, Any]], list[Dim]]:
-    """Return the pairs of sizes that must be equal and are not the same, and sides of products."""
+    """Return the pairs of sizes that must be equal and are not the same, and sides of products.
+
+    A pair may also be a size and the least that it must be.
+    """
     with recorded() as found:
         special, new = specialise(values, classes.get)
     for k, leaf in stored.items():
@@ -191,9 +196,19 @@ def _sides(outputs: Sequence[Node]) -> Iterator[Dim]:
             yield from _sides(body.outputs)
 
 
+def _side_fact(side: Dim, known: Mapping[Dim, int]) -> Fact:
+    """Return that a side of a product is not 1: no elements, as now, or several."""
+    empty = evaluate(side, _numbers(known)) == 0
+    return Fact(side, 0, 0) if empty else Fact(side, 2, UNBOUNDED)
+
+
+def _numbers(known: Mapping[Dim, int]) -> dict[Atom, int]:
+    return {d.terms[0][0][0]: n for d, n in known.items()}
+
+
 def _ones(sides: Iterable[Dim], known: Mapping[Dim, int]) -> Iterator[Atom]:
     """Yield the symbols of sides that are 1 now."""
-    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    numbers = _numbers(known)
     for n in sides:
         if evaluate(n, numbers) == 1:
             yield from symbols(n)
@@ -204,10 +219,16 @@ def _judge(pairs: Iterable[tuple[Any, Any]], known: Mapping[Dim, int]) -> _Step:
 
     Raises KeyError for sizes that no argument has, ShapeError where a constant clashes.
     """
-    numbers = {d.terms[0][0][0]: n for d, n in known.items()}
+    numbers = _numbers(known)
     step = _Step([], [], [])
     computed: list[tuple[Any, Any]] = []
+    bounds: list[Fact] = []
     for a, b in pairs:
+        if isinstance(b, AtLeast):
+            if evaluate(a, numbers) < b.low:
+                raise ShapeError(f"size {a} is below {b.low}")
+            bounds.append(Fact(a, b.low, UNBOUNDED))
+            continue
         first, second = as_symbol(a), as_symbol(b)
         if evaluate(a, numbers) != evaluate(b, numbers):  # one of them is 1, and broadcast
             ones = [n for n in (a, b) if evaluate(n, numbers) == 1]
@@ -227,19 +248,12 @@ def _judge(pairs: Iterable[tuple[Any, Any]], known: Mapping[Dim, int]) -> _Step:
         return step
     for a, b in computed:
         atoms = list({atom for n in (a, b) for atom in symbols(n)})
-        if len(atoms) > 1 and (_chosen(a) or _chosen(b)):
+        if len(atoms) > 1 and (is_chosen(a) or is_chosen(b)):
             step.fixed.extend(atoms)  # such as widths of parts: facts would be endless
         else:
             step.facts.append(Fact(a - b, 0, 0))
+    step.facts.extend(bounds)
     return step
-
-
-def _chosen(n: Any) -> bool:
-    """Tell whether a size was computed by choosing: min, max, a broadcast."""
-    atoms = () if isinstance(n, int) else (atom for m, _ in n.terms for atom in m)
-    return any(
-        atom.kind in ("min", "max", "broadcast") or any(map(_chosen, atom.args)) for atom in atoms
-    )
 
 
 def _equality(difference: Dim) -> str:

@@ -13,6 +13,7 @@ from symgraph.compile.specialise import size_symbols, used_symbols
 from symgraph.core.errors import DTypeError, MissingInputError, ShapeError, UnusedInputError
 from symgraph.core.node import INPUT, SHARED, Node, as_node, describe
 from symgraph.core.source import warn
+from symgraph.core.updates import one_each
 from symgraph.core.walk import substitute, toposort
 
 Updates = Mapping[Any, Any] | Sequence[tuple[Any, Any]] | None
@@ -84,13 +85,14 @@ class Definition:
             return
         refused = set(refuse) if refuse else set()
         done = {p for p, _ in self.updates}
+        given = done | refused
         pending = True
         while pending:
             pending = False
             values = [*self.outputs, *(v for _, v in self.updates)]
             order = toposort(values)
-            for target, value in (u for n in order if n.op.compound for u in n.op.updates(n)):
-                if target not in done and target not in refused:
+            for target, value, _ in one_each((n for n in order if n.op.compound), given):
+                if target not in done:
                     done.add(target)
                     self.updates.append((target, _update_value(target, value)))
                     pending = True
@@ -160,7 +162,7 @@ def _updated_in_branches(order: Sequence[Node]) -> Iterator[Node]:
     """Yield the variables that loops in sides of branches would update."""
     for body in (b for n in order if n.op.name == "branch" for b in n.params):
         inside = toposort(body.outputs)
-        yield from (target for n in inside if n.op.compound for target, _ in n.op.updates(n))
+        yield from (target for n in inside if n.op.compound for target, *_ in n.op.updates(n))
         yield from _updated_in_branches(inside)
 
 

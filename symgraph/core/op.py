@@ -85,8 +85,11 @@ class Op:
             raise no_complex(self.name, inputs)
         return make(self, inputs, self.Params(**params) if self.params else ())
 
-    def updates(self, node: Node) -> Sequence[tuple[Node, Node]]:
-        """Return (shared variable, new value) of each update that the node carries with it."""
+    def updates(self, node: Node) -> Sequence[tuple[Node, Node, Node]]:
+        """Return (shared variable, new value, origin) of each update that the node carries with it.
+
+        Updates of one origin are the same one, whatever derivatives made of the node.
+        """
         return ()
 
     def copies(self, node: Node) -> tuple[int, ...]:

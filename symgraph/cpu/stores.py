@@ -19,7 +19,8 @@ class Stores(Access):
         """Store all values; every value is computed before the first store of this point."""
         pending = []
         for t in stores:
-            pending.append((t, self.value(t.value, scope)))
+            moves = scope.vector is not None and t.address.free & scope.vector.axis.bit
+            pending.append((t, (self.splatted if moves else self.value)(t.value, scope)))
         while pending:
             t, value = pending.pop(0)
             if pending and self._are_pairs(scope, t, pending[0][0]):
@@ -43,27 +44,22 @@ class Stores(Access):
         """Store two vectors as pairs, by one shuffle and one store."""
         assert scope.vector is not None
         lanes, element = scope.vector.lanes, memory_type(t.buffer.dtype)
-        values = [
-            value if self.is_vector(store.value, scope) else self.splatted(store.value, scope)
-            for store, value in ((t, first), (u, second))
-        ]
         kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
         order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
         pairs = self._new(
             scope,
-            f"shufflevector {kind} {values[0]}, {kind} {values[1]}, <{2 * lanes} x i32> <{order}>",
+            f"shufflevector {kind} {first}, {kind} {second}, <{2 * lanes} x i32> <{order}>",
         )
         pointer = self.pointer(t.buffer, t.address, scope)
         align = t.buffer.dtype.itemsize
         scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
 
     def _store(self, scope: Scope, t: Store, value: str) -> None:
+        """Store a register; it is a vector where the address moves with the lanes."""
         element = memory_type(t.buffer.dtype)
         vector = scope.vector
         lanes = vector.lanes if vector is not None else 1
         moves = vector is not None and bool(t.address.free & vector.axis.bit)
-        if vector is not None and not self.is_vector(t.value, scope) and moves:
-            value = self.splatted(t.value, scope)
         if t.accumulate:
             loaded = self._load_at(scope, t.buffer, t.address, None)
             wide = lanes if moves else 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from symgraph.dims.bounds import call_facts, divides, interval
@@ -185,13 +185,20 @@ def maximum(a: int | Dim, b: int | Dim) -> int | Dim:
     return a if provably_le(b, a) else _call("max", a, b)
 
 
-_recorders: list[list[tuple[int | Dim, int | Dim]]] = []
+class AtLeast(NamedTuple):
+    """In the place of a second size: the first one must be at least this."""
+
+    low: int
+
+
+Demand = tuple[int | Dim, int | Dim | AtLeast]
+_recorders: list[list[Demand]] = []
 
 
 @contextmanager
-def recorded() -> Iterator[list[tuple[int | Dim, int | Dim]]]:
-    """Collect the pairs of sizes that ops found they need equal but could not compare."""
-    pairs: list[tuple[int | Dim, int | Dim]] = []
+def recorded() -> Iterator[list[Demand]]:
+    """Collect what ops need of sizes but could not see: pairs of equal ones, and lower bounds."""
+    pairs: list[Demand] = []
     _recorders.append(pairs)
     try:
         yield pairs
@@ -204,6 +211,22 @@ def must_equal(a: int | Dim, b: int | Dim) -> None:
     if a is not b and not (isinstance(a, int) and isinstance(b, int)):
         for pairs in _recorders:
             pairs.append((a, b))
+
+
+def must_reach(a: int | Dim, low: int) -> None:
+    """Note that a size has to be at least `low`; known ones are compared by the op itself."""
+    if not isinstance(a, int) and not provably_le(low, a):
+        for pairs in _recorders:
+            pairs.append((a, AtLeast(low)))
+
+
+def is_chosen(n: Any) -> bool:
+    """Tell whether a size was computed by choosing: min, max, a broadcast."""
+    atoms = () if isinstance(n, int) else (atom for m, _ in n.terms for atom in m)
+    return any(
+        atom.kind in ("min", "max", "broadcast") or any(map(is_chosen, atom.args))
+        for atom in atoms
+    )
 
 
 def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:

@@ -89,7 +89,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     block = strip = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
-        if _many_rows(nest, vector, reductions):
+        if not nest.scan and _many_rows(nest, vector, reductions):  # no axis inside the columns
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from symgraph.core.record import dataclass
 from symgraph.loops.expr import Buffer, walk
@@ -84,11 +86,11 @@ def plan_storage(program: Program, aliases: Mapping[Buffer, Buffer] | None = Non
         size = _bytes(buffer)
         total += size
         at = 0
-        for start, stop, other in sorted(placed, key=lambda p: p[0]):
+        for start, stop, other in placed:
             alive = first[buffer] <= last[other] and first[other] <= last[buffer]
             if alive and at < stop and start < at + size:
                 at = stop
-        placed.append((at, at + size, buffer))
+        insort(placed, (at, at + size, buffer), key=itemgetter(0))
         offsets[buffer] = at
         end = max(end, at + size)
     return Plan(offsets, dynamic, end, total)

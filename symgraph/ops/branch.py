@@ -21,7 +21,7 @@ from symgraph.core.types import TensorType
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import must_equal
-from symgraph.ops.loop import Evaluate, evaluate_body, results_of
+from symgraph.ops.loop import RESULT, Evaluate, evaluate_body, results_of
 
 BranchParams = namedtuple("BranchParams", "then otherwise")  # noqa: PYI024
 
@@ -169,12 +169,17 @@ def make_branch(
 ) -> list[Node]:
     """Return the results of a branch. Both sides are computed inside of it from the inputs of the
     graph, and from the nodes `outside`, which are computed in any case."""
-    stop = set(outside)
-    order = toposort([*then, *otherwise], stop=stop.__contains__)
+    around = set(outside)
+
+    def given(n: Node) -> bool:
+        """Tell whether a value is there; of a loop around, results that nobody read are too."""
+        return not n.op.compound and (n in around or (n.op is RESULT and n.inputs[0] in around))
+
+    order = toposort([*then, *otherwise], stop=given)
     args = [
         n
         for n in order
-        if n in stop or (n.op.is_leaf and not (n.op is CONSTANT and n.data.size == 1))
+        if given(n) or (n.op.is_leaf and not (n.op is CONSTANT and n.data.size == 1))
     ]
     more = [n for side in (then, otherwise) for n in close(args, side)[1]]
     args += list(dict.fromkeys(more))  # expressions of constants

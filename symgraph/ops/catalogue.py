@@ -26,7 +26,7 @@ FUNCTIONS = {
         "unit view_as_complex view_as_real"
     ),
     "symgraph.ops.contract": "batched_dot dot matmul outer tensordot vdot",
-    "symgraph.ops.control": "disconnected_grad grad_clip stop_gradient zero_grad",
+    "symgraph.ops.control": "disconnected_grad grad_clip last_state stop_gradient zero_grad",
     "symgraph.ops.conv": "conv2d",
     "symgraph.ops.convolution": (
         "conv1d conv3d conv_transpose1d conv_transpose2d conv_transpose3d depthwise_conv2d"
@@ -134,7 +134,7 @@ OPS = {
     ),
     "symgraph.ops.broadcast": "broadcast_to sum_to",
     "symgraph.ops.contract": "matmul",
-    "symgraph.ops.control": "grad_clip stop_gradient",
+    "symgraph.ops.control": "grad_clip last_state stop_gradient",
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
     "symgraph.ops.create": "iota",
     "symgraph.ops.dft": "dft",

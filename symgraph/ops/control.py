@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.errors import BoundsError
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node, as_node
+from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, alias, function, register
 from symgraph.core.types import TensorType
+from symgraph.dims.dim import must_reach, provably_le
 
 
 class Identity(Op):
@@ -64,6 +66,39 @@ class GradClip(Identity):
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Node, ...]) -> Node:
         return tangents[0]
+
+
+@register
+class LastState(Identity):
+    takes_complex = True
+    name, doc = "last_state", "The state behind the last of `steps` steps; an error if none."
+    params = ("steps",)
+    linear = (0,)
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield ((3, 4),), {"steps": 2}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        if isinstance(params.steps, int) and params.steps < 1:
+            raise BoundsError(
+                "index -1 is out of bounds for axis 0 with size 0: there is no last step\n"
+                f"  state:  `{describe(inputs[0])}` {inputs[0].type}, made at {inputs[0].source}\n"
+                "  mend:   ask for one step at least; sg.reduce and sg.while_loop give the initial "
+                "state where there is none"
+            )
+        must_reach(params.steps, 1)
+        return inputs[0].type
+
+    @staticmethod
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
+        return g
+
+
+@function
+def last_state(state: Node, steps: Any) -> Node:
+    """Return the state of a loop behind its last step, of at least one."""
+    return state if provably_le(1, steps) else LastState.instance(state, steps=steps)
 
 
 @function

@@ -233,7 +233,7 @@ def _clipped(bound: Any, n: Size, default: Size) -> Size:
 @function
 def with_final_row(trace: Node, last: Node) -> Node:
     """Return the trace of a loop, of which `trace[-1]` is the final state: no trace is needed."""
-    if provably_le(1, trace.type.shape[0]):
+    if trace.type.shape[0] != 0:
         _final_rows[trace] = last
     return trace
 
@@ -257,7 +257,7 @@ def getitem(x: Any, key: Any) -> Node:
     node, key = _with_positions(node, key)
     first, *more = key if isinstance(key, tuple) and key else (key,)
     if node in _final_rows and isinstance(first, (int, np.integer)) and first == -1:
-        last = _final_rows[node]
+        last = o.last_state(_final_rows[node], node.type.shape[0])
         found = getitem(last, tuple(more)) if more else last
         if isinstance(found, Node):
             _indexed[found] = (node, parse(node, key))

@@ -25,7 +25,7 @@ from symgraph.core.node import CONSTANT, Node, describe, make
 from symgraph.core.op import Op, function, o
 from symgraph.core.types import TensorType
 from symgraph.core.walk import toposort
-from symgraph.dims.dim import Dim, must_equal
+from symgraph.dims.dim import Dim, must_equal, must_reach
 from symgraph.dims.dim import substitute as substitute_size
 
 FOR, COUNT, WHILE = "for", "count", "while"
@@ -35,6 +35,11 @@ LoopParams = namedtuple(  # noqa: PYI024
 Inputs = namedtuple("Inputs", "header sequences initial constants")  # noqa: PYI024
 
 
+# A shared variable, the number of the carry that is its new value, and its origin: a variable that
+# stands for the scan that the user wrote, which loops that derivatives and batches make of it keep.
+# The origin of the counter of a random draw is the counter: elements of a batch draw the same
+# numbers, so it moves on with the one that does most steps.
+Update = tuple[Node, int, Node]
 Evaluate = Callable[[Body, Sequence[Node], Sequence[np.ndarray]], list[np.ndarray]]
 
 
@@ -98,6 +103,10 @@ class Loop(Op):
         p = Parts(inputs, params)
         for old, new in zip(p.initial, p.next, strict=True):
             same_type(old, new)
+        if params.length is not None:
+            if isinstance(params.length, int) and params.length < 0:
+                raise ShapeError(f"a scan cannot do {params.length} steps")
+            must_reach(params.length, 0)
         for x in p.sequences:
             must_equal(x.type.shape[0], params.length)
         return TensorType(BOOL, ())
@@ -123,8 +132,8 @@ class Loop(Op):
         body = Body(tuple(renamed[a] for a in params.body.args), tuple(outputs), params.body.level)
         return make(self, inputs, params._replace(length=length, body=body))
 
-    def updates(self, node: Node) -> list[tuple[Node, Node]]:
-        return [(target, RESULT(node, index=k)) for target, k in node.params.updates]
+    def updates(self, node: Node) -> list[tuple[Node, Node, Node]]:
+        return [(target, RESULT(node, index=k), by) for target, k, by in node.params.updates]
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> Any:
         return run_loop(node, arrays, evaluate_body)
@@ -219,14 +228,14 @@ def make_loop(
     header: Node | None = None,
     go_on: Node | None = None,
     reverse: bool = False,
-    updates: Sequence[tuple[Node, int]] = (),
+    updates: Sequence[Update] = (),
     recompute: bool = False,
 ) -> Node:
     """Return the loop whose step is a graph over the variables `args`.
 
     `args` are the step number, one element per sequence, one value per carry; `next_` the new
     carries, `rows` what is stacked. `header` and `go_on` make it a loop that may stop early.
-    `updates` are pairs (shared variable, number of the carry that is its new value). `recompute`:
+    `updates`: see `Update`. `recompute`:
     reverse mode keeps only the carries and computes the rest of a step again.
     """
     kind = FOR if header is None else COUNT if go_on is None else WHILE

@@ -13,7 +13,7 @@ from typing import Any
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute, toposort
-from symgraph.ops.loop import FOR, RESULT, Parts, make_loop, results_of, split_inputs
+from symgraph.ops.loop import COUNT, FOR, RESULT, Parts, make_loop, results_of, split_inputs
 
 DEAR = frozenset(  # elementwise ops whose values are stored for the way back
     {
@@ -122,7 +122,8 @@ def loop_pull_back(
     node: Node, gradients: Mapping[int, Node], accumulate: Callable[..., Any]
 ) -> list[Node | None]:
     """Return the derivative by each input of a loop from derivatives by some of its results."""
-    if node.params.length is None:
+    params = node.params
+    if params.length is None or (params.kind == COUNT and params.recompute):
         return o.unlimited_pull_back(node, gradients, accumulate)
     return Backward(node, gradients, accumulate).run()
 
@@ -245,7 +246,9 @@ class _Reads:
     """What the backward step reads of the forward steps, as sequences of the backward loop.
 
     Values that are dear (products, reductions, transcendental functions) are stored by the forward
-    loop; cheap ones are computed again from what they depend on.
+    loop; cheap ones are computed again from what they depend on. New states are stored too: where
+    the loop becomes a recurrence they are rounded otherwise, and what was found by comparison (the
+    place of a maximum) must be found again.
     """
 
     def __init__(
@@ -254,7 +257,7 @@ class _Reads:
         elements = dict(zip(p.elements, p.sequences, strict=True))
         carries = set(p.carries)
         forward = _dependent([*p.next, *p.rows], {*p.elements, *p.carries, p.step})
-        own = set(backward)
+        own, new = set(backward), set(p.next)
         self.variables: list[Node] = []
         self.traces: list[Node] = []  # sequences that are there; those of `stored` are appended
         self.stored: list[Node] = []
@@ -270,7 +273,9 @@ class _Reads:
             if v in elements:
                 self.variables.append(v)
                 self.traces.append(elements[v])
-            elif v in carries or (_known(v, forward) and not recompute and not _cheap(v)):
+            elif v in carries or (
+                _known(v, forward) and not recompute and (v in new or not _cheap(v))
+            ):
                 fresh = new_input(v.dtype, v.type.shape, v.name or v.op.name)
                 self.substitution[v] = fresh
                 late.append(fresh)

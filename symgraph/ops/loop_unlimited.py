@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from symgraph.core.dtype import INT64
@@ -63,6 +64,8 @@ class _Checkpoints:
         p = self.p
         chunk = self.slots**self.levels
         steps = results_of(self.node)[-1]
+        if self.node.params.length is not None:
+            return self._derivatives(self._single_block(steps))
         chunks = _quotient(steps, chunk)
         turn = new_input(INT64, (), "turn")
         lam, sums = self._variables()
@@ -71,24 +74,41 @@ class _Checkpoints:
         found = self._block(self.levels - 1, states, first, o.minimum(steps - first, chunk), lam,
                             sums)  # fmt: skip
         fill = dict(zip(p.fixed, p.constants, strict=True))
-        final = self.back.final
         loop = make_loop(
             [turn, *lam, *sums],
             substitute(found, fill),
             [],
             [],
-            [
-                *(or_zeros(final[k], p.next[k]) for k in self.places),
-                *(o.zeros_like(total) for total in sums),
-            ],
+            self._at_the_end(),
             None,
             chunks,
+            recompute=True,
         )
-        results = results_of(loop)
+        return self._derivatives(results_of(loop))
+
+    def _single_block(self, steps: Node) -> list[Node]:
+        """Go back through a loop all of whose steps are one block."""
+        p = self.p
+        end = self._at_the_end()
+        lam, sums = end[: len(self.places)], end[len(self.places) :]
+        found = self._block(self.levels - 1, p.initial, o.zeros((), INT64), steps, lam, sums)
+        return substitute(found, dict(zip(p.fixed, p.constants, strict=True)))
+
+    def _at_the_end(self) -> list[Node]:
+        """Return the derivatives by the last state, and zeros for the constants."""
+        p, final = self.p, self.back.final
+        return [
+            *(or_zeros(final[k], p.next[k]) for k in self.places),
+            *(o.zeros_like(p.constants[k]) for k in self.wanted),
+        ]
+
+    def _derivatives(self, found: Values) -> list[Node | None]:
+        """Return the derivative by each input of the loop."""
+        p = self.p
         return [
             None,
-            *spread(self.places, results, len(p.carries)),
-            *spread(self.wanted, results[len(lam) :], len(p.fixed)),
+            *spread(self.places, found, len(p.carries)),
+            *spread(self.wanted, found[len(self.places) :], len(p.fixed)),
         ]
 
     def _variables(self) -> tuple[list[Node], list[Node]]:
@@ -138,20 +158,31 @@ class _Checkpoints:
         block = new_input(INT64, (), "block")
         held = [new_input(x.dtype, x.type.shape, x.name) for x in self.p.carries]
         count = o.where(o.lt(block + 1, blocks), unit, o.zeros((), INT64))
-        after = self._advanced(held, first + block * unit, count)
+        after = self._advanced(held, first + block * unit, count, unit)
         loop = make_loop([block, *held], after, held, [], states, self.slots, blocks)
         return results_of(loop)[len(held) : -1]
 
-    def _advanced(self, states: Values, first: Node, count: Node) -> list[Node]:
-        """Return the states after `count` more steps."""
-        return results_of(self._forward(states, first, count, None))[: len(states)]
+    def _advanced(
+        self, states: Values, first: Node, count: Node, most: int | None = None
+    ) -> list[Node]:
+        """Return the states after `count` more steps; its own way back keeps few of them too."""
+        few = most is not None and most > self.slots
+        return results_of(self._forward(states, first, count, most, few))[: len(states)]
 
-    def _forward(self, states: Values, first: Node, count: Node, length: int | None) -> Node:
-        """Return the loop that does `count` steps from step `first` on, at most `length`."""
+    def _forward(
+        self, states: Values, first: Node, count: Node, length: int | None, few: bool = False
+    ) -> Node:
+        """Return the loop that does `count` steps from step `first` on, at most `length`.
+
+        `few`: the way back through it keeps a fixed number of states.
+        """
         p = self.p
         step, *carries = [new_input(x.dtype, x.type.shape, x.name) for x in (p.step, *p.carries)]
         fill = dict(zip((p.step, *p.carries), (first + step, *carries), strict=True))
-        return make_loop([step, *carries], substitute(p.next, fill), [], [], states, length, count)
+        return make_loop(
+            [step, *carries], substitute(p.next, fill), [], [], states, length, count,
+            recompute=few,
+        )  # fmt: skip
 
     def _kept(
         self, states: Values, first: Node, count: Node, lam: Values, sums: Values
@@ -180,6 +211,11 @@ def _quotient(n: Node, unit: int) -> Node:
 def plan(node: Node) -> tuple[int, int]:
     """Return how many states each level keeps, and the number of levels."""
     slots, levels = _by_size(node)
+    length = node.params.length
+    if length is not None:
+        return slots, next(k for k in count(1) if slots**k >= length)
+    if node.params.recompute:  # over blocks of all levels: there are few, and each is much text
+        return slots, 1
     return (slots, min(levels, NESTED_LEVELS)) if node.params.body.level > 1 else (slots, levels)
 
 

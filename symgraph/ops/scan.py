@@ -37,7 +37,7 @@ class _Trace:
     elements: list[Node]
     carries: list[list[Node]]
     outputs: list[Node]
-    updates: list[tuple[Node, Node]]
+    updates: list[tuple[Node, Node, Node]]  # shared variable, new value, origin (see `Update`)
     condition: Node | None
     counters: dict[Node, Node]  # of random draws made in the step -> how far a step moves them
 
@@ -70,15 +70,18 @@ def scan(
     their full length and the rows behind the last step repeat it, so `[-1]` is the last step's.
     `return_steps=True` returns (outputs, steps), with which a caller cuts the arrays that the
     function returns: `rows[:int(steps)]` is what Theano's scan gives. `truncate_gradient=k` lets
-    derivatives flow through the last k steps only. `go_backwards` walks the sequences from their
-    end. `strict` refuses outer variables that are not listed in `non_sequences`. Updates and random
-    draws of the body need no care: functions that use the result apply them.
+    derivatives flow through the last k steps only (to the initial state, if these are all).
+    `go_backwards` walks the sequences from their end. `strict` refuses outer variables that are not
+    listed in `non_sequences`. Updates and random draws of the body need no care: functions that use
+    the result apply them, those of a scan inside of the step after each step. Two scans that update
+    the same variable are an error.
 
     `memory` says what reverse mode keeps: "save_all"; "sqrt" or a number k: the states at every
     k-th step, between which the steps are computed again (one more forward run); several numbers
     such as (512, 64, 8): the same on several levels, one more forward run each; "log": as many
     levels as it takes to keep 8 states each, memory that grows with the logarithm of the steps; or
-    a limit such as "16MB", which chooses. All go with `until` too.
+    a limit such as "16MB", which chooses. All go with `until` too. Rows that are read outside are
+    there whatever `memory` says: a loss of every step is best added up in a state.
 
     Raises ShapeError / DTypeError where a step changes the type of its state, ValueError for a
     negative number of steps.
@@ -150,7 +153,7 @@ class _Scan:
         feed = [
             values[tap] for r, values in zip(self.recurrent, carries, strict=True) for tap in r.taps
         ]
-        outputs, updates, condition = results(self.fn(*elements, *feed, *self.constants))
+        outputs, own, condition = results(self.fn(*elements, *feed, *self.constants))
         if not self.recurrent:
             self.recurrent = [Recurrent() for _ in outputs]
             carries = [[] for _ in outputs]
@@ -160,11 +163,12 @@ class _Scan:
                 f"{len(self.recurrent)} entries\n  mend:   one entry per output; None where an "
                 "output is not fed back"
             )
-        roots = [*outputs, *(v for _, v in updates), *([] if condition is None else [condition])]
-        given = {target for target, _ in updates}
-        variables = [*elements, *(c for values in carries for c in values)]
-        updates += [u for u in inner_updates(roots, variables) if u[0] not in given]
-        return _Trace(elements, carries, outputs, updates, condition, counters(roots, first_uid))
+        roots = [*outputs, *(v for _, v in own), *([] if condition is None else [condition])]
+        origin = new_input(BOOL, (), "scan")  # the same whatever becomes of the loop
+        updates = [(target, value, origin) for target, value in own]
+        updates += inner_updates(roots, first_uid, origin, {target for target, _ in own})
+        drawn = counters(roots, first_uid, {target for target, _, _ in updates})
+        return _Trace(elements, carries, outputs, updates, condition, drawn)
 
     def _adapted(self, found: _Trace) -> bool:
         """Give initial values that are Python numbers the dtype that the step returns."""
@@ -181,7 +185,7 @@ class _Scan:
         found = self.trace()
         initial = [c for r in self.recurrent for c in r.initial]
         chunks = chunk_lengths(self.memory, self.length, initial, found.elements)
-        states = [*initial, *(s for s, _ in found.updates)]
+        states = [*initial, *(s for s, _, _ in found.updates)]
         part = self._part(found, self.sequences, states, 0, self.length, chunks)
         traces = part.traces
         if found.condition is not None:
@@ -218,7 +222,7 @@ class _Scan:
                 below = below[len(below) // 2 :][:1]
             return self._part(found, xs, after, first, n, below, go, last)
 
-        own = [s for s, _ in found.updates] if final else []
+        own = [(s, by) for s, _, by in found.updates] if final else []
         return in_chunks(inner, sequences, states, start, length, chunks[0], going, own)
 
     def truncated(self, last: int) -> tuple[list[Node], list[Node], Node]:
@@ -232,11 +236,10 @@ class _Scan:
         early = [o.stop_gradient(o.slice_axis(x, 0, 0, first, 1)) for x in self.sequences]
         late = [o.slice_axis(x, 0, first, rest, 1) for x in self.sequences]
         initial = [c for r in self.recurrent for c in r.initial]
-        initial += [s for s, _ in found.updates]
+        initial += [s for s, _, _ in found.updates]
         head = self._loop(found, early, initial, 0, first, None, False)
-        tail = self._loop(
-            found, late, [o.stop_gradient(s) for s in head.states], first, rest, None, True
-        )
+        states = [_stopped_behind(s, first) for s in head.states]
+        tail = self._loop(found, late, states, first, rest, None, True)
         traces = [
             o.concatenate([o.stop_gradient(a), b], 0)
             for a, b in zip(head.traces, tail.traces, strict=True)
@@ -255,14 +258,14 @@ class _Scan:
     ) -> Part:
         """Return what the loop over the steps start ... start + length gives (see `_part`)."""
         step = new_input(INT64, (), "step")
-        targets = [s for s, _ in found.updates]
+        targets = [s for s, _, _ in found.updates]
         fresh = [like(s) for s in targets]
         mapping = dict(zip(targets, fresh, strict=True))
         next_: list[Node] = []
         for values, out in zip(found.carries, found.outputs, strict=True):
             next_ += [*values[1:], out] if values else []
         count = len(next_) + len(targets)
-        body = [*next_, *(v for _, v in found.updates), *found.outputs]
+        body = [*next_, *(v for _, v, _ in found.updates), *found.outputs]
         body += [] if found.condition is None else [~found.condition]
         first = start if isinstance(start, Node) else o.dim_value(start)
         body = drawn_anew(substitute(body, mapping), step + first, found.counters)
@@ -286,7 +289,8 @@ class _Scan:
             length,
             going,
             None if going is None else go_on,
-            updates=[(s, len(next_) + k) for k, s in enumerate(targets)] if final else [],
+            updates=[(s, len(next_) + k, by) for k, (s, _, by) in enumerate(found.updates)]
+            if final else [],
         )
         *values, steps = results_of(node)
         after = None if going is None else values[count]
@@ -303,6 +307,14 @@ class _Scan:
                     f"{n.source}), which is not in non_sequences\n"
                     "  mend:   list it there, or strict=False"
                 )
+
+
+def _stopped_behind(state: Node, steps: Any) -> Node:
+    """Return a state through which no derivative flows back to `steps` steps before it, if any."""
+    stopped = o.stop_gradient(state)
+    if isinstance(steps, int):
+        return stopped if steps else state
+    return o.where(o.gt(o.dim_value(steps), 0), stopped, state)
 
 
 def _repeat_last(trace: Node, steps: Node) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import SHARED, Node, as_node, describe, new_input, weak_dtype
 from symgraph.core.op import function, o
 from symgraph.core.record import dataclass, field
+from symgraph.core.updates import one_each
 from symgraph.core.walk import substitute, toposort
 from symgraph.dims.dim import minimum
 from symgraph.ops.shape import as_size
@@ -110,7 +111,10 @@ def length_of(given: Sequence[tuple[Node, list[int]]], n_steps: Any) -> Any:
     shortest: Any = None
     for n in allowed:
         if isinstance(n, int) and n < 0:
-            raise ShapeError("a sequence of scan is shorter than the span of its taps")
+            raise ShapeError(
+                "a sequence of scan is shorter than the span of its taps: "
+                + ", ".join(f"`{describe(x)}` is {x.type}, taps {taps}" for x, taps in given)
+            )
         shortest = n if shortest is None or shortest is n else shorter(shortest, n)
     return shortest
 
@@ -152,7 +156,9 @@ def recurrent(info: Any, place: int) -> Recurrent:
             f"{depth} values on its first axis (the oldest first); `{describe(node)}` is "
             f"{node.type}"
         )
-    return Recurrent([node[k] for k in range(depth)], [depth + t for t in taps], weak)
+    # where its length is not known yet, it is checked when it is
+    initial = o.reshape(node, (depth, *node.type.shape[1:]))
+    return Recurrent([initial[k] for k in range(depth)], [depth + t for t in taps], weak)
 
 
 def element(x: Node) -> Node:
@@ -183,31 +189,43 @@ def results(value: Any) -> tuple[list[Node], list[tuple[Node, Node]], Node | Non
             updates.append((target, o.cast(as_node(new, (target.dtype,)), target.dtype)))
     if len(parts) == 1 and isinstance(parts[0], (list, tuple)):
         parts = list(parts[0])
+    for p in parts:
+        if p is None or isinstance(p, (Until, Mapping)):
+            raise TypeError(
+                f"the function of scan returned {p if p is None else type(p).__name__} as an "
+                "output\n  mend:   return the outputs, then the dict of updates, then sg.until(c)"
+            )
     return [as_node(p) for p in parts], updates, condition
 
 
 def inner_updates(
-    outputs: Sequence[Node], variables: Sequence[Node]
-) -> list[tuple[Node, Node]]:
-    """Return the updates that loops inside of a step make: they travel with the step.
+    outputs: Sequence[Node], first_uid: int, origin: Node, given: Container[Node] = ()
+) -> list[tuple[Node, Node, Node]]:
+    """Return the updates of scans made in a step, since `first_uid`: they travel with the step.
 
-    A loop that depends on none of the step's `variables` is done once, outside of it.
+    A scan made before is done once, outside of the step. Variables in `given` are left alone.
+    `origin` stands for the loop around; counters of draws stay their own.
     """
-    inside = set(variables)
-    found: dict[Node, Node] = {}
-    for n in toposort(outputs):
-        if any(i in inside for i in n.inputs):
-            inside.add(n)
-            for target, value in n.op.updates(n) if n.op.compound else ():
-                found.setdefault(target, value)
-    return list(found.items())
+    found = one_each((n for n in toposort(outputs) if n.op.compound), given)
+    return [
+        (target, value, by if by is target else origin)
+        for target, value, by in found
+        if by.uid > first_uid
+    ]
 
 
 # -- random draws ------------------------------------------------------------------------------
-def counters(outputs: Sequence[Node], first_uid: int) -> dict[Node, Node]:
-    """Return the counters of random draws made since `first_uid`, and how far a step moves each."""
+def counters(
+    outputs: Sequence[Node], first_uid: int, carried: Container[Node] = ()
+) -> dict[Node, Node]:
+    """Return the counters of random draws made since `first_uid`, and how far a step moves each.
+
+    Those in `carried` are states: an inner loop moves them by steps whose number depends on data.
+    """
     found: dict[Node, Node] = {}
     for n in toposort(outputs):
+        if n in carried:
+            continue
         if n.op is SHARED and n.uid > first_uid and n.data.default_update is not None:
             update = n.data.default_update
             if update.op.name == "add" and n in update.inputs:

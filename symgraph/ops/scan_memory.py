@@ -16,7 +16,7 @@ from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.node import Node, new_input
 from symgraph.core.op import o
 from symgraph.core.record import dataclass
-from symgraph.ops.loop import make_loop, results_of
+from symgraph.ops.loop import Update, make_loop, results_of
 from symgraph.ops.scan_inputs import element, like
 
 RESIDUALS = 4  # states' worth of values that a step leaves for the way back, as a first guess
@@ -48,11 +48,11 @@ def in_chunks(
     length: Any,
     chunk: int,
     going: Node | None,
-    targets: Sequence[Node],
+    targets: Sequence[tuple[Node, Node]],
 ) -> Part:
     """Return what `length` steps give, done by `part` in chunks of `chunk` steps and a rest.
 
-    `targets` are the shared variables whose new values the last states are.
+    `targets` are the shared variables whose new values the last states are, with their origin.
     """
     count = length // chunk
     whole, rest = count * chunk, length - count * chunk
@@ -60,7 +60,7 @@ def in_chunks(
     heads = [o.slice_axis(x, 0, 0, whole, 1) for x in sequences]
     blocks = [o.reshape(x, (count, chunk, *x.type.shape[1:])) for x in heads]
     first = len(states) - len(targets)
-    updates = [(s, first + k) for k, s in enumerate(targets)] if exact else []
+    updates = [(s, first + k, by) for k, (s, by) in enumerate(targets)] if exact else []
     head = _over_chunks(part, blocks, states, start, chunk, count, going, updates)
     if exact:
         return head
@@ -83,7 +83,7 @@ def _over_chunks(
     chunk: int,
     count: Any,
     going: Node | None,
-    updates: Sequence[tuple[Node, int]],
+    updates: Sequence[Update],
 ) -> Part:
     """Return what the whole chunks give."""
     step = new_input(INT64, (), "chunk")

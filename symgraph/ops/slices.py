@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.errors import BoundsError, ShapeError
+from symgraph.core.errors import BoundsError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, function, normal_axis, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import minimum, must_equal, provably_le
+from symgraph.dims.dim import is_chosen, must_reach
 from symgraph.ops.base import Size, View, batch_all, batch_front
 from symgraph.ops.shape import is_one
 
@@ -74,15 +74,12 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
     `getitem` clips slices, so what can leave are single elements and the sequences of scans.
     """
     length = params.lengths[axis]
-    if isinstance(length, int):
-        if length < 0:
-            raise ShapeError(
-                f"`{describe(x)}` {x.type} is too short on axis {axis}: a slice of it would have "
-                f"{length} elements\n  input:  made at {x.source}\n"
-                "  mend:   what reads it, such as a window or a loop, must fit into its length"
-            )
-    elif not provably_le(0, length):
-        must_equal(minimum(length, 0), 0)
+    if isinstance(length, int) and length < 0:
+        raise BoundsError(
+            f"`{describe(x)}` of type {x.type} is too short on axis {axis}, by {-length}\n"
+            f"  input:  made at {x.source}\n"
+            "  mend:   what reads it, such as a window or the taps of a scan, must fit into it"
+        )
     if isinstance(n, int) and isinstance(first, int) and isinstance(last, int):
         inside = 0 <= min(first, last) <= max(first, last) < n
         if isinstance(length, int) and length == 1 and not inside:
@@ -95,10 +92,13 @@ def _inside(x: Node, axis: int, n: Size, first: Size, last: Size, params: Any) -
             )
     elif isinstance(length, int) and length > 0:
         for end in (first, last):
-            if not provably_le(end + 1, n):
-                must_equal(minimum(end + 1, n), end + 1)
-            if not provably_le(0, end):
-                must_equal(minimum(end, 0), 0)
+            must_reach(n - end, 1)
+            must_reach(end, 0)
+    elif isinstance(params.steps[axis], int) and not is_chosen(length):
+        # of a scan or a window; getitem chooses a length that fits
+        must_reach(length, 0)
+        if params.steps[axis] in (1, -1):
+            must_reach(n - last if params.steps[axis] == 1 else last + 1, 1)
 
 
 def _numpy_slices(p: Any) -> tuple[slice, ...]:

@@ -21,7 +21,9 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callabl
     `in_axes` says along which axis of each argument the batch lies (one number for all, or one per
     argument; None: the same value for every element); `out_axes` where it lies in the results. `fn`
     takes variables and returns one, a list, a tuple or a dict; it may use outer variables, take
-    derivatives, contain scans and other vmaps.
+    derivatives, contain scans and other vmaps. Random numbers that it draws are the same for every
+    element, as all that does not depend on the batch: draw those that are to differ before, for the
+    whole batch, and pass them as an argument.
 
     >>> x = sg.matrix("x", dtype="float64")
     >>> w = sg.vector("w", dtype="float64")
@@ -134,6 +136,7 @@ class _BatchedLoop:
         )
         self.fresh: dict[Node, Node] = {}
         self.moves = [axis is not None for _, axis in self.initial]
+        self.counting = {place for target, place, by in node.params.updates if by is target}
         self.step_outputs = self._fixpoint()
 
     def _fixpoint(self) -> list[Batched]:
@@ -152,8 +155,8 @@ class _BatchedLoop:
             found = vectorise([*p.next, *p.rows, *go_on], batches)
             parted = self._parted(found)
             now = [
-                m or parted or axis is not None
-                for m, (_, axis) in zip(self.moves, found, strict=False)
+                m or (parted and k not in self.counting) or axis is not None
+                for k, (m, (_, axis)) in enumerate(zip(self.moves, found, strict=False))
             ]
             if now == self.moves:
                 return found
@@ -231,7 +234,7 @@ class _BatchedLoop:
 
     def _check_updates(self) -> None:
         """Raise where the elements of the batch disagree on the new value of a shared variable."""
-        for target, place in self.params.updates:
+        for target, place, _ in self.params.updates:
             if self.moves[place]:
                 raise ShapeError(
                     f"a scan under vmap updates `{describe(target)}` ({target.type}) with a value "
@@ -267,7 +270,10 @@ class _BatchedLoop:
             extra, more = [active, done], [following, done + o.cast(active, "int64")]
             header, go_on = o.any(first), o.any(following)
             initial = [*initial, first, o.zeros((self.size,), "int64")]
-        next_ = [_where(active, new, old) for new, old in zip(next_, carries, strict=True)]
+        next_ = [
+            _where(active, new, old) if m else new
+            for m, new, old in zip(self.moves, next_, carries, strict=True)
+        ]
         rows = [
             _where(active, _at_front(r, None if a is None else 0, self.size), None)
             for r, a in zip(rows, row_axes, strict=True)
@@ -283,7 +289,9 @@ class _BatchedLoop:
             if self.params.length is not None:
                 steps = o.minimum(steps, o.dim_value(self.params.length))
         last = n + len(extra)
-        finals: list[Batched] = [(v, 0) for v in values[:n]]
+        finals: list[Batched] = [
+            (v, 0 if m else None) for m, v in zip(self.moves, values, strict=False)
+        ]
         return [*finals, *((v, 1) for v in values[last:-1]), (steps, 0)]
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from symgraph.core.dtype import INT64
+import numpy as np
+
+from symgraph.core.dtype import BOOL, INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe, fresh_uid, new_input
 from symgraph.core.op import function, o
 from symgraph.core.walk import substitute
 from symgraph.ops.loop import make_loop, results_of
-from symgraph.ops.scan_inputs import as_list, counters, drawn_anew, inner_updates, like
+from symgraph.ops.scan_inputs import as_list, counters, inner_updates, like
 from symgraph.ops.shape import as_size
+
+DRAWS = np.uint64(1 << 32)  # more steps than a loop does in a call
 
 
 @function
@@ -22,7 +26,7 @@ def while_loop(
     """Repeat `state = fn(state)` while `condition(state)` holds; return the last state.
 
     `initial` is one value or a list; both functions get the values as arguments. With `max_steps`
-    the loop ends after so many steps at the latest.
+    the loop ends after so many steps at the latest. Random draws are new in every step.
 
     >>> x = sg.scalar("x", dtype="float64")
     >>> float(sg.while_loop(lambda v: v < 100.0, lambda v: 2 * v, x).eval({x: 3.0}))
@@ -34,12 +38,6 @@ def while_loop(
     outputs = [as_node(v) for v in as_list(fn(*state))]
     if len(outputs) != len(start):
         raise ValueError(f"the step returned {len(outputs)} values for {len(start)} states")
-    lost = [t for t, _ in inner_updates(outputs, state)]
-    if lost:
-        raise ValueError(
-            f"a scan inside of while_loop updates `{describe(lost[0])}`, which would be lost\n"
-            "  mend:   make the value a state of the loop, or use sg.scan with sg.until"
-        )
     test = _scalar_condition(condition(*state))
     header = substitute([test], dict(zip(state, start, strict=True)))[0]
     go_on = substitute([test], dict(zip(state, outputs, strict=True)))[0]
@@ -47,12 +45,20 @@ def while_loop(
     limit = None if max_steps is None else as_size(max_steps)
     if isinstance(limit, int) and limit < 0:
         raise ValueError(f"while_loop cannot do {limit} steps; max_steps is at least 0")
-    found = counters([*outputs, test], first_uid)
-    body = drawn_anew([*outputs, go_on], step, found)
-    node = make_loop([step, *state], body[:-1], [], [], start, limit, header, body[-1])
-    *values, steps, = results_of(node)
-    for s, each in found.items():
-        s.data.default_update = s + o.cast(steps, s.dtype) * each
+    origin = new_input(BOOL, (), "while_loop")
+    updates = inner_updates(outputs, first_uid, origin)
+    drawn = counters([*outputs, test], first_uid, {target for target, _, _ in updates})
+    for s, each in drawn.items():
+        s.data.default_update = s + DRAWS  # of a loop in a side of a branch; others say how many
+        updates.append((s, s + each, s))
+    held = {target: like(target) for target, _, _ in updates}
+    body = substitute([*outputs, *(new for _, new, _ in updates), go_on], held)
+    count = len(state)
+    node = make_loop(
+        [step, *state, *held.values()], body[:-1], [], [], [*start, *held], limit, header, body[-1],
+        updates=[(target, count + k, by) for k, (target, _, by) in enumerate(updates)],
+    )  # fmt: skip
+    values = results_of(node)[:count]
     return values[0] if len(values) == 1 and not isinstance(initial, (list, tuple)) else values
 
 

@@ -137,7 +137,10 @@ class _Realised:
 
 def _body(body: Body) -> Body:
     """Return a body whose complex arguments and outputs are arrays of pairs."""
-    args = tuple(make(BOUND, (), a.params, type=held_type(a.type)) for a in body.args)
+    args = tuple(
+        make(BOUND, (), a.params, type=held_type(a.type)) if a.dtype.is_complex else a
+        for a in body.args
+    )
     inside = _Realised()
     for old, new in zip(body.args, args, strict=True):
         inside.done[old] = _parts(new) if old.dtype.is_complex else new

@@ -18,7 +18,8 @@ _CLOSED = {"add", "mul", "div", "maximum", "minimum", "prod", "sum", "sum_to", "
 _KEEPS = {
     "sqrt", "reciprocal", "expm1", "log1p", "sinh", "tanh", "asinh", "atan", "erf", "cbrt", "cast",
     "reshape", "permute_dims", "expand_dims", "squeeze", "broadcast_to", "slice", "place", "max",
-    "min", "gather", "stop_gradient", "grad_clip", "floor", "ceil", "trunc", "rint", "relu",
+    "min", "gather", "stop_gradient", "grad_clip", "last_state", "floor", "ceil", "trunc", "rint",
+    "relu",
 }  # fmt: skip
 
 

@@ -66,11 +66,27 @@ def branches(outputs: list[Node], rules: Rules) -> list[Node]:
             return outputs
         inside = [body.apply(node.inputs[1:]) for body in node.params]
         count = len(inside[0])
-        roots = [*inside[0], *inside[1]]
-        roots = _optimised(roots, rules)
+        roots = _optimised_within([*inside[0], *inside[1]], order, rules)
         new = make_branch(node.inputs[0], roots[:count], roots[count:], order)
         outputs = substitute(outputs, dict(zip(results_of(node), new, strict=True)))
         done |= {node, new[0].inputs[0]}
+
+
+def _optimised_within(
+    roots: Sequence[Node], around: Sequence[Node], rules: Rules
+) -> list[Node]:
+    """Return what sides compute at its best; loops around are left as they are.
+
+    Improved once more they would be other loops than those around, and be done again in the sides.
+    """
+    outside = set(around)
+    held = {
+        n: new_input(n.dtype, n.type.shape, n.name)
+        for n in toposort(roots)
+        if n.op is RESULT and n.inputs[0] in outside
+    }
+    found = _optimised(substitute(roots, held), rules)
+    return substitute(found, {v: n for n, v in held.items()})
 
 
 def _optimised(roots: Sequence[Node], rules: Rules) -> list[Node]:
@@ -137,7 +153,7 @@ def _improved(loop: Node, used: set[int], rules: Rules) -> dict[Node, Node]:
     _drop_unused(opened, used)
     opened.set_roots(_optimised(opened.roots(), rules))
     _drop_unused(opened, used)
-    _constant_carries(opened)
+    _constant_carries(opened, used)
     if loop.params.kind == FOR and not rules.strict:
         started(opened)
     if loop.params.kind == FOR and not without_loop(opened, rules.strict):
@@ -172,11 +188,16 @@ def _looked_up(key: Any, result: Results) -> Node:
     return result(key)
 
 
-def _constant_carries(opened: Opened) -> None:
-    """A carry that no step changes is a constant."""
+def _constant_carries(opened: Opened, used: set[int]) -> None:
+    """A carry that no step changes is a constant.
+
+    A loop without a limit of which only such are wanted stays as it is: it may never end, and then
+    they have no value.
+    """
     while True:
         still = {k: c for k, c in opened.carries.items() if c[2] is c[0] or c[2] is c[1]}
-        if not still:
+        endless = opened.params.length is None and used <= opened.instead.keys() | still.keys()
+        if not still or endless:
             return
         for k, (_, start, _) in still.items():
             del opened.carries[k]
@@ -275,8 +296,9 @@ def _rows_after(opened: Opened) -> None:
     carried = toposort([new for _, _, new in opened.carries.values()])
     inside = {*carried, *(x for x, _, _ in opened.carries.values())}
     moving = opened.moving()
+    held = moving | _of_the_step(opened)
     for k, row in list(opened.rows.items()):
-        if row in inside and row in moving:
+        if row in inside and row in held:
             continue
         below = toposort([row], stop=inside.__contains__)
         own = [n for n in below if n not in inside]
@@ -285,12 +307,21 @@ def _rows_after(opened: Opened) -> None:
             continue
         if not free and not any(n.op.loops for n in own):
             continue
-        traces = [n for n in below if n in inside and n in moving]
+        traces = [n for n in below if n in inside and n in held]
         if len(traces) > 3:
             continue
         keys = {n: opened.row(n) for n in traces}
         del opened.rows[k]
         opened.instead[k] = partial(_over_traces, opened, row, keys)
+
+
+def _of_the_step(opened: Opened) -> set[Node]:
+    """Return what only the step can compute: random draws, inner loops, what depends on them."""
+    found = {n for n in toposort(opened.roots()) if n.op.compound or n.op.opaque}
+    for n in toposort(opened.roots()):
+        if not found.isdisjoint(n.inputs):
+            found.add(n)
+    return found
 
 
 def _over_traces(opened: Opened, row: Node, keys: dict[Node, Any], result: Results) -> Node:

@@ -101,7 +101,7 @@ def _merge(a: Node, b: Node) -> dict[Node, Node]:
             where[k] = ("other", k)
             first.rows[where[k]] = row
         first.sequences |= {x: s for x, s in second.sequences.items() if x not in mapping}
-        first.updates += [(t, where[k]) for t, k in second.updates]
+        first.updates += [(t, where[k], by) for t, k, by in second.updates]
         own, others = first.build_with(where)
         found = {RESULT(b, index=k): n for k, n in others.items()}
         found[RESULT(b, index=steps_index(b))] = own[RESULT(a, index=steps_index(a))]

@@ -39,7 +39,7 @@ class Opened:
         self._added = 0
         # results that are computed from others (or from none), given a function key -> result
         self.instead: dict[int, Callable[[Results], Node]] = {}
-        self.updates: list[tuple[Node, Any]] = list(node.params.updates)
+        self.updates: list[tuple[Node, Any, Node]] = list(node.params.updates)
 
     def roots(self) -> list[Node]:
         """Return all that a step computes."""
@@ -112,8 +112,8 @@ class Opened:
         used = set(toposort(self.roots()))
         sequences = {x: array for x, array in self.sequences.items() if x in used}
         updates = [
-            (target, list(self.carries).index(k))
-            for target, k in self.updates
+            (target, list(self.carries).index(k), by)
+            for target, k, by in self.updates
             if k in self.carries
         ]
         return make_loop(

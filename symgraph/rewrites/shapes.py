@@ -15,10 +15,11 @@ import numpy as np
 
 from symgraph.core.body import some_node, with_bodies
 from symgraph.core.dtype import FLOAT32, FLOAT64, INT64
-from symgraph.core.node import CONSTANT, Node, constant
+from symgraph.core.node import CONSTANT, Node, constant, new_input
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import rewrite_rule
 from symgraph.core.walk import inherit, toposort, with_inputs
+from symgraph.dims.dim import provably_le
 
 # What every machine rounds alike: of these, folded and computed values have the same bits.
 _ROUNDED_ALIKE = {
@@ -107,3 +108,16 @@ def iota_of_one(node: Node) -> Node | None:
     if not isinstance(n, int) or n != 1 or not node.type.is_static:
         return None
     return ops["broadcast_to"](constant(0, node.dtype), shape=node.type.shape)
+
+
+def _last_state_example() -> list[Node]:
+    x = new_input("float32", (3, 4), "x")
+    return [ops["last_state"](x, steps=1)]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("last_state",), example=_last_state_example
+)
+def last_of_some_steps(node: Node) -> Node | None:
+    """last_state(x) -> x where there is a step: nothing is left to check."""
+    return node.inputs[0] if provably_le(1, node.params.steps) else None

@@ -450,6 +450,7 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "matmul": _matmul,
     "stop_gradient": _identity,
     "grad_clip": _identity,
+    "last_state": _identity,
     "pivots": _identity,
     "iota": _iota,
     "dim_value": lambda p: p["dim"],

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.core.body import bodies
+from symgraph.core.walk import toposort
 
 
 def both(x: Any, y: Any) -> Any:
@@ -135,3 +137,40 @@ def test_clear_errors() -> None:
         sg.cond(x.sum() > 0, x, x[None])
     with pytest.raises(ValueError, match="same number"):
         sg.cond(x.sum() > 0, [x], [x, x])
+
+
+def test_a_side_reads_another_result_of_a_scan_that_is_done_in_any_case() -> None:
+    x = sg.vector("x", dtype="float64")
+
+    def twice(h: Any) -> Any:
+        a, b = sg.scan(
+            lambda s, t: [sg.tanh(s + t), sg.cos(t) * s], outputs_info=[h, h * 0.5], n_steps=3
+        )
+        return sg.cond(a[-1].sum() > 0, lambda: sg.sin(b[-1]), lambda: h) + a[0] * 0.1
+
+    rows = sg.scan(twice, outputs_info=twice(x), n_steps=3)
+    results = [twice(x), rows, sg.grad((rows**2).sum(), x)]
+    for value in (np.linspace(0.1, 1.0, 3), -np.linspace(0.1, 1.0, 3)):
+        native = sg.function([x], results)(value)
+        for got, want in zip(native, sg.function([x], results, mode="eager")(value), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_sides_do_not_do_the_loops_around_them_again() -> None:
+    x = sg.vector("x", dtype="float64")
+
+    def once(h: Any) -> Any:
+        r = sg.while_loop(lambda s: s.sum() < 1.5, lambda s: sg.sin(s) + h * 0.3, h)
+        return sg.cond(r.sum() > 0.2, lambda: sg.sin(r) * h, lambda: r * 0.4 + h)
+
+    loss = (sg.scan(once, outputs_info=x, n_steps=1) ** 2).sum()
+    f = sg.function([x], [loss, sg.grad(loss, x)])
+    f(np.linspace(0.1, 1.0, 3))
+    (graph,) = [v.graph for v in f.compiled.version_list]
+    assert compounds(graph) <= 29  # 31 where a side has a loop of its own for one around
+
+
+def compounds(outputs: Any) -> int:
+    """Return how many loops and branches there are, those inside of others included."""
+    found = [n for n in toposort(outputs) if n.op.compound]
+    return len(found) + sum(compounds(b.outputs) for n in found for b in bodies(n))

@@ -165,14 +165,14 @@ def test_debug_mode_checks_every_kernel_of_a_loop() -> None:
     close(f(*values.values())[0], (rows**2).sum().eval(values))
 
 
-@pytest.mark.parametrize("last", [0, 2, STEPS])
+@pytest.mark.parametrize("last", [0, 2, STEPS, STEPS + 2])
 def test_truncated_gradient(last: int) -> None:
     values = inputs()
     X, h, W = values
     scanned = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h, truncate_gradient=last)
     state, rows = h, []
     for t in range(STEPS):
-        if t == STEPS - last:
+        if t and t == STEPS - last:  # with all steps among the last ones nothing is cut
             state = sg.stop_gradient(state)
         state = sg.tanh(X[t] + state @ W)
         rows.append(state if t >= STEPS - last else sg.stop_gradient(state))
@@ -343,8 +343,112 @@ def test_updates_of_inner_scans_travel() -> None:
     f = sg.function([], sg.scan(inner, outputs_info=np.float64(0), n_steps=4))
     close(f(), [3.0, 6.0, 9.0, 12.0])
     assert count.get_value() == 12.0
-    with pytest.raises(ValueError, match="would be lost"):
-        sg.while_loop(lambda v: v < 9.0, inner, sg.scalar("w", dtype="float64"))
+    f = sg.function([], sg.while_loop(lambda v: v < 9.0, inner, np.float64(0)))
+    close(f(), 9.0)
+    assert count.get_value() == 21.0
+
+
+def test_an_inner_scan_made_in_a_step_is_done_in_every_step() -> None:
+    """Whether it depends on the step or not; one made outside of the step is done once."""
+    count = sg.shared(np.float64(0), name="count")
+
+    def three() -> Any:
+        return sg.scan(lambda v: (v + 1.0, {count: count + 1.0}), outputs_info=np.float64(0),
+                       n_steps=3)[-1]  # fmt: skip
+
+    f = sg.function([], sg.scan(lambda s: s + three(), outputs_info=np.float64(0), n_steps=4))
+    close(f(), [3.0, 6.0, 9.0, 12.0])
+    assert count.get_value() == 12.0
+    outside = three()
+    f = sg.function([], sg.scan(lambda s: s + outside, outputs_info=np.float64(0), n_steps=4))
+    close(f(), [3.0, 6.0, 9.0, 12.0])
+    assert count.get_value() == 15.0
+
+
+def test_two_scans_that_update_one_variable_are_an_error() -> None:
+    x, y = sg.vector("x", dtype="float64"), sg.vector("y", dtype="float64")
+    count = sg.shared(np.float64(0), name="count")
+
+    def total(sequence: Any) -> Any:
+        return sg.scan(lambda v, s: (s + v, {count: count + 1.0}), sequence, np.float64(0))
+
+    first = total(x)
+    second = total(y)
+    with pytest.raises(ValueError, match="two scans update `count`") as error:
+        sg.function([x, y], [first, second])
+    assert "first = total(x)" not in str(error.value)  # the line is that of sg.scan
+    assert str(error.value).count("sg.scan(lambda v, s") == 2
+    with pytest.raises(ValueError, match="two scans update `count`"):
+        sg.scan(lambda s: s + total(x)[-1] * total(y)[-1], outputs_info=np.float64(0), n_steps=2)
+    f = sg.function([x, y], [first, second], updates={count: count + 5.0})
+    f(np.ones(3), np.ones(2))
+    assert count.get_value() == 5.0
+
+
+@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2), "log"])
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_scan_and_its_derivatives_update_once(memory: Any, stops: bool) -> None:
+    x = sg.vector("x", dtype="float64")
+    count = sg.shared(np.float64(0), name="count")
+
+    def step(v: Any, s: Any) -> Any:
+        results = [sg.tanh(s + v * count)], {count: count + 1.0}
+        return (*results, sg.until(s > 50.0)) if stops else results
+
+    rows = sg.scan(step, x, np.float64(0), memory=memory)
+    slope = sg.grad((rows**2).sum(), x)
+    second = sg.grad((slope**2).sum(), x)
+    f = sg.function([x], [rows, slope, second, sg.Rop(rows, x, x), sg.jacobian(rows, x)])
+    f(np.ones(7))
+    assert count.get_value() == 7.0
+
+
+@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2)])
+def test_draws_of_a_while_loop_in_a_step_are_all_new(memory: Any) -> None:
+    """Of steps of which each does another number of turns, in a branch, and for a batch."""
+    stream = sg.random.RandomStream(1)
+    h, H = sg.scalar("h", dtype="float64"), sg.vector("H", dtype="float64")
+
+    def last_draw(s: Any) -> Any:
+        draw = lambda i, u: [i - 1.0, stream.uniform((), dtype="float64")]  # noqa: E731
+        return sg.while_loop(lambda i, u: i > 0.0, draw, [1.0 + s * 4.0, s * 0.0])[1]
+
+    rows = sg.scan(last_draw, outputs_info=h, n_steps=7, memory=memory)
+    f = sg.function([h], rows)
+    eager = sg.function([h], rows, mode="eager")
+    seen = []
+    for _ in range(3):
+        state = [c.get_value() for c in stream._counters]
+        seen.append(f(0.9))
+        for c, value in zip(stream._counters, state, strict=True):
+            c.set_value(value)
+        close(eager(0.9), seen[-1])
+    assert len(np.unique(np.concatenate(seen))) == 21
+    side = sg.function([h], sg.cond(h > 0, lambda: last_draw(h), lambda: h))
+    assert len({float(side(0.9)) for _ in range(4)}) == 4
+    each = sg.function([H], sg.vmap(last_draw)(H))
+    a, b = each(np.array([0.9, 0.1, 0.9])), each(np.array([0.9, 0.1, 0.9]))
+    assert a[0] == a[2] != a[1] and len(np.unique([a[:2], b[:2]])) == 4
+
+
+def test_rows_of_draws_are_not_computed_for_all_steps_at_once() -> None:
+    """Draws of a step whose rows move behind a loop of unknown length."""
+    stream, n = sg.random.RandomStream(2), sg.scalar("n", dtype="int64")
+    h = sg.vector("h", dtype="float64")
+
+    def step(s: Any) -> Any:
+        e = stream.normal((3,), dtype="float64")
+        inner = sg.scan(lambda z: sg.tanh(z + e), outputs_info=s, n_steps=2)[-1]
+        return [sg.tanh(s * 0.5 + inner), sg.sin(s * e).sum() * e]
+
+    results = sg.scan(step, outputs_info=[h, None], n_steps=n)
+    slope = sg.grad((results[1] ** 2).sum(), h)
+    f, g = (sg.function([h, n], [*results, slope], mode=m) for m in ("native", "eager"))
+    native = f(np.ones(3), 5)
+    for c in stream._counters:
+        c.set_value(np.uint64(0))
+    for a, b in zip(native, g(np.ones(3), 5), strict=True):
+        close(a, b)
 
 
 def test_updates_under_vmap() -> None:
@@ -419,6 +523,23 @@ def test_memory_of_a_long_recurrence_stays_in_its_limit() -> None:
     assert free.compiled.version_list[0].module.arena > 16 << 20
 
 
+@pytest.mark.parametrize("memory", ["save_all", "16MB", "sqrt"])
+def test_the_last_of_an_unknown_number_of_steps_is_a_state(memory: Any) -> None:
+    """No trace is made for it, and none for its derivative; no step is an error."""
+    h, n = sg.vector("h", dtype="float64"), sg.scalar("n", dtype="int64")
+    last = sg.scan(lambda s: sg.tanh(s * 0.9 + 0.1), outputs_info=h, n_steps=n, memory=memory)[-1]
+    slope = sg.grad((last**2).sum(), h)
+    f, g = (sg.function([h, n], [last, slope], shapes=s) for s in ("generic", "exact"))
+    value = np.linspace(-1.0, 1.0, 5)
+    for steps in (1, 2, 127, 128, 300):
+        for a, b in zip(f(value, steps), g(value, steps), strict=True):
+            close(a, b)
+    loops_ = [x for x in loops(pipeline.prepare([last], "default"))]
+    assert all(len(x.params.body.outputs) == x.params.n_carries for x in loops_)
+    with pytest.raises(IndexError, match="no last step"):
+        f(value, 0)
+
+
 def test_random_numbers_and_updates_with_recomputation() -> None:
     count = sg.shared(np.int64(0), name="count")
 
@@ -472,18 +593,20 @@ def test_derivative_of_a_loop_without_a_limit() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_the_derivative_by_a_last_row_is_no_array(backwards: bool, strict: bool) -> None:
+@pytest.mark.parametrize("row", [-1, slice(-1, None)])
+def test_the_derivative_by_a_last_row_is_no_array(backwards: bool, strict: bool, row: Any) -> None:
     """The length is not known when the derivative is taken; the way back starts with the row."""
     values = inputs()
     X, h, W = values
     y = sg.scan(lambda x, s: sg.tanh(x + s @ W), X, h, go_backwards=backwards)
-    gradient = sg.grad((y[-1] ** 2).sum(), list(values))
+    gradient = sg.grad((y[row] ** 2).sum(), list(values))
     with sg.config.override(numerics="strict" if strict else "default"):
         f = sg.function(list(values), gradient, shapes="exact")
     for a, b in zip(f(*values.values()), gradient, strict=True):
         close(a, b.eval(values))
     graph = f.compiled.version_list[0].graph
-    assert strict == any(p.op.name == "place" for n in loops(graph) for p in n.inputs)
+    places = [p for n in loops(graph) for p in n.inputs if p.op.name == "place"]
+    assert bool(places) == (strict and row != -1)
 
 
 def crossed(x: Any, a: Any, b: Any) -> Any:
@@ -554,3 +677,91 @@ def test_updates_of_a_scan_in_a_side_of_a_branch_are_an_error():
         f = sg.function([x], side if updates else [side, rows], updates=updates)
         f(np.ones(3, "float32"))
         assert c.get_value() == expected
+
+
+@pytest.mark.parametrize("n", [3, 8, 17])
+def test_a_running_op_of_rows_that_are_the_same_in_every_lane(n: int) -> None:
+    x = sg.vector("x", dtype="float64")
+    rows = sg.broadcast_to(-x[:, None], (x.shape[0], n))
+    found = [f(rows, 0) for f in (sg.cumsum, sg.cumprod, sg.cummin, sg.logcumsumexp)]
+    agree(found, [f(-x, 0)[:, None] * sg.ones((1, n)) for f in
+                  (sg.cumsum, sg.cumprod, sg.cummin, sg.logcumsumexp)], {x: np.arange(1.0, 6.0)})
+
+
+def test_the_place_of_a_maximum_is_found_again_on_the_way_back() -> None:
+    """The states are a recurrence, which rounds otherwise than the step does."""
+    s = sg.matrix("s", dtype="float64")
+
+    def step(state: Any) -> list[Any]:
+        new = ((state * 0.5 + state * 0.7) * 0.5 + state * 0.7) * 0.3
+        return [new, new.max()]
+
+    slope = sg.grad(sg.scan(step, outputs_info=[s, None], n_steps=5)[1].sum(), s)
+    value = np.random.default_rng(0).normal(size=(3, 1))
+    for k in range(1, 4):
+        agree([slope], [sg.where(sg.eq(s, s.max()), slope.max(), 0.0)], {s: value * k})
+
+
+def test_bfloat16_and_complex_states_in_loops_of_loops() -> None:
+    s, z = sg.tensor("s", (), "bfloat16"), sg.scalar("z", dtype="complex128")
+    states = [s, z]
+    by_scan = sg.scan(lambda a, b: [sg.tanh(a * 0.5 + a), b * (0.5 + 0.1j)], outputs_info=states,
+                      n_steps=4, memory=2)  # fmt: skip
+    value, turned = np.asarray(0.5).astype(s.dtype.numpy), 1j
+    native = sg.function(states, by_scan)(value, turned)
+    eager = sg.function(states, by_scan, mode="eager")(value, turned)
+    assert native[0].tobytes() == eager[0].tobytes()
+    close(native[1], eager[1])
+
+
+@pytest.mark.parametrize("steps", [2, 3, 200])
+def test_products_of_as_many_rows_as_there_are_whole_chunks(steps: int) -> None:
+    """A generic version for no whole chunk, and one for several."""
+    X, W = sg.matrix("X", dtype="float64"), sg.matrix("W", dtype="float64")
+    rows = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0], memory="sqrt")
+    f = sg.function([X, W], sg.grad((rows**2).sum(), W), shapes="generic")
+    plain = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0])
+    values = [np.random.default_rng(k).normal(size=n) for k, n in enumerate([(steps, 3), (3, 3)])]
+    close(f(*values), sg.function([X, W], sg.grad((plain**2).sum(), W), mode="eager")(*values))
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_a_version_for_other_lengths_refuses_what_leaves_a_sequence(shapes: str) -> None:
+    x, n = sg.vector("x", dtype="float64"), sg.scalar("n", dtype="int64")
+    f = sg.function(
+        [x, n], sg.scan(lambda v, s: sg.tanh(v + s), x, np.float64(0), n_steps=n), shapes=shapes
+    )
+    for steps in (4, 5, 3, 2):
+        assert f(np.ones(5), steps).shape == (steps,)
+    for steps in (6, 100_000):
+        with pytest.raises(sg.ShapeError, match="x.*has no elements 0 to"):
+            f(np.ones(5), steps)
+    backwards = sg.scan(lambda v: v * 2.0, x, n_steps=n, go_backwards=True)
+    g = sg.function([x, n], backwards, shapes=shapes)
+    close(g(np.arange(5.0), 3), [8.0, 6.0, 4.0])
+    with pytest.raises(sg.ShapeError, match="has no elements"):
+        g(np.arange(5.0), 6)
+
+
+@pytest.mark.parametrize("shapes", ["auto", "generic"])
+def test_arrays_that_do_not_fit_their_taps(shapes: str) -> None:
+    x = sg.vector("x", dtype="float64")
+    f = sg.function([x], sg.scan(lambda a, b: a + b, dict(input=x, taps=[-2, 0])), shapes=shapes)
+    assert [len(f(np.ones(k))) for k in (5, 4, 3, 2)] == [3, 2, 1, 0]
+    for k in (1, 0):
+        with pytest.raises(sg.ShapeError, match="too short on axis 0"):
+            f(np.ones(k))
+    taps = dict(initial=x, taps=[-2, -1])
+    g = sg.function([x], sg.scan(lambda a, b: a + b, outputs_info=taps, n_steps=2), shapes=shapes)
+    close(g(np.ones(2)), [2.0, 3.0])
+    for k in (1, 3, 5):
+        with pytest.raises(sg.ShapeError, match=rf"`x` of {k} elements"):
+            g(np.ones(k))
+
+
+def test_what_a_step_may_not_return() -> None:
+    x = sg.vector("x", dtype="float64")
+    with pytest.raises(TypeError, match="returned None"):
+        sg.scan(lambda v: None, x)
+    with pytest.raises(TypeError, match="returned Until"):
+        sg.scan(lambda v: (sg.until(v > 0), v), x)

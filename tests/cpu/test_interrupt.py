@@ -281,3 +281,42 @@ def test_the_first_matrix_that_fails_is_named():
         a[first] = a[190] = -1
         with pytest.raises(np.linalg.LinAlgError, match=f"matrix {first} of the batch"):
             f(a)
+
+
+ENDLESS = """
+import os, signal, threading
+import numpy as np, symgraph as sg
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+v = sg.vector("v", dtype="float64")
+w = sg.shared(np.zeros(()))
+loop = lambda x, step: sg.while_loop(lambda s: s.sum() < 1e9, step, x)
+f = sg.function([v], {result}, updates={{w: w + 1}})
+f(np.full(3, 1e9))
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    f(np.ones(3))
+    print("ended")
+except KeyboardInterrupt:
+    print("interrupted", w.get_value())
+"""
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "loop(v, lambda s: s * 1.0)",
+        "loop(v, sg.sin)",
+        "sg.scan(lambda s: loop(s, lambda s: s * 1.0), outputs_info=v, n_steps=3)",
+        "loop(v, lambda s: sg.scan(lambda h: h * 1.0, outputs_info=s, n_steps=3)[-1])",
+        "sg.vmap(lambda x: loop(x, lambda s: s * 1.0))(v)",
+        "sg.grad(loop(v, sg.sin).sum(), v)",
+    ],
+)
+def test_a_loop_that_never_ends_is_left(result):
+    """Also where no step changes the state, which a rewrite could take for its last value."""
+    script = ENDLESS.format(result=result)
+    out = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert out.stdout.split() == ["interrupted", "1.0"], (out.stdout, out.stderr[-500:])

@@ -196,3 +196,15 @@ def test_dear_elements_of_rows_are_computed_in_vectors(axis: int, nests: int) ->
     a = RNG.normal(size=(30, 50)).astype("float32")
     np.testing.assert_allclose(f(a), np.cumsum(np.exp(a), axis), rtol=1e-5)
     assert len(f.compiled.version_list[0].stages.program.statements) == nests
+
+
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("shape", [(2, 5, 8), (40, 3, 900), (300, 9, 40)])
+def test_running_sums_of_sums_over_rows(shapes: str, shape: tuple[int, ...]) -> None:
+    """Sums over rows in blocks of columns need the axis of the running sum outside of them."""
+    x = sg.tensor3("x", dtype="float32")
+    running = sg.cumsum(x.sum(0) * 0.5, 0)
+    value = np.random.default_rng(0).normal(size=shape).astype("float32")
+    got = sg.function([x], running, shapes=shapes)(value)
+    want = sg.function([x], running, mode="eager")(value)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
