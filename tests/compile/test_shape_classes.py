@@ -340,3 +340,34 @@ def test_threads_that_meet_new_sizes_at_once() -> None:
     for t in threads:
         t.join()
     assert not wrong and len(f.versions()) <= 4
+
+
+def _clashing(x: Any, y: Any) -> dict[str, Any]:
+    """Return values of which the clash of x and y shows in a size, before or without an op."""
+    return {
+        "a product by one": sg.ones_like(y) * x,
+        "a choice that is known": sg.where(True, x, y),
+        "a gradient": sg.grad((x * y).sum(), x),
+        "a size": (x + y).shape[0] * 1,
+        "repeated twice": sg.broadcast_to(sg.ones(4), x.shape) + y,
+    }
+
+
+@pytest.mark.parametrize("name", list(_clashing(*sg.vectors("x", "y"))))
+@pytest.mark.parametrize("shapes", ["generic", "exact", "eager"])
+def test_a_clash_names_the_line(name: str, shapes: str) -> None:
+    x, y = sg.vectors("x", "y")
+    value = _clashing(x, y)[name]
+    state = sg.shared(np.float32(0))
+    mode, kind = (shapes, "auto") if shapes == "eager" else (None, shapes)
+    updates = {state: state + 1}
+    f = sg.function([x, y], value, updates=updates, mode=mode, shapes=kind)
+    for n in (4,) if name == "repeated twice" else (4, 5, 6):
+        f(np.ones(n, F32), np.ones(n, F32))
+    before = state.get_value()
+    other = 5 if name == "repeated twice" else 4
+    with pytest.raises(ShapeError) as caught:
+        f(np.ones(5, F32), np.ones(other, F32))
+    text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "test_shape_classes.py" in text and "4" in text and "5" in text
+    assert state.get_value() == before
