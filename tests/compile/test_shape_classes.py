@@ -371,3 +371,28 @@ def test_a_clash_names_the_line(name: str, shapes: str) -> None:
     text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
     assert "test_shape_classes.py" in text and "4" in text and "5" in text
     assert state.get_value() == before
+
+
+def test_repeats_and_products_with_vectors_are_the_loops_of_an_exact_version() -> None:
+    x, v = sg.matrix("x"), sg.vector("v")
+    rng = np.random.default_rng(5)
+    a, b = normal(rng, 37, 129), normal(rng, 129)
+    values = [sg.repeat(x, 2, axis=1), x @ v, x[:, ::-1] * 2]
+    exact, generic = (sg.function([x, v], values, shapes=s) for s in ("exact", "generic"))
+    for got, want in zip(generic(a, b), exact(a, b), strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(generic(a, b)[0], np.repeat(a, 2, 1))
+    loops = generic.explain("loops")
+    assert "//" not in loops and "%" not in loops and "gemm" not in loops
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "float16", "int32", "float32", "complex128"])
+def test_rows_read_backwards(dtype: str) -> None:
+    x = sg.matrix("x", dtype=dtype)
+    f = sg.function([x], [sg.eq(x[:, ::-1], x), x[::-1, ::-1][1:]], shapes="generic")
+    rng = np.random.default_rng(6)
+    for m, n in ((3, 2), (5, 17), (4, 33), (2, 129)):
+        a = rng.integers(0, 2, (m, n)).astype(dtype)
+        same, turned = f(a)
+        np.testing.assert_array_equal(same, a[:, ::-1] == a)
+        np.testing.assert_array_equal(turned, a[::-1, ::-1][1:])
