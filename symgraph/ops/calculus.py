@@ -9,7 +9,7 @@ import numpy as np
 
 from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
-from symgraph.core.node import Node, as_node, describe
+from symgraph.core.node import Node, as_node
 from symgraph.core.op import function, normal_axis, o
 from symgraph.ops.base import as_nodes
 from symgraph.ops.rows import as_float, as_inexact
@@ -165,19 +165,6 @@ def vander(x: Any, n: Any = None, increasing: bool = False) -> Node:
     power = o.iota((1, width), 1)
     power = power if increasing else width - 1 - power
     return o.power(node[:, None], power if node.dtype.is_integer else o.cast(power, node.dtype))
-
-
-@function
-def polyval(p: Any, x: Any) -> Node:
-    """Return the polynomial with coefficients `p` (highest power first) at `x`, by Horner."""
-    coefficients, at = as_nodes((p, x))
-    n = coefficients.type.shape[0]
-    if not isinstance(n, int):
-        raise ShapeError(f"the degree of `{describe(coefficients)}` {coefficients.type} is unknown")
-    value: Node = o.zeros_like(at)
-    for k in range(n):
-        value = value * at + coefficients[k]
-    return value
 
 
 @function
