@@ -44,7 +44,9 @@ def bind_sizes(leaves: Iterable[Node], arrays: Mapping[Node, np.ndarray]) -> dic
                 other, k = origin[atom]
                 raise ShapeError(
                     f"axis {axis} of `{describe(leaf)}` has length {value}, but axis {k} of "
-                    f"`{describe(other)}` has {values[atom]}, and both are {atom!r}"
+                    f"`{describe(other)}` has {values[atom]}, and both are `{atom!r}`\n"
+                    f"  input:  {leaf.type}, made at {leaf.source}\n"
+                    f"  input:  {other.type}, made at {other.source}"
                 )
             if not atom.admits(value):
                 where = f"axis {axis} of `{describe(leaf)}` has length"
