@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from symgraph.core.dtype import FLOAT32, DType
+from symgraph.core.dtype import DType
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import o
@@ -16,6 +16,7 @@ from symgraph.random.source import (
     affine,
     as_shape,
     checked,
+    computed_in,
     float_type,
     parameters,
 )
@@ -49,13 +50,13 @@ class Continuous(Source):
 
     def normal(self, shape: Any = None, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None) -> Node:
         """Return normal numbers (Box and Muller 1958: sqrt(-2 log u) cos(2 pi v))."""
-        d, shape = float_type(dtype), checked(shape, mean, std)
+        given, shape = float_type(dtype), checked(shape, mean, std)
         require("normal", NOT_NEGATIVE, std=std)
-        if d.is_half:  # half of its smallest step would be 0
-            return o.cast(self.normal(shape, mean, std, FLOAT32), d)
+        d = computed_in(given)
         u, v = self._unit(shape, d), self._unit(shape, d)
         value = o.sqrt(-2.0 * o.log(u + _tiny(d))) * o.cos((2.0 * math.pi) * v)
-        return value * as_node(std, (d,)) + as_node(mean, (d,))
+        value = value * as_node(std, (d,)) + as_node(mean, (d,))
+        return o.cast(value, given) if given.is_half else value
 
     def truncated_normal(
         self,
@@ -88,30 +89,31 @@ class Continuous(Source):
 
     def exponential(self, scale: Any = 1.0, shape: Any = None, dtype: Any = None) -> Node:
         """Return exponential numbers of mean `scale`."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("exponential", NOT_NEGATIVE, scale=scale)
         sizes, (s,) = parameters(shape, d, scale)
-        return _exponential(self._unit(sizes, d)) * s
+        return o.cast(_exponential(self._unit(sizes, d)) * s, given)
 
     def gumbel(
         self, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, dtype: Any = None
     ) -> Node:
         """Return Gumbel numbers: loc - scale log(exponential)."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("gumbel", NOT_NEGATIVE, scale=scale)
         sizes, (m, s) = parameters(shape, d, loc, scale)
-        return m - s * o.log(o.maximum(_exponential(self._unit(sizes, d)), _tiny(d)))
+        level = o.log(o.maximum(_exponential(self._unit(sizes, d)), _tiny(d)))
+        return o.cast(m - s * level, given)
 
     def laplace(
         self, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, dtype: Any = None
     ) -> Node:
         """Return Laplace numbers: an exponential number with a random sign."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("laplace", NOT_NEGATIVE, scale=scale)
         sizes, (m, s) = parameters(shape, d, loc, scale)
         lane = self._lanes(sizes, d)
         size = _exponential(lane(0, 0))
-        return m + s * o.where(o.lt(lane(0, 1), 0.5), size, -size)
+        return o.cast(m + s * o.where(o.lt(lane(0, 1), 0.5), size, -size), given)
 
     def gamma(self, a: Any, scale: Any = 1.0, shape: Any = None, dtype: Any = None) -> Node:
         """Return gamma numbers of shape parameter a > 0 and mean a * scale.
@@ -120,11 +122,11 @@ class Continuous(Source):
         1e13) the mode stands. Derivatives by `a` are those of the inverse distribution function
         (Figurnov, Mohamed, Mnih 2018).
         """
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("gamma", POSITIVE, a=a)
         require("gamma", NOT_NEGATIVE, scale=scale)
         sizes, (alpha, s) = parameters(shape, d, a, scale)
-        return o.exp(self._log_gamma(alpha, sizes, d)) * s
+        return o.cast(o.exp(self._log_gamma(alpha, sizes, d)) * s, given)
 
     def _log_gamma(self, a: Node, sizes: tuple[Any, ...], d: DType) -> Node:
         """Return the logarithm of gamma numbers; small `a` would underflow without it."""
@@ -140,39 +142,40 @@ class Continuous(Source):
 
     def chisquare(self, df: Any, shape: Any = None, dtype: Any = None) -> Node:
         """Return chi-squared numbers with `df` degrees of freedom."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("chisquare", POSITIVE, df=df)
         sizes, (k,) = parameters(shape, d, df)
-        return self.gamma(0.5 * k, 2.0, sizes, d)
+        return self.gamma(0.5 * k, 2.0, sizes, given)
 
     def beta(self, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Node:
         """Return beta numbers: x / (x + y) of two gamma numbers, through their logarithms."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("beta", POSITIVE, a=a, b=b)
         sizes, (p, q) = parameters(shape, d, a, b)
-        return o.sigmoid(self._log_gamma(p, sizes, d) - self._log_gamma(q, sizes, d))
+        odds = self._log_gamma(p, sizes, d) - self._log_gamma(q, sizes, d)
+        return o.cast(o.sigmoid(odds), given)
 
     def dirichlet(self, a: Any, shape: Any = (), dtype: Any = None) -> Node:
         """Return Dirichlet vectors, `shape + a.shape`; they lie along the last axis."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("dirichlet", POSITIVE, a=a)
         alpha = o.cast(as_node(a, (d,)), d)
         if alpha.ndim == 0:
             raise ShapeError("dirichlet: `a` must have an axis of outcomes, got a scalar")
         sizes = (*as_shape(shape), *alpha.type.shape)
-        return o.softmax(self._log_gamma(alpha, sizes, d), -1)
+        return o.cast(o.softmax(self._log_gamma(alpha, sizes, d), -1), given)
 
     def student_t(
         self, df: Any, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, dtype: Any = None
     ) -> Node:
         """Return Student numbers: normal / sqrt(chi-squared / df)."""
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("student_t", POSITIVE, df=df)
         require("student_t", NOT_NEGATIVE, scale=scale)
         sizes, (k, m, s) = parameters(shape, d, df, loc, scale)
         half = 0.5 * k
         spread = o.exp(0.5 * (o.log(half) - self._log_gamma(half, sizes, d)))
-        return m + s * self.normal(sizes, dtype=d) * spread
+        return o.cast(m + s * self.normal(sizes, dtype=d) * spread, given)
 
     def vonmises(
         self, mean: Any = 0.0, kappa: Any = 1.0, shape: Any = None, dtype: Any = None
@@ -181,7 +184,7 @@ class Continuous(Source):
 
         Best and Fisher (1979) with 26 proposals an element; no derivative by kappa.
         """
-        d = float_type(dtype)
+        d = computed_in(given := float_type(dtype))
         require("vonmises", NOT_NEGATIVE, kappa=kappa)
         sizes, (m, k) = parameters(shape, d, mean, kappa)
         k = o.stop_gradient(k)
@@ -206,7 +209,7 @@ class Continuous(Source):
         size = 2.0 * o.asin(o.sqrt(o.clip(0.5 * chosen, 0.0, 1.0)))
         full = or_nan(o.ge(k, 0.0), size) * side + m
         turn = 2.0 * math.pi
-        return o.cast(full - turn * o.stop_gradient(o.rint(full / turn)), d)
+        return o.cast(full - turn * o.stop_gradient(o.rint(full / turn)), given)
 
 
 def _marsaglia(lane: Lanes, third: Node, d: DType) -> Node:

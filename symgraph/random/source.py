@@ -9,7 +9,7 @@ import numpy as np
 
 from symgraph.compile.shared import SharedVariable, shared
 from symgraph.core.config import config
-from symgraph.core.dtype import DType, as_dtype
+from symgraph.core.dtype import FLOAT32, DType, as_dtype
 from symgraph.core.errors import DTypeError, ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import o
@@ -108,6 +108,14 @@ def float_type(dtype: Any) -> DType:
     if not d.is_float:
         raise TypeError(f"random floats need a float dtype, got {d}")
     return d
+
+
+def computed_in(d: DType) -> DType:
+    """Return the dtype that a draw is computed in: its own; float32 for a half.
+
+    The logarithm of a number of 8 or 11 bits would cut the tails off, or be infinite.
+    """
+    return FLOAT32 if d.is_half else d
 
 
 def parameters(shape: Any, d: DType, *values: Any) -> tuple[tuple[Any, ...], list[Node]]:

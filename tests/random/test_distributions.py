@@ -284,6 +284,17 @@ OUTSIDE = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["exponential", "gumbel", "laplace", "gamma 50", "student"])
+def test_halves_have_the_tails_of_their_law(name, dtype):
+    make, law = CONTINUOUS[name]
+    x = np.asarray(draw(lambda r: make(r, dtype))).astype(float)
+    wide = draw(lambda r: make(r, "float32")).astype(float)
+    assert np.isfinite(x).all()
+    np.testing.assert_allclose(x, wide, rtol=2.0**-8, atol=1e-6)  # the same numbers, rounded
+    assert abs(x.std() / law.std() - 1) < 0.03
+
+
 @pytest.mark.parametrize("name", list(OUTSIDE))
 def test_known_parameters_outside_of_their_domain(name):
     with pytest.raises(ValueError, match=f"{name}.*(must|needs)|{name}: `p` must have"):
