@@ -141,16 +141,11 @@ def _array_ufunc(node: Node, ufunc: Any, method: str, *inputs: Any, **kwargs: An
         return _reduced(_REDUCTIONS[name], *inputs, **kwargs)
     if method != "__call__" or kwargs:
         return NotImplemented
-    f = _PRODUCTS.get(name) or _named(name)
+    f = _named(name)
     return NotImplemented if f is None else f(*inputs)
 
 
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
-_PRODUCTS: dict[str, Callable[..., Any]] = {  # of vectors on the last axis
-    "matvec": lambda a, x: o.squeeze(o.matmul(a, o.expand_dims(x, -1)), -1),
-    "vecdot": lambda x, y: o.sum(o.conj(as_tensor(x)) * y, -1),
-    "vecmat": lambda x, a: o.squeeze(o.matmul(o.expand_dims(o.conj(as_tensor(x)), -2), a), -2),
-}
 
 
 def _reduced(
@@ -182,12 +177,10 @@ def _named(name: str) -> Callable[..., Any] | None:
 
 # What NumPy names and we name otherwise, or not at all; None: `o` has another thing of this name.
 _NUMPY: dict[str, Callable[..., Any] | None] = {
-    "argpartition": lambda a, kth, axis=-1: o.argsort(a, axis),  # a sorted array is partitioned
     "copy": lambda a, order="K", subok=False: as_tensor(a),  # a value cannot be written to
     "iscomplexobj": lambda x: as_tensor(x).dtype.is_complex,
     "isrealobj": lambda x: not as_tensor(x).dtype.is_complex,
     "ndim": lambda a: as_tensor(a).ndim,
-    "partition": lambda a, kth, axis=-1: o.sort(a, axis),
 }
 
 

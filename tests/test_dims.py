@@ -90,6 +90,7 @@ def test_folding_to_numbers() -> None:
     assert A - A == 0 and isinstance(A - A, int)
     assert (A * B) // A is B
     assert (A * 4 + 8) // 4 is A + 2
+    assert (A * 2 - 1) // 2 is A - 1 and (A * 6 + B + 5) // 3 is A * 2 + (B + 5) // 3
     assert dim.exact_div(A + 1, 2) is None
     assert (A + B) * (A - B) is A * A - B * B
 

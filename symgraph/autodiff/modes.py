@@ -17,7 +17,7 @@ from symgraph.core.source import made_from
 from symgraph.core.walk import toposort
 
 Tangent = Node | None
-GRADIENT = "in the derivative of "
+GRADIENT = " (its derivative)"
 
 
 def accumulate(
@@ -100,7 +100,7 @@ def push(outputs: Sequence[Node], tangents: Mapping[Node, Tangent]) -> list[Tang
                 if any(t is not None for t in parts):
                     op: Any = node.op
                     with made_from(node.source, GRADIENT):
-                        several[node] = op.push_forward(node, parts, push)
+                        several[node] = op.push_forward(node, parts, push, accumulate)
                 continue
             with made_from(node.source, GRADIENT):
                 known[node] = push_forward(node, parts)

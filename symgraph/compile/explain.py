@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from symgraph.compile.forecast import forecast
-from symgraph.compile.profile import Timing, timings
+from symgraph.compile.profile import Timing, timings, title
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
 from symgraph.cpu import jit
@@ -61,7 +61,8 @@ def _kernels(version: Version) -> list[str]:
     statements = version.stages.program.statements
     pairs = zip(statements, version.module.statements, strict=True)
     for k, (statement, kernel) in enumerate(pairs):
-        what = " + ".join(describe(n, 2) for n in kernel.origin if isinstance(n, Node)) or "copy"
+        nodes = [n for n in kernel.origin if isinstance(n, Node)]
+        what = title(nodes, isinstance(statement, Check))
         lines.append(f"    {kernel.name:<5} {what[:70]:<70}  {_how(kernel)}")
         try:
             shared = _threads(version) if _is_parallel(statement, kernel) else 1

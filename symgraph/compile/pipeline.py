@@ -86,7 +86,7 @@ def by_loops(node: Node) -> bool:
     if isinstance(k, int) and k <= SHORT_SUM:
         return True
     if not all(isinstance(x, int) for x in (m, k, n)):
-        return False
+        return 1 in (m, n)  # a vector is read once: packing it, or the matrix, never pays
     return bool(m * k * n <= LOOP_PRODUCT or m <= LOOP_ROWS or n <= LOOP_COLUMNS)
 
 

@@ -27,6 +27,8 @@ CALIBRATION = 0.02  # seconds over which the clock counter is compared with the 
 class Timing:
     """Time of one statement of one version: the nodes it computes, calls, seconds in all.
 
+    A statement that `checks` looks whether the positions that its node reads are in bounds.
+
     A loop has the timings of the statements `inside` of it, whose calls are steps; its own seconds
     are the whole. A look at the clock, some ten nanoseconds, counts for each statement of a step.
     """
@@ -36,10 +38,11 @@ class Timing:
     calls: int
     seconds: float
     inside: tuple[Timing, ...] = ()
+    checks: bool = False
 
     @property
     def name(self) -> str:
-        return " + ".join(describe(n, 2) for n in self.origin) or "copy"
+        return title(self.origin, self.checks)
 
     @property
     def own(self) -> float:
@@ -126,12 +129,28 @@ def _trace(row: Timing, start: float, runs: int, thread: int, events: list[Any])
     return start + duration
 
 
+def title(origin: Sequence[Node], checks: bool) -> str:
+    """Return what a statement does: the values it computes, stores or checks the positions of."""
+    if not origin:
+        return "copy"
+    what = " + ".join(describe(n, 2) for n in origin)
+    return f"{_verb(origin, checks)}{what}"
+
+
+def _verb(origin: Sequence[Node], checks: bool) -> str:
+    if checks:
+        return "check of "
+    return "copy of " if all(n.op.is_leaf for n in origin) else ""
+
+
 def _group(row: Timing, by: str) -> str:
     if by == "kernel":
         return f"{row.name}: the loop itself" if row.inside else row.name
-    if by == "op":
-        return row.origin[-1].op.name if row.origin else "copy"
-    return _line(row.origin)
+    if by == "line":
+        return _line(row.origin)
+    if not row.origin or all(n.op.is_leaf for n in row.origin):
+        return "copy"
+    return f"{_verb(row.origin, row.checks)}{row.origin[-1].op.name}"
 
 
 def _line(origin: Sequence[Node]) -> str:
@@ -153,7 +172,8 @@ def timings(version: Version) -> list[Timing]:
     for k in range(len(timed) - 1, -1, -1):  # what is inside of a loop has a later place
         nodes = tuple(n for n in timed[k].origin if isinstance(n, Node))
         parts = tuple(t for t in reversed(inside.get(k, [])) if t.calls)
-        timing = Timing(version.name, nodes, counts[2 * k + 1], counts[2 * k] * scale, parts)
+        calls, seconds = counts[2 * k + 1], counts[2 * k] * scale
+        timing = Timing(version.name, nodes, calls, seconds, parts, timed[k].checks)
         inside.setdefault(timed[k].loop, []).append(timing)
     return inside.get(None, [])[::-1]
 

@@ -44,7 +44,9 @@ def bind_sizes(leaves: Iterable[Node], arrays: Mapping[Node, np.ndarray]) -> dic
                 other, k = origin[atom]
                 raise ShapeError(
                     f"axis {axis} of `{describe(leaf)}` has length {value}, but axis {k} of "
-                    f"`{describe(other)}` has {values[atom]}, and both are {atom!r}"
+                    f"`{describe(other)}` has {values[atom]}, and both are `{atom!r}`\n"
+                    f"  input:  {leaf.type}, made at {leaf.source}\n"
+                    f"  input:  {other.type}, made at {other.source}"
                 )
             if not atom.admits(value):
                 where = f"axis {axis} of `{describe(leaf)}` has length"
@@ -67,19 +69,33 @@ def specialise(
     new: dict[Node, Node] = {}
     sizes: dict[Atom, int | Dim] = {}
     for node in toposort(outputs):
-        if node.op.is_leaf:
-            new[node] = _leaf(node, values, leaf_types, sizes)
-            continue
-        inputs = tuple(new[i] for i in node.inputs)
-        if node.op.compound:
-            new[node] = inherit(_resized(node, inputs, values), node)
-            continue
-        params = substitute_all(node.params, values, sizes)
-        if inputs == node.inputs and params is node.params:
-            new[node] = node
-        else:
-            new[node] = inherit(_rebuilt(node, inputs, params), node)
+        try:
+            new[node] = _sized(node, new, values, leaf_types, sizes)
+        except ValueError as error:  # of a size by itself, or a ShapeError of an op
+            clash = error if isinstance(error, ShapeError) else ShapeError(str(error))
+            clash.add_note(f"  node:   {describe(node)}, made at {node.source}")
+            raise clash from None
     return [new[n] for n in outputs], new
+
+
+def _sized(
+    node: Node,
+    new: Mapping[Node, Node],
+    values: Values,
+    leaf_types: Mapping[Node, TensorType] | None,
+    sizes: dict[Atom, int | Dim],
+) -> Node:
+    """Return the node for other sizes; bodies of loops and branches are specialised for them."""
+    if node.op.is_leaf:
+        return _leaf(node, values, leaf_types, sizes)
+    inputs = tuple(new[i] for i in node.inputs)
+    if node.op.compound:
+        op: Any = node.op
+        return inherit(op.resized(node, inputs, values, specialise), node)
+    params = substitute_all(node.params, values, sizes)
+    if inputs == node.inputs and params is node.params:
+        return node
+    return inherit(make(node.op, inputs, params, uid=node.uid), node)
 
 
 def _leaf(
@@ -100,25 +116,6 @@ def _leaf(
     leaf = make(node.op, (), node.params, type=new_type, uid=node.uid, data=node.data)
     leaf._name, leaf.source = node._name, node.source
     return leaf
-
-
-def _rebuilt(node: Node, inputs: tuple[Node, ...], params: Any) -> Node:
-    try:
-        return make(node.op, inputs, params, uid=node.uid)
-    except ShapeError as error:
-        error.add_note(f"  node:   {describe(node)}, made at {node.source}")
-        raise
-
-
-def _resized(node: Node, inputs: tuple[Node, ...], values: Values) -> Node:
-    """Return a loop or a branch for other sizes; its bodies are specialised for them."""
-    op: Any = node.op
-    try:
-        result: Node = op.resized(node, inputs, values, specialise)
-    except ShapeError as error:
-        error.add_note(f"  node:   {node.op.name}, made at {node.source}")
-        raise
-    return result
 
 
 def used_symbols(outputs: Sequence[Node]) -> set[Atom]:

@@ -15,7 +15,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Source(NamedTuple):
-    """A place in the user's program; `note` says how the node came from there."""
+    """A place in the user's program; `note`, after the place, says how the node came from it."""
 
     file: str
     line: int
@@ -24,7 +24,7 @@ class Source(NamedTuple):
     def __str__(self) -> str:
         code = linecache.getline(self.file, self.line).strip()
         place = f"{os.path.basename(self.file)}:{self.line}"
-        return f"{self.note}{place}" + (f"   {code}" if code else "")
+        return f"{place}{self.note}" + (f"   {code}" if code else "")
 
 
 _override: list[Source | None] = []
@@ -57,7 +57,7 @@ def _user_line() -> Source | None:
 @contextmanager
 def made_from(source: Source | None, note: str = "") -> Iterator[None]:
     """Give nodes made inside the block this source (a derivative or a rewrite keeps the line)."""
-    if source is not None and note and not source.note.startswith(note):
+    if source is not None and note and source.note != note:
         source = Source(source.file, source.line, note)
     _override.append(source)
     try:

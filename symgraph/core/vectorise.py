@@ -10,7 +10,7 @@ from symgraph.core.node import Node
 from symgraph.core.source import made_from
 from symgraph.core.walk import toposort, with_inputs
 
-IN_BATCH = "in the batch of "
+IN_BATCH = " (its batch)"
 Batched = tuple[Node, int | None]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.core.dtype import as_dtype
 from symgraph.core.record import dataclass
 
 # CPython objects, in bytes from the start of the object.
@@ -239,7 +240,7 @@ class ArraySpec:
     @property
     def itemsize(self) -> int:
         """Bytes per element."""
-        return np.dtype(self.dtype).itemsize
+        return as_dtype(self.dtype).itemsize
 
     @property
     def static_bytes(self) -> int | None:
@@ -465,7 +466,7 @@ def check_arrays(
     found = []
     for value, want in zip((*args, *shared), (*spec.args, *spec.shared), strict=True):
         array = _as_scalar(value, want)
-        if type(array) is not np.ndarray or array.dtype != np.dtype(want.dtype):
+        if type(array) is not np.ndarray or array.dtype != as_dtype(want.dtype).numpy:
             raise GuardError("type or dtype")
         if array.ndim != len(want.shape) or not (array.flags.c_contiguous and array.flags.aligned):
             raise GuardError("number of dimensions or layout")
@@ -481,7 +482,7 @@ def check_arrays(
 
 
 def _as_scalar(value: Any, want: ArraySpec) -> Any:
-    kind = np.dtype(want.dtype).kind
+    kind = as_dtype(want.dtype).numpy.kind
     if want.shape or {"f": float, "i": int, "u": int, "b": bool}.get(kind) is not type(value):
         return value
     try:

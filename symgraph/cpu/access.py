@@ -158,7 +158,7 @@ class Access(Operations):
         step = stride(address, vector.axis) if moves else None
         if step == 1 and not self._slow_mask(buffer, vector, guarded):
             value = self._load_contiguous(scope, buffer, address, guard, guarded)
-        elif step == -1 and guard is None and vector.mask is None:
+        elif step == -1 and guard is None and not self._slow_mask(buffer, vector, guarded):
             value = self._load_reversed(scope, buffer, address)
         elif step is not None and 1 < step <= SHUFFLE_STRIDE and not guarded and not vector.mask:
             value = self._load_strided(scope, buffer, address, guard, step)
@@ -195,6 +195,12 @@ class Access(Operations):
         elif guard is not None:
             test = self.value(guard, scope)
             mask = test if mask is None else self._new(scope, f"and <{lanes} x i1> {mask}, {test}")
+        return self._load_whole(scope, buffer, pointer, mask)
+
+    def _load_whole(self, scope: Scope, buffer: Buffer, pointer: str, mask: str | None) -> str:
+        """Load adjacent elements, 0 where the mask is false."""
+        assert scope.vector is not None
+        lanes = scope.vector.lanes
         if mask is None:
             return self._new(scope, self._load_text(buffer, pointer, lanes))
         element = memory_type(buffer.dtype)
@@ -249,13 +255,20 @@ class Access(Operations):
 
     def _load_reversed(self, scope: Scope, buffer: Buffer, address: Expr) -> str:
         assert scope.vector is not None
-        lanes = scope.vector.lanes
+        lanes, mask = scope.vector.lanes, scope.vector.mask
         last = self.pointer(buffer, address, scope)
         element = memory_type(buffer.dtype)
         first = self._new(scope, f"getelementptr {element}, ptr {last}, i64 {1 - lanes}")
-        value = self._new(scope, self._load_text(buffer, first, lanes))
+        if mask is not None:
+            mask = self._reversed(scope, f"<{lanes} x i1>", mask)
+        value = self._load_whole(scope, buffer, first, mask)
+        return self._reversed(scope, vector_type(element, lanes), value)
+
+    def _reversed(self, scope: Scope, kind: str, value: str) -> str:
+        """Return a vector with its lanes in reverse order."""
+        assert scope.vector is not None
+        lanes = scope.vector.lanes
         order = ", ".join(f"i32 {k}" for k in reversed(range(lanes)))
-        kind = vector_type(element, lanes)
         return self._new(
             scope, f"shufflevector {kind} {value}, {kind} poison, <{lanes} x i32> <{order}>"
         )

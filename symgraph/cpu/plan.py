@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from symgraph.core.dtype import as_dtype
 from symgraph.cpu import abi
 from symgraph.cpu.abi import ArraySpec, EntrySpec, Plan, Record, Size
 
@@ -132,7 +133,7 @@ def _record(array: ArraySpec, written: bool, scalar: bool, sizes: int, value: in
 @functools.cache
 def _dtype_words(name: str) -> tuple[list[int], int, int]:
     """Return what a record says about the dtype, the flags of inputs, and the kind of number."""
-    dtype = np.dtype(name)
+    dtype = as_dtype(name).numpy
     others = [np.dtype(code).num for code in "qQlL" if np.dtype(code) == dtype]
     record = [0] * (Record.SIZE // 8)
     record[Record.DTYPE // 8] = id(dtype)

@@ -111,7 +111,7 @@ class ProgramEmitter:
         calls and clock cycles of every statement, in the global `profile`.
         """
         self.program, self.vector_bytes = program, vector_bytes
-        self.watch = Stopwatch(s.origin for s in program.statements) if profile else None
+        self.watch = Stopwatch(program.statements) if profile else None
         self.aliases = dict(aliases or {})
         self.symbols = list(symbols)
         self.derived = list(dict.fromkeys(n for n in sizes if isinstance(n, Dim)))

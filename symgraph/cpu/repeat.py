@@ -189,7 +189,7 @@ class LoopEmitter(StepRegisters):
             return
         before = self._new(scope, CLOCK)
         for statement in loop.body:
-            own = self.laps.enter(statement.origin, place)
+            own = self.laps.enter(statement, place)
             self._statement(scope, statement, axes, own)
             before = self._lap(scope, own, before)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from symgraph.core.record import dataclass
+from symgraph.loops.statements import Check, Statement
 
 # As a call that reads no memory of ours: values stay in registers around it, as without a profile.
 CLOCK = "call i64 @llvm.readcyclecounter() memory(inaccessiblemem: readwrite)"
@@ -19,22 +20,27 @@ _CLOCK_DECLARED = "declare i64 @llvm.readcyclecounter()"
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A profiled statement: the nodes it computes, the place of the loop in which it runs."""
+    """A profiled statement: the nodes it computes, or checks the positions of; its loop's place."""
 
     origin: tuple[Any, ...]
+    checks: bool
     loop: int | None = None
+
+
+def _timed(statement: Statement, loop: int | None = None) -> Timed:
+    return Timed(statement.origin, isinstance(statement, Check), loop)
 
 
 class Stopwatch:
     """The statements that are timed; a statement's place says where its two counters are."""
 
-    def __init__(self, origins: Iterable[tuple[Any, ...]]) -> None:
-        """`origins` are those of the statements of the program, which have the first places."""
-        self.timed = [Timed(origin) for origin in origins]
+    def __init__(self, statements: Iterable[Statement]) -> None:
+        """`statements` are those of the program, which have the first places."""
+        self.timed = [_timed(s) for s in statements]
 
-    def enter(self, origin: tuple[Any, ...], loop: int) -> int:
+    def enter(self, statement: Statement, loop: int) -> int:
         """Return the place of a new statement inside of a loop."""
-        self.timed.append(Timed(origin, loop))
+        self.timed.append(_timed(statement, loop))
         return len(self.timed) - 1
 
     def declarations(self) -> set[str]:
@@ -50,9 +56,9 @@ class Laps:
         self.watch, self.loop = watch, loop
         self._places: list[int] = []
 
-    def enter(self, origin: tuple[Any, ...], loop: int) -> int:
+    def enter(self, statement: Statement, loop: int) -> int:
         """Return the place of a new statement, which counts on the stack of this function."""
-        self._places.append(self.watch.enter(origin, loop))
+        self._places.append(self.watch.enter(statement, loop))
         return self._places[-1]
 
     def stack(self) -> list[str]:

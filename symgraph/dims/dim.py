@@ -140,7 +140,13 @@ class Dim:
 
     def __floordiv__(self, other: int | Dim) -> int | Dim:
         exact = exact_div(self, other)
-        return exact if exact is not None else _call("floordiv", self, other)
+        if exact is not None:
+            return exact
+        if isinstance(other, int) and other > 1:  # (2 n - 1) // 2 is n - 1
+            whole = _intern({m: c // other for m, c in self.terms if m and c % other == 0})
+            if whole != 0:
+                return whole + (self - whole * other) // other
+        return _call("floordiv", self, other)
 
     def __rfloordiv__(self, other: int) -> int | Dim:
         return 0 if other == 0 else _call("floordiv", other, self)

@@ -18,6 +18,7 @@ from symgraph.dims.bounds import interval
 from symgraph.dims.dim import provably_le
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
+from symgraph.loops.schedule import SHUFFLE_STRIDE
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
@@ -260,6 +261,8 @@ class Roots:
                 return f"its sum would run for each of {len(places)} readings"
             if not prefix or any(_repeats(c, node) for c in contexts):
                 return "its sum would run again in a loop of its reader"
+            if node.op.name == "matmul" and self._crossed(node, contexts):
+                return "its reader runs across its rows, which vectors compute"
             return None
         if node.op.name == "place" and any(_repeats(c, node) for c in contexts):
             return "padding is stored once rather than tested in every window"
@@ -270,6 +273,15 @@ class Roots:
         if any(self.nest_cost.get(c.nest, 0) > NEST_BUDGET for c in contexts):
             return "the body of its reader is long already"
         return self._too_dear(node, contexts, prefix)
+
+    def _crossed(self, node: Node, contexts: Sequence[Context]) -> bool:
+        """Tell whether the loops of a product would read neither operand along its rows.
+
+        Operands of very short rows are read whole, and picked apart.
+        """
+        terms = node.inputs[0].type.shape[-1]
+        short = isinstance(terms, int) and terms <= SHUFFLE_STRIDE
+        return not short and any(map(_crosses, contexts))
 
     def _too_dear(self, node: Node, contexts: Sequence[Context], prefix: bool) -> str | None:
         """Tell where computing a value anew would cost more than storing it."""
@@ -318,6 +330,15 @@ def _prefix(context: Context) -> bool:
         elif inside:
             return False
     return True
+
+
+def _crosses(context: Context) -> bool:
+    """Tell whether the innermost loop runs over rows of a matrix rather than along them."""
+    if context.summed:
+        return False
+    loops = [a for a in context.loops if not is_size(a.extent, 1)]
+    row, column = (_bits((i,)) for i in context.index[-2:])
+    return bool(loops) and bool(column) and bool(loops[-1].bit & row & ~column)
 
 
 def _summed_often(context: Context) -> bool:

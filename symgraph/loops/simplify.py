@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
+from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
@@ -77,7 +78,7 @@ def split_divided(s: Builder, nest: Nest) -> Nest:
         return nest
     for axis in reversed(nest.axes):
         divisor = _small_divisor(nest, axis)
-        if divisor is None or not isinstance(axis.extent, int) or axis.extent % divisor:
+        if divisor is None or not divides(divisor, axis.extent):
             continue
         if len(nest.stores) * divisor > MOST_STORES:
             break

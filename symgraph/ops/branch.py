@@ -98,7 +98,9 @@ class Branch(Op):
 
         return [None, *_both(node, side, list(gradients.values()))]
 
-    def push_forward(self, node: Node, tangents: Sequence[Node | None], push: Any) -> Any:
+    def push_forward(
+        self, node: Node, tangents: Sequence[Node | None], push: Any, accumulate: Any
+    ) -> Any:
         """Return the tangent of each result."""
         given = [t for t in tangents[1:] if t is not None]
 

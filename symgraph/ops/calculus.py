@@ -168,19 +168,6 @@ def vander(x: Any, n: Any = None, increasing: bool = False) -> Node:
 
 
 @function
-def polyval(p: Any, x: Any) -> Node:
-    """Return the polynomial with coefficients `p` (highest power first) at `x`, by Horner."""
-    coefficients, at = as_nodes((p, x))
-    n = coefficients.type.shape[0]
-    if not isinstance(n, int):
-        raise ShapeError(f"the degree of `{describe(coefficients)}` {coefficients.type} is unknown")
-    value: Node = o.zeros_like(at)
-    for k in range(n):
-        value = value * at + coefficients[k]
-    return value
-
-
-@function
 def convolve(a: Any, v: Any, mode: str = "full") -> Node:
     """Return the convolution of two vectors; mode "full", "same" (the longer one's) or "valid".
 

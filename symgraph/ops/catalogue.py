@@ -18,14 +18,14 @@ FUNCTIONS = {
     "symgraph.ops.branch": "cond",
     "symgraph.ops.broadcast": "broadcast_to ones_like sum_to zeros_like",
     "symgraph.ops.calculus": (
-        "convolve correlate cross diff ediff1d gradient inner polyval ravel_multi_index trapezoid "
+        "convolve correlate cross diff ediff1d gradient inner ravel_multi_index trapezoid "
         "unravel_index unwrap vander"
     ),
     "symgraph.ops.complex": (
         "abs2 angle complex conj conjugate imag iscomplex isreal magnitude on_parts polar real "
         "unit view_as_complex view_as_real"
     ),
-    "symgraph.ops.contract": "batched_dot dot matmul outer tensordot vdot",
+    "symgraph.ops.contract": "batched_dot dot matmul matvec outer tensordot vdot vecdot vecmat",
     "symgraph.ops.control": "disconnected_grad grad_clip last_state stop_gradient zero_grad",
     "symgraph.ops.conv": "conv2d",
     "symgraph.ops.convolution": (
@@ -51,9 +51,11 @@ FUNCTIONS = {
     "symgraph.ops.interpolate": "interpolate",
     "symgraph.ops.join": "concat concatenate repeat split stack tile",
     "symgraph.ops.layout": (
-        "append array_split atleast_1d atleast_2d atleast_3d block_diag broadcast_arrays choose "
-        "column_stack delete diagflat dsplit dstack fill_diagonal fliplr flipud geomspace hsplit "
-        "hstack identity indices insert logspace rollaxis rot90 select unstack vsplit vstack"
+        "append array_split atleast_1d atleast_2d atleast_3d block block_diag broadcast_arrays "
+        "choose column_stack delete diag_indices diagflat dsplit dstack empty empty_like "
+        "fill_diagonal fix fliplr flipud geomspace hsplit hstack identity indices insert logspace "
+        "piecewise resize rollaxis rot90 select tril_indices tril_indices_from triu_indices "
+        "triu_indices_from unstack vsplit vstack"
     ),
     "symgraph.ops.linalg_eigen": "eigh eigvalsh invsqrtm sqrtm",
     "symgraph.ops.linalg_functions": (
@@ -68,8 +70,10 @@ FUNCTIONS = {
     "symgraph.ops.loop": "results_of",
     "symgraph.ops.loop_derivative": "loop_pull_back loop_push_forward",
     "symgraph.ops.loop_unlimited": "unlimited_pull_back",
+    "symgraph.ops.masks": "compress extract flatnonzero",
     "symgraph.ops.patches": "fold pixel_shuffle pixel_unshuffle unfold",
     "symgraph.ops.permute": "matrix_transpose moveaxis permute_dims swapaxes transpose",
+    "symgraph.ops.polynomials": "polyadd polyder polyfit polyint polymul polysub polyval",
     "symgraph.ops.pool": "avg_pool2d max_pool2d",
     "symgraph.ops.pooling": (
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
@@ -92,7 +96,9 @@ FUNCTIONS = {
     "symgraph.ops.sampling": "affine_grid grid_sample",
     "symgraph.ops.scan": "foldl foldr map reduce scan",
     "symgraph.ops.scan_inputs": "until",
-    "symgraph.ops.search": "digitize histogram histogram_bin_edges interp searchsorted",
+    "symgraph.ops.search": (
+        "digitize histogram histogram2d histogram_bin_edges interp isin searchsorted"
+    ),
     "symgraph.ops.segment": (
         "bincount index_add index_put index_select masked_fill put_along_axis scatter_add "
         "scatter_max scatter_min scatter_prod segment_max segment_mean segment_min segment_prod "
@@ -100,7 +106,7 @@ FUNCTIONS = {
     ),
     "symgraph.ops.shape": "as_size broadcast_shapes_of dim_value shape size",
     "symgraph.ops.slices": "place slice_axis",
-    "symgraph.ops.sorting": "argsort lexsort sort topk union1d unique",
+    "symgraph.ops.sorting": "argpartition argsort lexsort partition sort topk union1d unique",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
         "k0 k0e k1 k1e lgamma log_ndtr log_sigmoid logit ndtr ndtri poisson_weight polygamma sinc "
@@ -124,6 +130,7 @@ FUNCTIONS = {
     "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
     "symgraph.ops.vmap": "batched_loop vmap",
     "symgraph.ops.while_loop": "while_loop",
+    "symgraph.ops.windows": "bartlett blackman hamming hanning kaiser",
 }
 OPS = {
     "symgraph.ops.arithmetic": (

@@ -144,6 +144,25 @@ def dot(a: Any, b: Any) -> Node:
 
 
 @function
+def vecdot(x: Any, y: Any, axis: int = -1) -> Node:
+    """Return the sum of conj(x) y along an axis of each, as NumPy's `vecdot` does."""
+    a, b = (o.moveaxis(v, axis, -1) for v in as_nodes((x, y)))
+    return o.sum(o.conj(a) * b, -1)
+
+
+@function
+def matvec(a: Any, x: Any) -> Node:
+    """Return the product of matrices (the last two axes of a) and vectors (the last axis of x)."""
+    return o.squeeze(matmul(a, o.expand_dims(x, -1)), -1)
+
+
+@function
+def vecmat(x: Any, a: Any) -> Node:
+    """Return conj(x) times matrices: vectors along the last axis of x, the last two axes of a."""
+    return o.squeeze(matmul(o.expand_dims(o.conj(x), -2), a), -2)
+
+
+@function
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Node:
     """Return the sum of products over pairs of axes: n (last n by first n) or two lists."""
     x, y = as_nodes((a, b))

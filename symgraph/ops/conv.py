@@ -94,13 +94,19 @@ def _wide(a: np.ndarray) -> np.ndarray:
     return a.astype(np.float32) if a.dtype == np.float16 else a
 
 
+def _by_group(a: np.ndarray, axis: int, groups: int) -> np.ndarray:
+    """Return `a` with its channels along `axis` split into groups; there may be no images."""
+    shape = a.shape
+    return a.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+
+
 def _windows(x: np.ndarray, kernel: Pair, p: Any) -> np.ndarray:
     """Return x as (n, group, channel, i, j, p, q): a view of the padded array."""
     padded = np.pad(x, ((0, 0), (0, 0), *p.padding))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, p.dilation, strict=True))
     view = sliding_window_view(padded, reach, (2, 3))
     view = view[:, :, :: p.stride[0], :: p.stride[1], :: p.dilation[0], :: p.dilation[1]]
-    return view.reshape(x.shape[0], p.groups, -1, *view.shape[2:])
+    return _by_group(view, 1, p.groups)
 
 
 def _einsum(rule: str, *arrays: np.ndarray) -> np.ndarray:
@@ -120,7 +126,7 @@ def _spread(g: np.ndarray, w: np.ndarray, p: Any) -> np.ndarray:
         rows = slice(i * dh, i * dh + p.stride[0] * (oh - 1) + 1, p.stride[0])
         columns = slice(j * dw, j * dw + p.stride[1] * (ow - 1) + 1, p.stride[1])
         out[..., rows, columns] += _einsum("ngoij,goc->ngcij", g, w[..., i, j])
-    return out[..., t : t + h, left : left + wd].reshape(n, -1, h, wd)
+    return out[..., t : t + h, left : left + wd].reshape(n, groups * w.shape[2], h, wd)
 
 
 # -- the ops -------------------------------------------------------------------------------------
@@ -283,7 +289,7 @@ class Conv2d(Convolution):
         x, w = map(_wide, arrays)
         p = node.params
         view = _windows(x, w.shape[2:], p)
-        filters = w.reshape(p.groups, -1, *w.shape[1:])
+        filters = _by_group(w, 0, p.groups)
         value = _einsum("ngcijpq,gocpq->ngoij", view, filters)
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
 
@@ -352,8 +358,7 @@ class Conv2dInput(Convolution):
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         g, w = map(_wide, arrays)
         groups = node.params.groups
-        g = g.reshape(g.shape[0], groups, -1, *g.shape[2:])
-        value = _spread(g, w.reshape(groups, -1, *w.shape[1:]), node.params)
+        value = _spread(_by_group(g, 1, groups), _by_group(w, 0, groups), node.params)
         return value.astype(node.dtype.numpy)
 
     @staticmethod
@@ -457,8 +462,7 @@ class Conv2dFilter(Convolution):
         x, g = map(_wide, arrays)
         p = node.params
         view = _windows(x, p.size[1:], p)
-        g = g.reshape(g.shape[0], p.groups, -1, *g.shape[2:])
-        value = _einsum("ngcijpq,ngoij->gocpq", view, g)
+        value = _einsum("ngcijpq,ngoij->gocpq", view, _by_group(g, 1, p.groups))
         return value.reshape(node.type.shape).astype(node.dtype.numpy)
 
     @staticmethod

@@ -17,6 +17,7 @@ from symgraph.core.dtype import BOOL
 from symgraph.core.errors import NotDifferentiableError, ShapeError
 from symgraph.core.node import CONSTANT, Node, as_node, describe, make, new_input
 from symgraph.core.op import Op, function, o
+from symgraph.core.source import Source
 from symgraph.core.types import TensorType
 from symgraph.core.vectorise import Batched, vectorise
 from symgraph.core.walk import toposort
@@ -70,30 +71,37 @@ class Custom(Op):
 
     def pull_back(self, node: Node, gradients: Mapping[int, Node], accumulate: Any) -> Any:
         """Return the derivative by each input: the user's, or the transpose of the user's."""
-        p, outputs = node.params, results_of(node)
-        if p.pull is not None:
-            seeds = [o.conj(gradients.get(k, o.zeros_like(y))) for k, y in enumerate(outputs)]
-            found = p.pull(list(node.inputs), outputs, seeds)
-            return [_fitting(g, x) for g, x in zip(found, node.inputs, strict=True)]
+        outputs = results_of(node)
+        if node.params.pull is not None:
+            return _pulled(node, [gradients.get(k, o.zeros_like(y)) for k, y in enumerate(outputs)])
         tangents = [new_input(x.dtype, x.type.shape, "tangent") for x in node.inputs]
-        images = p.push(list(node.inputs), tangents)
-        pairs = [(images[k], g) for k, g in gradients.items()]
+        images = _pushed(node, tangents)
+        pairs = [(image, g) for k, g in gradients.items() if (image := images[k]) is not None]
         found = accumulate(pairs, tangents)
+        _require_linear(node, found, tangents, "sg.custom_jvp", "tangents, so it has no reverse")
         return [g if x.dtype.is_inexact else None for g, x in zip(found, node.inputs, strict=True)]
 
-    def push_forward(self, node: Node, tangents: Sequence[Node | None], push: Any) -> Any:
-        """Return the tangent of each result by the user's rule."""
-        if node.params.push is None:
-            raise NotDifferentiableError(
-                f"a function of sg.custom_vjp has no forward-mode rule\n  node:   "
-                f"{describe(node)}, made at {node.source}\n"
-                "  mend:   sg.custom_jvp serves both modes"
+    def push_forward(
+        self, node: Node, tangents: Sequence[Node | None], push: Any, accumulate: Any
+    ) -> Any:
+        """Return the tangent of each result: the user's, or the transpose of the user's."""
+        if node.params.push is not None:
+            return _pushed(
+                node,
+                [
+                    o.zeros_like(x) if t is None else t
+                    for x, t in zip(node.inputs, tangents, strict=True)
+                ],
             )
-        given = [
-            o.zeros_like(x) if t is None else t
-            for x, t in zip(node.inputs, tangents, strict=True)
+        seeds = [new_input(y.dtype, y.type.shape, "gradient") for y in results_of(node)]
+        pairs = [
+            (g, t)
+            for g, t in zip(_pulled(node, seeds), tangents, strict=True)
+            if g is not None and t is not None
         ]
-        return node.params.push(list(node.inputs), given)
+        found = accumulate(pairs, seeds)
+        _require_linear(node, found, seeds, "sg.custom_vjp", "gradients, so it has no forward")
+        return found
 
     def batch_all(
         self, o: Any, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
@@ -112,12 +120,9 @@ class Custom(Op):
             a: (v, place) for a, v, place in zip(p.body.args, variables, places, strict=True)
         }
         outputs = [_front(y, a, size) for y, a in vectorise(p.body.outputs, batches)]
-        body, more = close(variables, outputs)
-        assert not more
         pull = None if p.pull is None else _batched_rule(p.pull, places, 2)
         push = None if p.push is None else _batched_rule(p.push, places, 1)
-        new = make(CUSTOM, tuple(fronts), CustomParams(body, pull, push))
-        return [(r, 0) for r in results_of(new)]
+        return [(r, 0) for r in _closed(variables, outputs, fronts, pull, push)]
 
 
 CUSTOM = Custom.instance = Custom()
@@ -156,17 +161,67 @@ def _batched_rule(
     return batched
 
 
-def _fitting(g: Any, x: Node) -> Node | None:
-    """Check the derivative that a user's rule returned for an input."""
-    if g is None or not x.dtype.is_inexact:
-        return None
-    node = as_node(g, (x.dtype,))
-    if node.ndim != x.ndim or node.dtype is not x.dtype:
+def _pulled(node: Node, gradients: Sequence[Node]) -> list[Node | None]:
+    """Return the derivative by each input that the user's rule gives."""
+    found = node.params.pull(list(node.inputs), results_of(node), [o.conj(g) for g in gradients])
+    return [
+        None if g is None or not x.dtype.is_inexact
+        # rules of users have the convention of sg.grad
+        else o.conj(_fitting(g, x, "the rule of sg.custom_vjp", "derivative by", node))
+        for g, x in zip(found, node.inputs, strict=True)
+    ]  # fmt: skip
+
+
+def _pushed(node: Node, tangents: Sequence[Node]) -> list[Node | None]:
+    """Return the tangent of each result that the user's rule gives."""
+    found = node.params.push(list(node.inputs), list(tangents))
+    return [
+        None if t is None else _fitting(t, y, "the rule of sg.custom_jvp", "tangent of", node)
+        for t, y in zip(found, results_of(node), strict=True)
+    ]
+
+
+def _fitting(value: Any, x: Node, rule: str, what: str, node: Node) -> Node:
+    """Check what a user's rule returned for `x`: a value of its type.
+
+    Sizes that are known later are compared by the broadcast that is left in the graph.
+    """
+    found = as_node(value, (x.dtype,))
+    sizes = zip(found.type.shape, x.type.shape, strict=False)
+    differ = any(isinstance(n, int) and isinstance(m, int) and n != m for n, m in sizes)
+    if found.ndim != x.ndim or found.dtype is not x.dtype or differ:
         raise ShapeError(
-            f"the rule of sg.custom_vjp returned {node.type} as derivative by `{describe(x)}` of "
-            f"type {x.type}\n  mend:   return one value of the input's type per argument, or None"
+            f"{rule} returned {found.type} as {what} `{describe(x)}` of type {x.type}\n  node:   "
+            f"{describe(node)}, made at {node.source}\n"
+            "  mend:   return a value of that type, or None for zero"
         )
-    return o.conj(node)  # rules of users have the convention of sg.grad
+    return o.broadcast_to(found, x.type.shape)
+
+
+def _require_linear(
+    node: Node, found: Sequence[Node | None], given: Sequence[Node], rule: str, missing: str
+) -> None:
+    """Raise where the transpose of a rule depends on what the rule should be linear in."""
+    live = [n for n in found if n is not None]
+    if not set(given).isdisjoint(toposort(live)):
+        raise NotDifferentiableError(
+            f"the rule of {rule} is not linear in the {missing} mode\n  node:   "
+            f"{describe(node)}, made at {node.source}"
+        )
+
+
+def _answers(found: Any, wanted: int, rule: Callable[..., Any], who: str, what: str) -> list[Any]:
+    """Return what a user's rule gave as a list; raises where it is none of the right length."""
+    if isinstance(found, (list, tuple)) and len(found) == wanted:
+        return list(found)
+    code = getattr(rule, "__code__", None)
+    place = repr(rule) if code is None else Source(code.co_filename, code.co_firstlineno)
+    several = isinstance(found, (list, tuple))
+    number = f"{len(found)} values" if several else "no list"
+    raise ValueError(
+        f"the rule of {who} returned {number}, expected a list of {wanted}\n  rule:   {place}\n"
+        f"  mend:   return one value (or None for zero) for each {what}"
+    )
 
 
 def inlined(outputs: Sequence[Node]) -> list[Node]:
@@ -184,33 +239,51 @@ def inlined(outputs: Sequence[Node]) -> list[Node]:
     return [new[n] for n in outputs]
 
 
-def _traced(
-    fn: Callable[..., Any], args: Sequence[Any], pull: Any, push: Any
-) -> Any:
+def _closed(
+    variables: Sequence[Node], outputs: Sequence[Node], nodes: Sequence[Node], pull: Any, push: Any
+) -> list[Node]:
+    """Return the results of a custom node on `nodes`, computed as `outputs` from `variables`.
+
+    Expressions of constants become further inputs, which the rules do not see.
+    """
+    body, captured = close(variables, outputs)
+    count, more = len(nodes), [None] * len(captured)
+
+    def pulled(inputs: list[Node], results: list[Node], gradients: list[Node]) -> list[Any]:
+        return [*pull(inputs[:count], results, gradients), *more]
+
+    def pushed(inputs: list[Node], tangents: list[Node]) -> Any:
+        return push(inputs[:count], tangents[:count])
+
+    rules = (None if pull is None else pulled, None if push is None else pushed)
+    return results_of(make(CUSTOM, (*nodes, *captured), CustomParams(body, *rules)))
+
+
+def _traced(fn: Callable[..., Any], args: Sequence[Any], pull: Any, push: Any) -> Any:
     nodes = [as_node(a) for a in args]
     variables = [new_input(x.dtype, x.type.shape, x.name) for x in nodes]
     value = fn(*variables)
-    outputs = [as_node(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
-    body, captured = close(variables, outputs)
-    outer = [n for n in toposort(captured) if n.op.is_leaf and n.op is not CONSTANT]
+    several = isinstance(value, (list, tuple))
+    outputs = [as_node(v) for v in (value if several else [value])]
+    outer = [
+        n for n in toposort(outputs)
+        if n.op.is_leaf and n.op is not CONSTANT and n not in variables
+    ]  # fmt: skip
     if outer:
         raise ValueError(
             f"a function with a derivative of its own uses `{describe(outer[0])}`, which is not an "
             "argument, so the rule would miss it\n  mend:   pass it as an argument"
         )
-    body, _ = close([*variables, *captured], outputs)  # what is captured: constants' expressions
-    count = len(nodes)
 
-    def pulled(inputs: list[Node], results: list[Node], gradients: list[Node]) -> list[Any]:
-        return [*pull(inputs[:count], results, gradients), *[None] * (len(inputs) - count)]
+    def pulled(*given: list[Node]) -> list[Any]:
+        return _answers(pull(*given), len(nodes), pull, "sg.custom_vjp", "argument")
 
-    def pushed(inputs: list[Node], tangents: list[Node]) -> Any:
-        return push(inputs[:count], tangents[:count])
+    def pushed(*given: list[Node]) -> list[Any]:
+        return _answers(push(*given), len(outputs), push, "sg.custom_jvp", "output")
 
-    nodes += captured
     rules = (None if pull is None else pulled, None if push is None else pushed)
-    found = results_of(make(CUSTOM, tuple(nodes), CustomParams(body, *rules)))
-    return type(value)(found) if isinstance(value, (list, tuple)) else found[0]
+    found = _closed(variables, outputs, nodes, *rules)
+    return type(value)(found) if several else found[0]
 
 
 @function
@@ -218,8 +291,12 @@ def custom_vjp(fn: Callable[..., Any], pull: Callable[..., Any]) -> Callable[...
     """Return `fn` with a reverse-mode rule of one's own.
 
     pull(inputs, outputs, gradients) gets lists of variables and returns the derivative by each
-    input (None: zero), which may be differentiated again. `fn` returns one variable or a list and
-    uses no outer variables. Under `vmap` the rule is applied to each element.
+    input (None: zero), which may be differentiated again. Forward mode (`Rop`, `hvp`, `hessian`) is
+    the transpose of the rule where that is linear in `gradients`. `fn` returns one variable or a
+    list and uses no outer variables. Under `vmap` the rule is applied to each element.
+
+    Raises ValueError and ShapeError where the rule does not return a value of the type of each
+    input, NotDifferentiableError for forward mode through a rule that is not linear.
 
     >>> x = sg.scalar("x", dtype="float64")
     >>> straight = sg.custom_vjp(lambda v: sg.round(v), lambda i, y, g: [g[0]])
@@ -233,7 +310,8 @@ def custom_vjp(fn: Callable[..., Any], pull: Callable[..., Any]) -> Callable[...
 def custom_jvp(fn: Callable[..., Any], push: Callable[..., Any]) -> Callable[..., Any]:
     """Return `fn` with a forward-mode rule of one's own, which serves reverse mode too.
 
-    push(inputs, tangents) returns the tangent of each output, linear in `tangents`.
+    push(inputs, tangents) returns the tangent of each output (None: zero), linear in `tangents`.
+    Raises as `custom_vjp` does.
 
     >>> x = sg.scalar("x", dtype="float64")
     >>> f = sg.custom_jvp(sg.exp, lambda i, t: [2.0 * sg.exp(i[0]) * t[0]])

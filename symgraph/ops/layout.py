@@ -265,6 +265,124 @@ def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) 
 
 
 @function
+def piecewise(x: Any, conditions: Sequence[Any], functions: Sequence[Any]) -> Node:
+    """Return, for each element, the value of the function whose condition is the last that holds.
+
+    `functions` are of x, or numbers; one more than there are conditions is for where none holds,
+    else 0 is there. The result has the dtype of x, as in NumPy.
+    """
+    node = as_node(x)
+    if len(functions) not in (len(conditions), len(conditions) + 1):
+        raise ValueError(f"{len(functions)} functions were given for {len(conditions)} conditions")
+    values = [cast_to(as_node(f(node) if callable(f) else f), node.dtype) for f in functions]
+    default = values.pop() if len(values) > len(conditions) else o.zeros_like(node)
+    result = o.broadcast_to(default, node.type.shape)
+    for condition, value in zip(conditions, values, strict=True):
+        result = o.where(condition, value, result)
+    return result
+
+
+@function
+def block(arrays: Any) -> Node:
+    """Return nested lists of arrays as one array: the innermost along the last axis, and so on."""
+
+    def depth(part: Any) -> int:
+        return 1 + depth(part[0]) if isinstance(part, list) else 0
+
+    def rank(part: Any) -> int:
+        return max(map(rank, part), default=0) if isinstance(part, list) else as_node(part).ndim
+
+    levels = depth(arrays)
+    ndim = max(levels, rank(arrays))
+
+    def joined(part: Any, level: int) -> Node:
+        if isinstance(part, list) != (level > 0) or part == []:
+            raise ValueError(f"block: lists must be nested {levels} deep everywhere, and not empty")
+        if level == 0:
+            node = as_node(part)
+            return o.expand_dims(node, tuple(range(ndim - node.ndim))) if node.ndim < ndim else node
+        return o.concatenate([joined(p, level - 1) for p in part], -level)
+
+    return joined(arrays, levels)
+
+
+@function
+def resize(x: Any, shape: Any) -> Node:
+    """Return the elements of the flattened x, again and again, in a new shape (zeros if none)."""
+    flat = o.ravel(x)
+    sizes = tuple(o.as_size(n) for n in (shape if isinstance(shape, (list, tuple)) else (shape,)))
+    count: Size = 1
+    for n in sizes:
+        count = count * n
+    length = flat.type.shape[0]
+    if isinstance(length, int) and length == 0:
+        return o.zeros(sizes, flat.dtype)
+    place = o.arange(count) % as_node(o.dim_value(length))
+    return o.reshape(o.take(flat, place, 0), sizes)
+
+
+@function
+def fix(x: Any) -> Node:
+    """Return x rounded towards zero."""
+    return o.trunc(x)
+
+
+@function
+def empty(shape: Any, dtype: Any = None) -> Node:
+    """Return an array for values to come: zeros."""
+    return o.zeros(shape, dtype)
+
+
+@function
+def empty_like(x: Any) -> Node:
+    """Return an array like x for values to come: zeros."""
+    return o.zeros_like(x)
+
+
+def _known_size(name: str, n: Any) -> int:
+    if not isinstance(n, (int, np.integer)):
+        raise ShapeError(
+            f"{name}: the number of positions depends on {n}, which is not known\n"
+            "  mend:   sg.tril and sg.triu mask arrays of any size"
+        )
+    return int(n)
+
+
+@function
+def tril_indices(n: int, k: int = 0, m: int | None = None) -> list[Node]:
+    """Return the rows and columns (int64) of the lower triangle of n x m matrices, row by row."""
+    sizes = [_known_size("tril_indices", v) for v in (n, k, n if m is None else m)]
+    return [as_node(a.astype(np.int64)) for a in np.tril_indices(*sizes)]
+
+
+@function
+def triu_indices(n: int, k: int = 0, m: int | None = None) -> list[Node]:
+    """Return the rows and columns (int64) of the upper triangle of n x m matrices, row by row."""
+    sizes = [_known_size("triu_indices", v) for v in (n, k, n if m is None else m)]
+    return [as_node(a.astype(np.int64)) for a in np.triu_indices(*sizes)]
+
+
+@function
+def tril_indices_from(x: Any, k: int = 0) -> list[Node]:
+    """Return the rows and columns of the lower triangle of a matrix of known sizes."""
+    n, m = as_node(x).type.shape
+    return tril_indices(n, k, m)
+
+
+@function
+def triu_indices_from(x: Any, k: int = 0) -> list[Node]:
+    """Return the rows and columns of the upper triangle of a matrix of known sizes."""
+    n, m = as_node(x).type.shape
+    return triu_indices(n, k, m)
+
+
+@function
+def diag_indices(n: Size, ndim: int = 2) -> list[Node]:
+    """Return the positions (int64) of the diagonal of an array with `ndim` axes of length n."""
+    return [o.arange(o.as_size(n), dtype="int64")] * ndim
+
+
+@function
 def identity(n: Size, dtype: Any = None) -> Node:
     """Return the n x n identity matrix."""
     return o.eye(n, dtype=dtype)

@@ -177,7 +177,9 @@ class Loop(Op):
         """Return (node, axis) of each result for a batch of some inputs."""
         return o.batched_loop(node, inputs, axes)
 
-    def push_forward(self, node: Node, tangents: Sequence[Node | None], push: Any) -> Any:
+    def push_forward(
+        self, node: Node, tangents: Sequence[Node | None], push: Any, accumulate: Any
+    ) -> Any:
         """Return the tangent of each result (None: zero) from tangents of the inputs."""
         return o.loop_push_forward(node, tangents, push)
 

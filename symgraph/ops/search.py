@@ -120,6 +120,21 @@ def searchsorted(a: Any, v: Any, side: str = "left") -> Node:
 
 
 @function
+def isin(x: Any, test: Any, invert: bool = False) -> Node:
+    """Tell for each element of x whether it is among those of `test`; NaN never is.
+
+    By binary search in the sorted `test`: n log m comparisons.
+    """
+    node, other = as_nodes((x, test))
+    known = o.sort(o.ravel(other))
+    n = as_node(o.dim_value(known.type.shape[0]))
+    place = searchsorted(known, node)
+    padded = o.concatenate([known, o.zeros((1,), known.dtype)])  # `place` may be behind the last
+    found = o.lt(place, n) & o.eq(o.take(padded, place, 0), node)
+    return o.logical_not(found) if invert else found
+
+
+@function
 def digitize(x: Any, bins: Any, right: bool = False) -> Node:
     """Return the number of the bin of each element; `bins` are increasing edges.
 
@@ -187,18 +202,51 @@ def histogram(
     or a vector of increasing edges. The last bin includes its upper edge. Counts are int64, or sums
     of `weights`; `density` divides by the total and the widths. What lies outside does not count.
     """
-    flat = o.ravel(x)
-    flat = flat if flat.dtype.is_float else o.cast(flat, floatx())
-    edges = bin_edges(flat, bins, range)
+    place, edges, outside = _binned(x, bins, range)
     n = edges.type.shape[0] - 1
-    final = edges[-1]
-    place = searchsorted(edges, flat, "right") - 1
-    count = as_node(o.dim_value(n))
-    place = o.where(o.eq(flat, final), count - 1, place)
-    outside = (place < 0) | (place >= count) | o.isnan(flat)
-    place = o.where(outside, count, place)
-    amount = o.ones_like(place) if weights is None else o.ravel(weights)
-    total = o.slice_axis(o.segment_sum(amount, place, n + 1), 0, 0, n)
+    total = _totals(place, outside, n, weights)
     if density:
         total = total / (o.sum(total) * (edges[1:] - edges[:-1]))
     return total, edges
+
+
+def _binned(x: Any, bins: Any, limits: Any) -> tuple[Node, Node, Node]:
+    """Return the bin of each element, the edges, and which elements lie in none."""
+    flat = o.ravel(x)
+    flat = flat if flat.dtype.is_float else o.cast(flat, floatx())
+    edges = bin_edges(flat, bins, limits)
+    place = searchsorted(edges, flat, "right") - 1
+    count = as_node(o.dim_value(edges.type.shape[0] - 1))
+    place = o.where(o.eq(flat, edges[-1]), count - 1, place)
+    return place, edges, (place < 0) | (place >= count) | o.isnan(flat)
+
+
+def _totals(place: Node, outside: Node, n: Size, weights: Any) -> Node:
+    """Return how many elements, or what weights, lie in each of n bins."""
+    amount = o.ones_like(place) if weights is None else o.ravel(weights)
+    place = o.where(outside, as_node(o.dim_value(n)), place)
+    return o.slice_axis(o.segment_sum(amount, place, n + 1), 0, 0, n)
+
+
+@function
+def histogram2d(
+    x: Any, y: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
+) -> tuple[Node, Node, Node]:
+    """Return how many points (x, y) lie in each bin of a grid, and the edges of both axes.
+
+    `bins` and `range` are as for `histogram`, or a pair of them. Counts are of floatX, as NumPy's
+    are floats; `density` divides by the total and the areas.
+    """
+    several = isinstance(bins, (list, tuple)) and len(bins) == 2
+    first, second = bins if several else (bins, bins)
+    limits = (None, None) if range is None else range
+    row, across, out = _binned(x, first, limits[0])
+    column, along, beside = _binned(y, second, limits[1])
+    m, n = across.type.shape[0] - 1, along.type.shape[0] - 1
+    place = row * as_node(o.dim_value(n)) + column
+    total = o.reshape(_totals(place, out | beside, m * n, weights), (m, n))
+    total = total if total.dtype.is_float else o.cast(total, floatx())
+    if density:
+        widths = o.expand_dims(across[1:] - across[:-1], 1) * (along[1:] - along[:-1])
+        total = total / (o.sum(total) * widths)
+    return total, across, along

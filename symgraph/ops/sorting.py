@@ -87,6 +87,32 @@ def sort(x: Any, axis: int | None = -1, descending: bool = False) -> Node:
 
 
 @function
+def partition(x: Any, kth: int, axis: int | None = -1) -> Node:
+    """Return x with the kth smallest element along `axis` in its place, smaller ones before it.
+
+    All are sorted, which is one such order.
+    """
+    _check_place("partition", x, kth, axis)
+    return sort(x, axis)
+
+
+@function
+def argpartition(x: Any, kth: int, axis: int | None = -1) -> Node:
+    """Return the positions (int64) of the elements in the order of `partition`."""
+    _check_place("argpartition", x, kth, axis)
+    return argsort(x, axis)
+
+
+def _check_place(name: str, x: Any, kth: int, axis: int | None) -> None:
+    node, axis = rows_of(x, axis)
+    n = node.type.shape[axis]
+    if isinstance(n, int) and isinstance(kth, int) and not -n <= kth < n:
+        raise ShapeError(
+            f"{name}: axis {axis} of `{describe(node)}` {node.type} has no place {kth}"
+        )
+
+
+@function
 def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Node, Node]:
     """Return the k largest (or smallest) elements along `axis`, in order, and their positions.
 

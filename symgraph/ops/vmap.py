@@ -19,11 +19,13 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callabl
     """Return a function that applies `fn` to every element of a batch, as one graph.
 
     `in_axes` says along which axis of each argument the batch lies (one number for all, or one per
-    argument; None: the same value for every element); `out_axes` where it lies in the results. `fn`
-    takes variables and returns one, a list, a tuple or a dict; it may use outer variables, take
-    derivatives, contain scans and other vmaps. Random numbers that it draws are the same for every
-    element, as all that does not depend on the batch: draw those that are to differ before, for the
-    whole batch, and pass them as an argument.
+    argument; None: the same value for every element); `out_axes` where it lies in the results (one
+    number for all, or one per result). `fn` takes variables and returns one, a list, a tuple or a
+    dict; it may use outer variables, take derivatives, contain scans and other vmaps. A random draw
+    without batched parameters is one draw for all elements: for a draw of each, make it outside
+    with the shape of the batch, and pass it as an argument.
+
+    Raises ValueError and ShapeError where axes, their number or the sizes of the batch do not fit.
 
     >>> x = sg.matrix("x", dtype="float64")
     >>> w = sg.vector("w", dtype="float64")
@@ -36,7 +38,10 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callabl
         nodes = [as_node(a) for a in args]
         given = [in_axes] * len(nodes) if in_axes is None or isinstance(in_axes, int) else in_axes
         if len(given) != len(nodes):
-            raise ValueError(f"vmap: in_axes has {len(given)} entries for {len(nodes)} arguments")
+            raise ValueError(
+                f"vmap: in_axes has {len(given)} entries for {len(nodes)} arguments\n"
+                "  mend:   give one axis (or None) for each argument, or one number for all"
+            )
         axes = [_axis(x, a, k) for k, (x, a) in enumerate(zip(nodes, given, strict=True))]
         size = _batch_size(nodes, axes)
         elements = [
@@ -60,7 +65,7 @@ def _axis(x: Node, axis: int | None, k: int) -> int | None:
             f"vmap: argument {k}, `{describe(x)}`, is a scalar and has no axis {axis}\n"
             "  mend:   in_axes=None for an argument that is the same for all"
         )
-    return normal_axis(axis, x.ndim)
+    return normal_axis(axis, x.ndim, f"vmap, argument {k}")
 
 
 def _batch_size(nodes: Sequence[Node], axes: Sequence[int | None]) -> Any:
@@ -78,7 +83,10 @@ def _batch_size(nodes: Sequence[Node], axes: Sequence[int | None]) -> Any:
             must_equal(size, n)
         size = n if size is None or isinstance(n, int) else size
     if size is None:
-        raise ValueError("vmap needs at least one argument with an axis")
+        raise ValueError(
+            "vmap needs at least one argument with an axis\n"
+            "  mend:   in_axes=0 for an argument that holds the batch along its first axis"
+        )
     return size
 
 
@@ -96,11 +104,17 @@ def _mapped(value: Any, batches: Mapping[Node, Batched], size: Any, out_axes: An
         mapped = _mapped(list(value.values()), batches, size, out_axes)
         return dict(zip(value, mapped, strict=True))
     outputs = [as_node(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
-    places = [out_axes] * len(outputs) if isinstance(out_axes, int) else list(out_axes)
+    places = [out_axes] * len(outputs) if isinstance(out_axes, int) else out_axes
+    if not isinstance(places, (list, tuple)) or len(places) != len(outputs):
+        raise ValueError(
+            f"vmap: out_axes is {out_axes!r} for {len(outputs)} results\n"
+            "  mend:   give one number for each result, or one for all"
+        )
     found = []
     for (node, axis), place in zip(vectorise(outputs, batches), places, strict=True):
         whole = _at_front(node, axis, size)
-        found.append(whole if place == 0 else o.moveaxis(whole, 0, place))
+        front = normal_axis(place, whole.ndim, "vmap, out_axes")
+        found.append(o.moveaxis(whole, 0, front) if front else whole)
     return type(value)(found) if isinstance(value, (list, tuple)) else found[0]
 
 

@@ -16,7 +16,9 @@ class RandomStream(Continuous, Discrete, Arrangements):
     default: within one call all uses of a draw see the same numbers, the next call sees new ones.
     Bits are Philox4x32-10 of (element, call) under the key (seed, number of the draw), so they do
     not depend on fusion or threads. Distribution parameters are numbers or variables and broadcast;
-    `shape` defaults to their common shape. Derivatives flow through location and scale, and through
+    `shape` defaults to their common shape. Numbers outside of what a distribution allows raise
+    ValueError; a variable outside gives NaN, or -1 for a count (a negative scale mirrors the
+    distribution). Derivatives flow through location and scale, and through
     the shape parameters of gamma, beta, Dirichlet, Student and truncated normal draws.
 
     >>> rng = sg.random.RandomStream(0)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from symgraph.core.dtype import FLOAT64
+from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node
-from symgraph.core.op import o
+from symgraph.core.op import normal_axis, o
+from symgraph.random.domain import require_weights
 from symgraph.random.source import Source, as_shape
 
 
@@ -18,37 +22,52 @@ class Arrangements(Source):
 
         The order of 53-bit random keys; equal keys (once in 2**53 / n**2) keep their order.
         """
-        if isinstance(n, Node) and n.ndim > 0:
+        if isinstance(n, (Node, np.ndarray, list, tuple)) and as_node(n).ndim > 0:
             return self.shuffle(n)
+        if isinstance(n, int) and n < 0:
+            raise ValueError(f"permutation: `n` must be at least 0, got {n}")
         return o.argsort(self._unit((o.as_size(n),), FLOAT64), -1)
 
     def shuffle(self, x: Any, axis: int = 0) -> Node:
         """Return x with its slices along `axis` in random order."""
         node = as_node(x)
-        return o.take(node, self.permutation(node.type.shape[axis]), axis)
+        length = node.type.shape[normal_axis(axis, node.ndim)]
+        return o.take(node, self.permutation(length), axis)
 
     def choice(self, a: Any, shape: Any = (), replace: bool = True, p: Any = None) -> Node:
         """Return random elements of `a` (an array, by its first axis; or a number n: of 0 ... n-1).
 
         p: probabilities of the elements, divided by their sum; None: all the same. Without
         replacement, elements are drawn one after the other, each with `p` among those left (the
-        largest of log p + Gumbel numbers). Raises ValueError for more draws than elements.
+        largest of log p + Gumbel numbers). Raises ValueError for more draws than elements, and for
+        known `p` that are negative or too few.
         """
         pool = None if isinstance(a, int) else as_node(a)
-        size = a if pool is None or pool.ndim == 0 else pool.type.shape[0]
+        size = o.as_size(a if pool is None or pool.ndim == 0 else pool.type.shape[0])
         sizes = as_shape(shape)
-        if replace:
-            index = self._with_replacement(o.as_size(size), sizes, p)
-        else:
-            index = self._without_replacement(o.as_size(size), sizes, p)
+        if isinstance(size, int) and size <= 0 and 0 not in sizes:
+            raise ValueError(f"choice from {size} elements: there must be at least one")
+        if p is not None:
+            p = self._weights(p, size)
+        draw = self._with_replacement if replace else self._without_replacement
+        index = draw(size, sizes, p)
         return index if pool is None or pool.ndim == 0 else o.take(pool, index, 0)
+
+    def _weights(self, p: Any, n: Any) -> Node:
+        """Return the probabilities of n elements as float64 numbers."""
+        require_weights("choice", p)
+        weights = o.cast(as_node(p, (FLOAT64,)), FLOAT64)
+        m = weights.type.shape[0] if weights.ndim == 1 else None
+        if m is None or (isinstance(m, int) and m != n and (m == 1 or isinstance(n, int))):
+            raise ShapeError(f"choice: `p` must have {n} numbers, it is {weights.type}")
+        return o.broadcast_to(weights, (n,))
 
     def _with_replacement(self, n: Any, sizes: tuple[Any, ...], p: Any) -> Node:
         u = self._unit(sizes, FLOAT64)
         if p is None:
             index = o.floor(u * o.cast(as_node(n), FLOAT64))
             return o.cast(index, "int64")
-        edges = o.cumsum(o.cast(as_node(p, (FLOAT64,)), FLOAT64), 0)
+        edges = o.cumsum(p, 0)
         # the last edge times u < 1 lies below the last edge
         return o.cast(o.searchsorted(edges, u * edges[-1], side="right"), "int64")
 
@@ -61,5 +80,6 @@ class Arrangements(Source):
         e = -o.log1p(-self._unit((n,), FLOAT64))
         if p is not None:
             # exponential numbers of rate p: the order in which the elements are drawn
-            e = e / o.cast(as_node(p, (FLOAT64,)), FLOAT64)
+            require_weights("choice without replacement", p, count)
+            e = e / p
         return o.reshape(o.slice_axis(o.argsort(e, -1), 0, 0, count), sizes)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import FLOAT64, as_dtype
+from symgraph.core.dtype import FLOAT64, INT64, as_dtype
 from symgraph.core.node import Node, as_node
-from symgraph.core.op import o
+from symgraph.core.op import normal_axis, o
+from symgraph.random.domain import CHANCE, COUNT, MEAN, known, or_none, require, require_weights
 from symgraph.random.source import Source, as_shape, checked, parameters
 
 FEW = 10.0  # largest mean for which probabilities are added up
@@ -62,34 +63,41 @@ class Discrete(Source):
 
     def bernoulli(self, p: Any = 0.5, shape: Any = None, dtype: Any = "bool") -> Node:
         """Return true with probability p."""
+        require("bernoulli", CHANCE, p=p)
         return o.cast(o.lt(self._unit(checked(shape, p), as_dtype("float32")), p), as_dtype(dtype))
 
     def integers(
-        self, low: int, high: int | None = None, shape: Any = (), dtype: Any = "int64"
+        self, low: Any, high: Any = None, shape: Any = None, dtype: Any = "int64"
     ) -> Node:
         """Return integers in [low, high) (below `low` when high is None), by 64-bit products.
 
-        The bias is below (high - low) / 2**32.
+        The bias is below (high - low) / 2**32. Raises ValueError for known bounds in the wrong
+        order, more than 2**32 apart, or that do not fit the dtype.
         """
         if high is None:
             low, high = 0, low
-        if not 0 < high - low <= 1 << 32:
-            raise ValueError(f"integers needs low < high <= low + 2**32, got [{low}, {high})")
-        kind = as_dtype(dtype)
-        if kind.is_integer:
-            ends = np.iinfo(kind.numpy)
-            if low < ends.min or high - 1 > ends.max:
+        kind, sizes = as_dtype(dtype), checked(shape, low, high)
+        first, last = known(low), known(high)
+        if first is not None and last is not None:
+            if not np.all((last > first) & (last - first <= 1 << 32)):
+                raise ValueError(f"integers needs low < high <= low + 2**32, got [{low}, {high})")
+            ends = np.iinfo(kind.numpy) if kind.is_integer else None
+            if ends is not None and (np.any(first < ends.min) or np.any(last - 1 > ends.max)):
                 raise ValueError(f"integers in [{low}, {high}) do not fit {kind}")
-        wide = o.cast(self.bits(shape), "uint64") * np.uint64(high - low)
-        offset = o.cast(wide >> np.uint64(32), "int64") + low
-        return o.cast(offset, kind)
+        start, stop = (as_node(v, (INT64,)) for v in (low, high))
+        if not (start.dtype.is_integer and stop.dtype.is_integer):
+            raise TypeError(f"integers needs whole numbers, got {start.type} and {stop.type}")
+        start, stop = o.cast(start, INT64), o.cast(stop, INT64)
+        wide = o.cast(self.bits(sizes), "uint64") * o.cast(stop - start, "uint64")
+        return o.cast(o.cast(wide >> np.uint64(32), INT64) + start, kind)
 
     def _quantile_level(self, sizes: tuple[Any, ...]) -> Node:
         """Return float64 numbers in (0, 1)."""
         return self._lanes(sizes, FLOAT64)(0, 0) + 2.0**-54
 
     def poisson(self, mean: Any = 1.0, shape: Any = None, dtype: Any = "int64") -> Node:
-        """Return Poisson numbers of a mean >= 0."""
+        """Return Poisson numbers of a mean between 0 and 2**62."""
+        require("poisson", MEAN, mean=mean)
         sizes, (given,) = parameters(shape, FLOAT64, mean)
         mean = o.stop_gradient(given)
         u = self._quantile_level(sizes)
@@ -101,12 +109,16 @@ class Discrete(Source):
         k = o.maximum(_guess(z, many, spread, o.ones((), FLOAT64), third), 0.0)
         below, p = o.gammaincc(k + 1.0, many), o.poisson_weight(k, many)
         large = _decided(u, k, below, p, lambda j: many / (j + 1.0))
-        return o.cast(o.maximum(o.where(o.lt(mean, FEW), small, large), 0.0), as_dtype(dtype))
+        count = o.maximum(o.where(o.lt(mean, FEW), small, large), 0.0)
+        return o.cast(or_none(MEAN.holds(mean), count), as_dtype(dtype))
 
     def binomial(self, n: Any, p: Any, shape: Any = None, dtype: Any = "int64") -> Node:
         """Return the number of successes in n trials, each with probability p."""
+        require("binomial", COUNT, n=n)
+        require("binomial", CHANCE, p=p)
         sizes, (trials, chance) = parameters(shape, FLOAT64, n, p)
-        return o.cast(self._binomial(sizes, trials, chance), as_dtype(dtype))
+        inside = COUNT.holds(trials) & CHANCE.holds(chance)
+        return o.cast(or_none(inside, self._binomial(sizes, trials, chance)), as_dtype(dtype))
 
     def _binomial(self, sizes: tuple[Any, ...], n: Node, p: Node) -> Node:
         n, p = o.stop_gradient(n), o.stop_gradient(p)
@@ -130,6 +142,8 @@ class Discrete(Source):
         The probabilities along the last axis of `p` are divided by their sum; `n` broadcasts
         against the axes before it. A loop over the outcomes draws each from the trials left.
         """
+        require("multinomial", COUNT, n=n)
+        require_weights("multinomial", p)
         chance = o.stop_gradient(o.cast(as_node(p, (FLOAT64,)), FLOAT64))
         left = o.flip(o.cumsum(o.flip(chance, -1), -1), -1)
         some = o.gt(left, 0.0)
@@ -142,7 +156,9 @@ class Discrete(Source):
             return [rest - count, count]
 
         _, counts = o.scan(step, o.moveaxis(share, -1, 0), [trials, None])
-        return o.cast(o.moveaxis(counts, 0, -1), as_dtype(dtype))
+        inside = COUNT.holds(trials) & o.all(o.ge(chance, 0.0), -1) & o.gt(left[..., 0], 0.0)
+        counts = or_none(o.expand_dims(inside, inside.ndim), o.moveaxis(counts, 0, -1))
+        return o.cast(counts, as_dtype(dtype))
 
     def categorical(
         self, logits: Any, axis: int = -1, shape: Any = (), dtype: Any = "int64"
@@ -153,7 +169,7 @@ class Discrete(Source):
         x = as_node(logits)
         if not x.dtype.is_float:
             raise TypeError(f"categorical needs float logits, got {x.type}")
-        place = axis % x.ndim - x.ndim
+        place = normal_axis(axis, x.ndim) - x.ndim
         sizes = (*as_shape(shape), *x.type.shape)
         return o.cast(o.argmax(x + self._gumbel_noise(sizes, x.dtype), place), as_dtype(dtype))
 

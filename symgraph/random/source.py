@@ -9,9 +9,9 @@ import numpy as np
 
 from symgraph.compile.shared import SharedVariable, shared
 from symgraph.core.config import config
-from symgraph.core.dtype import DType, as_dtype
-from symgraph.core.errors import ShapeError
-from symgraph.core.node import Node, as_node
+from symgraph.core.dtype import FLOAT32, DType, as_dtype
+from symgraph.core.errors import DTypeError, ShapeError
+from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import o
 
 Lanes = Callable[[int, int], Node]  # (round, k) -> numbers in [0, 1): independent of each other
@@ -95,9 +95,11 @@ def _narrow(bits: Node, d: DType) -> Node:
 
 def as_shape(shape: Any) -> tuple[Any, ...]:
     """Return a shape given as a size or as a sequence of sizes."""
-    if isinstance(shape, (int, np.integer, Node)):
-        return (o.as_size(shape),)
-    return tuple(o.as_size(n) for n in shape)
+    one = isinstance(shape, (int, np.integer, Node))
+    sizes = tuple(o.as_size(n) for n in ((shape,) if one else shape))
+    if any(isinstance(n, int) and n < 0 for n in sizes):
+        raise ValueError(f"the sizes of a draw must be at least 0, got {sizes}")
+    return sizes
 
 
 def float_type(dtype: Any) -> DType:
@@ -108,20 +110,31 @@ def float_type(dtype: Any) -> DType:
     return d
 
 
+def computed_in(d: DType) -> DType:
+    """Return the dtype that a draw is computed in: its own; float32 for a half.
+
+    The logarithm of a number of 8 or 11 bits would cut the tails off, or be infinite.
+    """
+    return FLOAT32 if d.is_half else d
+
+
 def parameters(shape: Any, d: DType, *values: Any) -> tuple[tuple[Any, ...], list[Node]]:
     """Return the shape of a draw (None: the common one) and its parameters as nodes of `d`."""
     nodes = [o.cast(as_node(v, (d,)), d) for v in values]
-    sizes = o.broadcast_shapes_of(*nodes) if shape is None else as_shape(shape)
-    return sizes, nodes
+    return checked(shape, *values), nodes
 
 
 def checked(shape: Any, *values: Any) -> tuple[Any, ...]:
     """Return the shape of a draw (None: that of its parameters).
 
     Raises ShapeError where a parameter has more elements than there are draws: they would share
-    them.
+    them; DTypeError for complex parameters.
     """
-    common = o.broadcast_shapes_of(*map(as_node, values))
+    nodes = [as_node(v) for v in values]
+    for x in nodes:
+        if x.dtype.is_complex:
+            raise DTypeError(f"a parameter of a draw must be real, `{describe(x)}` is {x.type}")
+    common = o.broadcast_shapes_of(*nodes)
     if shape is None:
         return common
     sizes = as_shape(shape)

@@ -166,6 +166,9 @@ def broadcast_of_broadcast(node: Node) -> Node | None:
     if x.type.shape == node.type.shape:
         return x
     if x.op is node.op:
+        sizes = zip(x.type.shape[::-1], node.type.shape[::-1], strict=False)
+        if any(n not in (1, m) for n, m in sizes):
+            return None  # the sizes may turn out to clash
         return o.broadcast_to(x.inputs[0], node.type.shape)
     if x.op.name == "expand_dims":
         axes = x.params.axes

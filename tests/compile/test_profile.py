@@ -132,3 +132,14 @@ def test_a_profile_changes_no_bit_of_a_loop():
     np.testing.assert_array_equal(timed(*nested_arrays()), plain(*nested_arrays()))
     assert "readcyclecounter" in timed.explain("llvm")
     assert "readcyclecounter" not in plain.explain("llvm")
+
+
+def test_checks_and_copies_are_told_from_the_values():
+    x, i = sg.vector("x"), sg.lvector("i")
+    f = sg.function([x, i], x[i], profile=True)
+    f(np.ones(1000, "float32"), np.arange(500))
+    ops = f.profile.table("op").split("\n")[1:]
+    assert sorted(line.split("  ")[-1] for line in ops) == ["check of gather", "gather"]
+    report = f.explain()
+    assert "check of gather(x, i)" in report
+    assert "2,000 bytes written" in report[report.index("k1 ") :]

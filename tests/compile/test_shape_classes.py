@@ -246,7 +246,7 @@ def test_facts_of_a_dim_are_checked_at_every_call() -> None:
     for n in (7, 0, 72):
         with pytest.raises(sg.ShapeError, match=re.escape(message.format(n))):
             f(np.ones((n, 3), F32), np.ones(n, F32))
-    with pytest.raises(sg.ShapeError, match="both are batch"):
+    with pytest.raises(sg.ShapeError, match=r"(?s)both are `batch`.*test_shape_classes"):
         f(np.ones((8, 3), F32), np.ones(16, F32))
 
 
@@ -340,3 +340,59 @@ def test_threads_that_meet_new_sizes_at_once() -> None:
     for t in threads:
         t.join()
     assert not wrong and len(f.versions()) <= 4
+
+
+def _clashing(x: Any, y: Any) -> dict[str, Any]:
+    """Return values of which the clash of x and y shows in a size, before or without an op."""
+    return {
+        "a product by one": sg.ones_like(y) * x,
+        "a choice that is known": sg.where(True, x, y),
+        "a gradient": sg.grad((x * y).sum(), x),
+        "a size": (x + y).shape[0] * 1,
+        "repeated twice": sg.broadcast_to(sg.ones(4), x.shape) + y,
+    }
+
+
+@pytest.mark.parametrize("name", list(_clashing(*sg.vectors("x", "y"))))
+@pytest.mark.parametrize("shapes", ["generic", "exact", "eager"])
+def test_a_clash_names_the_line(name: str, shapes: str) -> None:
+    x, y = sg.vectors("x", "y")
+    value = _clashing(x, y)[name]
+    state = sg.shared(np.float32(0))
+    mode, kind = (shapes, "auto") if shapes == "eager" else (None, shapes)
+    updates = {state: state + 1}
+    f = sg.function([x, y], value, updates=updates, mode=mode, shapes=kind)
+    for n in (4,) if name == "repeated twice" else (4, 5, 6):
+        f(np.ones(n, F32), np.ones(n, F32))
+    before = state.get_value()
+    other = 5 if name == "repeated twice" else 4
+    with pytest.raises(ShapeError) as caught:
+        f(np.ones(5, F32), np.ones(other, F32))
+    text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "test_shape_classes.py" in text and "4" in text and "5" in text
+    assert state.get_value() == before
+
+
+def test_repeats_and_products_with_vectors_are_the_loops_of_an_exact_version() -> None:
+    x, v = sg.matrix("x"), sg.vector("v")
+    rng = np.random.default_rng(5)
+    a, b = normal(rng, 37, 129), normal(rng, 129)
+    values = [sg.repeat(x, 2, axis=1), x @ v, x[:, ::-1] * 2]
+    exact, generic = (sg.function([x, v], values, shapes=s) for s in ("exact", "generic"))
+    for got, want in zip(generic(a, b), exact(a, b), strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(generic(a, b)[0], np.repeat(a, 2, 1))
+    loops = generic.explain("loops")
+    assert "//" not in loops and "%" not in loops and "gemm" not in loops
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "float16", "int32", "float32", "complex128"])
+def test_rows_read_backwards(dtype: str) -> None:
+    x = sg.matrix("x", dtype=dtype)
+    f = sg.function([x], [sg.eq(x[:, ::-1], x), x[::-1, ::-1][1:]], shapes="generic")
+    rng = np.random.default_rng(6)
+    for m, n in ((3, 2), (5, 17), (4, 33), (2, 129)):
+        a = rng.integers(0, 2, (m, n)).astype(dtype)
+        same, turned = f(a)
+        np.testing.assert_array_equal(same, a[:, ::-1] == a)
+        np.testing.assert_array_equal(turned, a[::-1, ::-1][1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -198,3 +200,14 @@ def test_a_missing_package_is_named(monkeypatch: Any) -> None:
     monkeypatch.setattr(dt, "_ml_dtypes", Missing())
     with pytest.raises(ImportError, match=r"symgraph\[bfloat16\]"):
         _ = dt.DType("bfloat16").numpy
+
+
+def test_a_result_is_the_first_bfloat16_of_a_program() -> None:
+    """Nobody has imported the package by then that tells NumPy of the dtype."""
+    code = (
+        "import numpy as np, symgraph as sg\n"
+        "x = sg.vector('x', dtype='float32')\n"
+        "y = sg.function([x], x.astype('bfloat16'))(np.ones(3, 'float32'))\n"
+        "assert str(y.dtype) == 'bfloat16' and y.shape == (3,)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

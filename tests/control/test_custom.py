@@ -32,8 +32,49 @@ def test_reverse_rule_and_second_order():
     np.testing.assert_array_equal(value, point**3)
     np.testing.assert_array_equal(first, point)
     np.testing.assert_array_equal(second, [1.0, 1.0])
-    with pytest.raises(sg.NotDifferentiableError, match="no forward-mode rule"):
-        sg.Rop(cube(x), x, x)
+
+
+def test_forward_mode_is_the_transpose_of_a_reverse_rule():
+    x, v = sg.vector("x", dtype="float64"), sg.vector("v", dtype="float64")
+    w = sg.matrix("w", dtype="float64")
+
+    def pull(inputs, outputs, g):  # three times the derivative by the matrix
+        return [3.0 * sg.outer(g[0], inputs[1]) + g[1] * inputs[0], inputs[0].T @ g[0]]
+
+    both = sg.custom_vjp(lambda a, b: [a @ b, (a**2).sum()], pull)
+    product, square = both(w, x)
+    cost = sg.tanh(product).sum() * square
+    outputs = [
+        sg.Rop(product, x, v),
+        sg.Rop(square, w, w),
+        sg.hessian(cost, x),
+        sg.hvp(cost, x, v),
+        sg.vmap(lambda row: sg.Rop(both(w, row)[0], row, v))(w),
+    ]
+    rng = np.random.default_rng(3)
+    a, b, d = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=3)
+    pushed, by_square, hessian, product_hv, each = run([w, x, v], outputs, [a, b, d])
+    np.testing.assert_allclose(pushed, a @ d)
+    np.testing.assert_allclose(by_square, (a * a).sum())
+    reverse = sg.grad(sg.grad(cost, x) @ v, x).eval({w: a, x: b, v: d})
+    np.testing.assert_allclose(product_hv, reverse)
+    np.testing.assert_allclose(hessian @ d, reverse)
+    np.testing.assert_allclose(each, np.stack([a @ d] * 4))
+    with pytest.raises(sg.NotDifferentiableError, match="not linear in the gradients.*forward"):
+        sg.Rop(clipped(x), x, v)
+
+
+def test_a_scan_inside_under_vmap():
+    def summed(v):
+        return sg.scan(lambda a, c: c * 0.5 + a, sequences=[v], outputs_info=np.float64(0))[-1]
+
+    f = sg.custom_vjp(summed, lambda i, y, g: [sg.ones_like(i[0]) * g[0] * y[0]])
+    x = sg.matrix("x", dtype="float64")
+    a = np.random.default_rng(4).normal(size=(3, 5))
+    values = a @ 0.5 ** np.arange(5)[::-1]
+    each, gradients = run([x], [sg.vmap(f)(x), sg.vmap(lambda v: sg.grad(f(v), v))(x)], [a])
+    np.testing.assert_allclose(each, values)
+    np.testing.assert_allclose(gradients, np.repeat(values[:, None], 5, 1))
 
 
 def test_forward_rule_serves_both_modes():
@@ -75,3 +116,24 @@ def test_errors():
     wrong = sg.custom_vjp(lambda v: v * 2.0, lambda i, y, g: [g[0].sum()])
     with pytest.raises(sg.ShapeError, match="returned scalar"):
         sg.grad(wrong(x).sum(), x)
+
+
+def test_rules_that_answer_wrongly():
+    x = sg.vector("x", dtype="float64")
+    two = sg.custom_vjp(lambda a, b: a * b, lambda i, y, g: [g[0]])
+    with pytest.raises(ValueError, match=r"returned 1 values, expected a list of 2\n.*test_custom"):
+        sg.grad(two(x, x).sum(), x)
+    bare = sg.custom_jvp(lambda a: a * 2.0, lambda i, t: t[0])
+    with pytest.raises(ValueError, match="custom_jvp returned no list, expected a list of 1"):
+        sg.grad(bare(x).sum(), x)
+    short = sg.custom_jvp(lambda a: a * 2.0, lambda i, t: [t[0].sum()])
+    with pytest.raises(sg.ShapeError, match="returned scalar float64 .* as tangent of"):
+        sg.Rop(short(x), x, x)
+    square = sg.custom_jvp(lambda a: a * 2.0, lambda i, t: [t[0] ** 2])
+    with pytest.raises(sg.NotDifferentiableError, match="not linear in the tangents"):
+        sg.grad(square(x).sum(), x)
+    four = sg.custom_vjp(lambda a: a * 2.0, lambda i, y, g: [sg.ones(4, dtype="float64")])
+    f = sg.function([x], sg.grad(four(x).sum(), x))
+    np.testing.assert_array_equal(f(np.zeros(4)), np.ones(4))
+    with pytest.raises(sg.ShapeError, match="cannot broadcast"):
+        f(np.zeros(5))

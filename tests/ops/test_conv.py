@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import symgraph as sg
 import symgraph.ops  # noqa: F401
 from symgraph.autodiff.grad import Rop, grad, hvp
 from symgraph.compile import eager
@@ -183,3 +184,14 @@ def test_pool_errors() -> None:
         o.avg_pool2d(new_input("float64", (3,)), 2)
     with pytest.raises(DTypeError, match="bool"):
         o.max_pool2d(new_input("bool", (3, 4)), 2)
+
+
+def test_no_images() -> None:
+    x, w = sg.tensor4("x", dtype="float64"), sg.tensor4("w", dtype="float64")
+    y = sg.conv2d(x, w, padding=1, groups=2)
+    values = [y, *sg.grad((y**2).sum(), [x, w])]
+    filters = np.ones((4, 2, 3, 3))
+    for mode in ("eager", "native"):
+        found = sg.function([x, w], values, mode=mode)(np.zeros((0, 4, 5, 5)), filters)
+        assert [a.shape for a in found] == [(0, 4, 5, 5), (0, 4, 5, 5), filters.shape]
+        assert not found[2].any()

@@ -140,6 +140,41 @@ PAIRS: dict[str, Pair] = {
     "vander": same("vander", V), "vander of ints": (
         lambda x: sg.vander(x, 3, True), lambda x: np.vander(x, 3, True), (I,)),
     "polyval": same("polyval", V, M),
+    "polyadd": same("polyadd", V, W), "polyadd turned": same("polyadd", W, V),
+    "polysub": same("polysub", V, W), "polymul": same("polymul", V, W),
+    "polyder": same("polyder", W), "polyder twice": same("polyder", V, m=2),
+    "polyder to nothing": same("polyder", V[:2], m=3),
+    "polyint": same("polyint", W), "polyint twice": same("polyint", V, m=2, k=[3.0, -1.0]),
+    "polyfit": same("polyfit", W, np.arange(7.0) ** 1.5, deg=3),
+    "polyfit weighted": (
+        lambda x, y, w: sg.polyfit(x, y, 2, w), lambda x, y, w: np.polyfit(x, y, 2, w=w),
+        (W, RNG.normal(size=(7, 2)), RNG.uniform(0.5, 2, 7))),
+    # windows
+    **{f"{w} of {n}": (lambda w=w, n=n: getattr(sg, w)(n), lambda w=w, n=n: getattr(np, w)(n), ())
+       for w in ("bartlett", "hanning", "hamming", "blackman") for n in (0, 1, 2, 7, 8)},
+    **{f"kaiser of {n}": (lambda b, n=n: sg.kaiser(n, b), lambda b, n=n: np.kaiser(n, float(b)),
+        (np.array(8.6),)) for n in (1, 2, 7, 8)},
+    # products of vectors
+    "vecdot": same("vecdot", T, M), "vecdot of an axis": same("vecdot", M, M + 1, axis=0),
+    "matvec": same("matvec", T, V[:4]), "vecmat": same("vecmat", M[:2, :3], T),
+    # masks
+    "flatnonzero": (
+        lambda x: sg.flatnonzero(x, 8, -1), lambda x: np.r_[np.flatnonzero(x), -1, -1],
+        (I,)),
+    "flatnonzero of few": (lambda x: sg.flatnonzero(x < 0, 2), lambda x: np.flatnonzero(x < 0)[:2],
+        (V,)),
+    "compress": (
+        lambda x: sg.compress([True, False, True], x, 2, 0),
+        lambda x: np.compress([True, False, True], x, 0), (M,)),
+    "compress and fill": (
+        lambda x: sg.compress([0, 1, 1, 0], x, 3, 1, 7.0),
+        lambda x: np.c_[np.compress([0, 1, 1, 0], x, 1), np.full(3, 7.0)], (M,)),
+    "extract": (
+        lambda x: sg.extract(sg.as_tensor(M > 0), x, int((M > 0).sum())),
+        lambda x: np.extract(M > 0, x), (M,)),
+    "isin": same("isin", I[:, None], J), "isin of nothing": same("isin", I, J[:0]),
+    "isin inverted": same("isin", np.array([1.0, np.nan, 3.5]), [3.5, np.nan], invert=True),
+    "isin of other dtypes": same("isin", I, np.array([3.0, 2.5])),
     **{f"convolve {m}": same("convolve", W, V, mode=m) for m in ("full", "same", "valid")},
     **{f"convolve {m} turned": same("convolve", V, W, mode=m) for m in ("full", "same", "valid")},
     **{f"correlate {m}": same("correlate", W, V[:4], mode=m) for m in ("full", "same", "valid")},
@@ -188,6 +223,43 @@ PAIRS: dict[str, Pair] = {
 
                lambda i: sg.choose(i, [1, 2, 3], "wrap"),
         lambda i: np.choose(i, [1, 2, 3], mode="wrap"), (I,)),
+    "piecewise": (
+        lambda x: sg.piecewise(x, [x < 0, x > 1], [lambda v: v**2, 5.0, lambda v: 2 * v]),
+        lambda x: np.piecewise(x, [x < 0, x > 1], [lambda v: v**2, 5.0, lambda v: 2 * v]), (M,)),
+    "piecewise of ints": (
+        lambda x: sg.piecewise(x, [x < 2, x < 1], [lambda v: v * 2, -1]),
+        lambda x: np.piecewise(x, [x < 2, x < 1], [lambda v: v * 2, -1]), (I,)),
+    "block": (
+        lambda a, b: sg.block([[a, a], [b, b]]), lambda a, b: np.block([[a, a], [b, b]]),
+        (M, M[:1])),
+    "block of mixed ranks": (
+        lambda a, b: sg.block([[a, b], [2.0, b * 2]]),
+        lambda a, b: np.block([[a, b], [2.0, b * 2]]), (np.array([[1.5]]), V)),
+    "block of a row": (lambda a, t: sg.block([t, t]), lambda a, t: np.block([t, t]), (M, T)),
+    **{f"resize to {n}": (lambda x, n=n: sg.resize(x, n), lambda x, n=n: np.resize(x, n), (M,))
+       for n in (5, (3, 5), (2, 0))},
+    "resize of none": (lambda x: sg.resize(x, (2, 2)), lambda x: np.resize(x, (2, 2)), (V[:0],)),
+    "fix": same("fix", M * 3), "empty_like": (sg.empty_like, np.zeros_like, (M,)),
+    "tril_indices": (lambda x: x[tuple(sg.tril_indices(3, 1, 4))],
+        lambda x: x[np.tril_indices(3, 1, 4)], (M,)),
+    "triu_indices": (lambda x: x[tuple(sg.triu_indices_from(x, -1))],
+        lambda x: x[np.triu_indices_from(x, -1)], (M,)),
+    "tril_indices_from": (lambda x: x[tuple(sg.tril_indices_from(x))],
+        lambda x: x[np.tril_indices_from(x)], (M,)),
+    "diag_indices": (lambda x: x[tuple(sg.diag_indices(3))], lambda x: x[np.diag_indices(3)],
+        (M,)),
+    "histogram2d": (
+        lambda x, y: sg.histogram2d(x, y, 4), lambda x, y: np.histogram2d(x, y, 4), (W, W**2)),
+    "histogram2d of edges": (
+        lambda x, y: sg.histogram2d(x, y, [[-1.0, 0.0, 2.0], 3], ((-1, 2), (-2, 2)), density=True),
+        lambda x, y: np.histogram2d(x, y, [[-1.0, 0.0, 2.0], 3], ((-1, 2), (-2, 2)), density=True),
+        (W, W[::-1].copy())),
+    "histogram2d of weights": (
+        lambda x, y, w: sg.histogram2d(x, y, (2, 3), weights=w),
+        lambda x, y, w: np.histogram2d(x, y, (2, 3), weights=w), (W, W**2, W + 3)),
+    "partition": (lambda x: sg.partition(x, 1)[..., 1], lambda x: np.partition(x, 1)[..., 1], (M,)),
+    "argpartition": (
+        lambda x: sg.argpartition(x, 1, 0)[1], lambda x: np.argpartition(x, 1, 0)[1], (T,)),
     "select": (
         lambda x: sg.select([x > 1, x > 0], [x, -x], 9.0),
         lambda x: np.select([x > 1, x > 0], [x, -x], 9.0), (M,)),
@@ -255,7 +327,8 @@ def test_value(name: str) -> None:
 
 FLAT = (
     *("of nothing", "of ints", "least", "lexsort", "unique", "search", "digitize", "histogram"),
-    *("NaN", "nan"),
+    *("NaN", "nan", "flatnonzero", "fix", "empty_like", "argpartition"),
+    *("bartlett", "hanning", "hamming", "blackman", "piecewise of ints"),
     *("bincount", "bools", "frexp", "modf", "signbit", "ldexp", "spacing", "heaviside", "fm", "is"),
     *("allclose", "array_equal", "gcd", "lcm", "bit_count", "index", "choose", "sort ints", "fabs"),
     *("interp at the points", "convolve ints", "float_power", "logaddexp2"),
@@ -336,3 +409,44 @@ def test_unions_and_edges_of_bins() -> None:
     for bins, limits in ((5, None), (3, (-1.0, 2.0))):
         found = sg.function([v], sg.histogram_bin_edges(v, bins, limits), on_unused_input="ignore")
         assert np.allclose(found(values), np.histogram_bin_edges(values, bins, limits))
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: sg.tril_indices(sg.lscalar("n")), "which is not known"),
+        (lambda: sg.block([[1.0], []]), "nested 2 deep"),
+        (lambda: sg.block([[1.0], 2.0]), "nested 2 deep"),
+        (lambda: sg.partition(sg.tensor("q", (3,)), 3), "has no place 3"),
+        (lambda: sg.polyfit(sg.vector(), sg.vector(), -1), "deg >= 0"),
+        (lambda: sg.polyadd(sg.matrix("p"), sg.vector()), "coefficients are a vector"),
+        (lambda: sg.piecewise(sg.vector(), [], [1, 2]), "2 functions were given for 0"),
+        (lambda: sg.hanning(3, "int32"), "needs a float dtype"),
+    ],
+)
+def test_errors(make: Callable[[], Any], text: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=text):
+        make()
+
+
+def test_unknown_sizes() -> None:
+    x = sg.vector("x", dtype="float64")
+    n = x.shape[0]
+    values = [
+        sg.flatnonzero(x > 0, 3, -1), sg.compress(x > 0, x, 3), sg.isin(x, x[:1]),
+        sg.polyadd(x, [1.0, 2.0, 3.0]), sg.polyder(x), sg.kaiser(n, 5.0, "float64"),
+        sg.resize(x, (2, 5)), sg.histogram2d(x, x * 2, 3)[0],
+    ]  # fmt: skip
+    rng = np.random.default_rng(3)
+    for shapes in ("auto", "generic"):
+        f = sg.function([x], values, shapes=shapes)
+        for size in (5, 2, 9, 1, 4):
+            a = rng.normal(size=size)
+            up = np.flatnonzero(a > 0)[:3]
+            wanted = [
+                np.r_[up, [-1] * (3 - len(up))], np.r_[a[up], [0.0] * (3 - len(up))],
+                np.isin(a, a[:1]), np.polyadd(a, [1.0, 2.0, 3.0]), np.polyder(a),
+                np.kaiser(size, 5.0), np.resize(a, (2, 5)), np.histogram2d(a, a * 2, 3)[0],
+            ]  # fmt: skip
+            for got, want in zip(f(a), wanted, strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-12)

@@ -43,6 +43,7 @@ CONTINUOUS = {
         st.uniform(-math.pi, 2 * math.pi),
     ),
     "von Mises": (lambda r, d: r.vonmises(0.0, 0.7, (COUNT,), d), st.vonmises(0.7)),
+    "von Mises 10000": (lambda r, d: r.vonmises(0.0, 1e4, (COUNT,), d), st.vonmises(1e4)),
     "von Mises 80": (lambda r, d: r.vonmises(0.0, 80.0, (COUNT,), d), st.vonmises(80)),
     "dirichlet": (
         lambda r, d: r.dirichlet(np.array([0.5, 1.0, 2.0], d), (COUNT,), d)[:, 0],
@@ -255,3 +256,94 @@ def test_parameters_broadcast_and_shapes_default_to_theirs():
     assert stream.gamma(2.0).ndim == 0 and stream.poisson(a).type.shape == (3, 1)
     with pytest.raises(TypeError, match="float"):
         stream.gamma(1.0, dtype="int32")
+
+
+OUTSIDE = {
+    "uniform": lambda r: r.uniform((3,), 2.0, 1.0),
+    "normal": lambda r: r.normal((3,), 0.0, -1.0),
+    "truncated_normal": lambda r: r.truncated_normal(2.0, 1.0),
+    "exponential": lambda r: r.exponential(-1.0),
+    "gumbel": lambda r: r.gumbel(0.0, -1.0),
+    "laplace": lambda r: r.laplace(0.0, np.array([1.0, -1.0])),
+    "gamma": lambda r: r.gamma(0.0),
+    "chisquare": lambda r: r.chisquare(-1.0),
+    "beta": lambda r: r.beta(1.0, -1.0),
+    "dirichlet": lambda r: r.dirichlet(np.array([1.0, 0.0])),
+    "student_t": lambda r: r.student_t(-1.0),
+    "vonmises": lambda r: r.vonmises(0.0, -1.0),
+    "bernoulli": lambda r: r.bernoulli(1.5),
+    "poisson": lambda r: r.poisson(float("nan")),
+    "binomial": lambda r: r.binomial(2.5, 0.5),
+    "multinomial": lambda r: r.multinomial(3, np.zeros(2)),
+    "choice": lambda r: r.choice(2, (3,), p=np.array([1.5, -0.5])),
+    "choice without": lambda r: r.choice(4, (3,), replace=False, p=np.array([0.5, 0.5, 0, 0])),
+    "choice from 0": lambda r: r.choice(0, (3,)),
+    "permutation": lambda r: r.permutation(-1),
+    "integers": lambda r: r.integers(np.array([1, 5]), 5),
+    "the sizes": lambda r: r.uniform((-1,)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["exponential", "gumbel", "laplace", "gamma 50", "student"])
+def test_halves_have_the_tails_of_their_law(name, dtype):
+    make, law = CONTINUOUS[name]
+    x = np.asarray(draw(lambda r: make(r, dtype))).astype(float)
+    wide = draw(lambda r: make(r, "float32")).astype(float)
+    assert np.isfinite(x).all()
+    np.testing.assert_allclose(x, wide, rtol=2.0**-8, atol=1e-6)  # the same numbers, rounded
+    assert abs(x.std() / law.std() - 1) < 0.03
+
+
+@pytest.mark.parametrize("name", list(OUTSIDE))
+def test_known_parameters_outside_of_their_domain(name):
+    with pytest.raises(ValueError, match=f"{name}.*(must|needs)|{name}: `p` must have"):
+        OUTSIDE[name](sg.random.RandomStream(0))
+
+
+def test_shapes_of_parameters_that_do_not_fit():
+    stream = sg.random.RandomStream(0)
+    with pytest.raises(sg.ShapeError, match="must have 3 numbers"):
+        stream.choice(3, (2,), p=np.array([0.5, 0.5]))
+    with pytest.raises(sg.ShapeError, match="axis of outcomes"):
+        stream.dirichlet(1.0)
+    with pytest.raises(sg.ShapeError, match="parameters of shape"):
+        stream.gamma(np.ones(4), 1.0, (6,))
+    with pytest.raises(sg.DTypeError, match="must be real"):
+        stream.normal((2,), 1j)
+    with pytest.raises(IndexError, match="axis 5"):
+        stream.shuffle(np.ones((2, 3)), 5)
+
+
+def test_variables_outside_of_the_domain_give_nan_or_minus_one():
+    v = sg.vector("v", dtype="float64")
+    stream = sg.random.RandomStream(0)
+    reals = [
+        stream.gamma(v), stream.beta(v, 1.0), stream.chisquare(v), stream.student_t(v),
+        stream.vonmises(0.0, v), stream.truncated_normal(-1.0, v), stream.dirichlet(v),
+    ]  # fmt: skip
+    counts = [
+        stream.poisson(v), stream.binomial(5, v), stream.binomial(v, 0.5),
+        stream.multinomial(v, np.array([0.5, 0.5]), (2,)).max(-1),
+        stream.multinomial(3, sg.stack([v, 1.0 - v], -1)).min(-1),
+    ]  # fmt: skip
+    f = sg.function([v], [*reals, *counts])
+    for x in f(np.array([-2.0, 1.0])):
+        if x.dtype.kind == "i":
+            assert x[0] == -1 and x[1] >= 0
+        else:
+            assert np.isnan(x[0])
+    good = f(np.array([1.0, 1.0]))
+    assert all(np.isfinite(x).all() and (x.dtype.kind == "f" or (x >= 0).all()) for x in good)
+
+
+def test_integers_between_variables_and_permuted_lists():
+    low, high = sg.lvector("low"), sg.lscalar("high")
+    x = sg.random.RandomStream(1).integers(low, high, (20_000, 2))
+    found = sg.function([low, high], x)(np.array([-3, 2]), 6)
+    assert found.min(0).tolist() == [-3, 2] and found.max(0).tolist() == [5, 5]
+    np.testing.assert_allclose(found.mean(0), [1.0, 3.5], atol=0.1)
+    plain = draw(lambda r: r.integers(-3, 6, (20,)), 1)
+    bound = sg.random.RandomStream(1).integers(sg.as_tensor(-3), high, (20,))
+    np.testing.assert_array_equal(plain, sg.function([high], bound)(6))
+    assert sorted(draw(lambda r: r.permutation([4.0, 2.0, 3.0])).tolist()) == [2.0, 3.0, 4.0]
