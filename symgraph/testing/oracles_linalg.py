@@ -220,6 +220,35 @@ def _qr_r(p: dict[str, Any], x: Matrix) -> Matrix:
     return mp.matrix([[f[j, i] if j >= i else 0 for j in range(x.cols)] for i in range(k)])
 
 
+def _without(x: Matrix, row: int, column: int) -> Matrix:
+    """Return a matrix without one of its rows and columns."""
+    rows = [i for i in range(x.rows) if i != row]
+    columns = [j for j in range(x.cols) if j != column]
+    return mp.matrix([[x[i, j] for j in columns] for i in rows] or mp.matrix(0))
+
+
+def _cofactors(p: dict[str, Any], x: Matrix) -> Matrix:
+    """Return the signed determinants of what is left without a row and a column."""
+    n, found = x.rows, mp.matrix(x.rows, x.cols)
+    for i in range(n):
+        for j in range(n):
+            found[i, j] = (-1) ** (i + j) * (mp.det(_without(x, i, j)) if n > 1 else 1)
+    return found
+
+
+def _cofactor_rate(p: dict[str, Any], x: Matrix, e: Matrix) -> Matrix:
+    """Return the derivative of the cofactors: that of each smaller determinant in turn."""
+    n, found = x.rows, mp.matrix(x.rows, x.cols)
+    for i in range(n):
+        for j in range(n):
+            inner, moved = _without(x, i, j), _without(e, i, j)
+            slope = _cofactors(p, inner) if n > 1 else inner
+            found[i, j] = (-1) ** (i + j) * mp.fsum(
+                slope[k, m] * moved[k, m] for k in range(n - 1) for m in range(n - 1)
+            )
+    return found
+
+
 def _eig_factor(p: dict[str, Any], x: Matrix) -> Matrix | None:
     """Only of numbers: the order of several eigenvalues follows from no textbook."""
     if x.rows > 1:
@@ -245,6 +274,8 @@ LINALG: dict[str, Callable[..., Any]] = {
         "solve_positive": lambda p, a, b: mp.inverse(_lower(a)) * b,
         "inv": lambda p, x: mp.inverse(x),
         "det": lambda p, x: mp.det(x),
+        "cofactors": _cofactors,
+        "cofactor_rate": _cofactor_rate,
         "log_abs_det": lambda p, x: mp.log(abs(mp.det(x))),
         "det_sign": lambda p, x: mp.sign(mp.det(x)),
         "symmetric_factor": _symmetric_factor,

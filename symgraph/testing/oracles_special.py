@@ -90,6 +90,7 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "gammainc": _gammainc,
     "gammaincc": lambda m, a, x: 1 - _gammainc(m, a, x),
     "betainc": _betainc,
+    "exp1": lambda m, x: m.e1(x) if x > 0 else m.nan if x else m.inf,
 }
 
 
