@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from symgraph.core.dtype import DType
+from symgraph.cpu.digest import digest
 from symgraph.cpu.scope import Emission, Scope
 from symgraph.cpu.text import literal, register_type
 
@@ -63,7 +63,7 @@ class Lookups(Emission):
         element = register_type(dtype)
         kind = f"[{len(table)} x {element}]"
         numbers = ", ".join(f"{element} {literal(x, dtype)}" for x in table)
-        name = f"@table.{hashlib.sha256(numbers.encode()).hexdigest()[:16]}"
+        name = f"@table.{digest(numbers.encode()).hex()[:16]}"
         self.declared.add(f"{name} = private unnamed_addr constant {kind} [{numbers}], align 64")
         inside = self._new(scope, f"and i32 {place}, {len(table) - 1}")
         at = self._new(scope, f"getelementptr {kind}, ptr {name}, i32 0, i32 {inside}")

@@ -81,7 +81,7 @@ def interrupted(work: str, right: str, kernels: int = 2) -> tuple[float, float]:
     return float(late), float(whole)
 
 
-@pytest.mark.parametrize("n", [2048, 4096])
+@pytest.mark.parametrize("n", [3072, 4096])
 def test_one_product_is_left_quickly(n):
     right = "np.allclose(first[0], 1 + 0.5 * (n - 1)) and np.allclose(first[1:], 0.25 * n + 0.25)"
     late, whole = interrupted(PRODUCT.format(n=n), right)
@@ -92,7 +92,7 @@ def test_one_product_is_left_quickly(n):
 def test_one_kernel_is_left_quickly(result, kernels):
     work = KERNEL.format(depth=8, result=result)
     late, whole = interrupted(work, "np.isfinite(first).all()", kernels)
-    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+    assert late < min(LIMIT, 0.6 * whole), (late, whole)
 
 
 SCATTER = """
@@ -157,7 +157,7 @@ args = (np.diag(np.arange(n) + 1.0) + 1e-3,)
 def test_one_library_call_is_left_quickly(shapes):
     work = LIBRARY.format(n=2000, result="sg.linalg.eigvalsh(x)", shapes=shapes)
     late, whole = interrupted(work, "np.allclose(first, np.arange(n) + 1, atol=0.01)", 20)
-    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+    assert late < min(LIMIT, 0.6 * whole), (late, whole)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_one_call_in_a_loop_is_left_quickly(step, n):
     result = f"sg.scan(lambda s: {step}, outputs_info=[x], n_steps=2)[-1]"
     work = LIBRARY.format(n=n, result=result, shapes="exact")
     late, whole = interrupted(work, "np.isfinite(first).all()", 20)
-    assert whole > 1.25 * LIMIT and late < LIMIT, (late, whole)
+    assert late < min(LIMIT, 0.6 * whole), (late, whole)
 
 
 SORT = """
