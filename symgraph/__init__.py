@@ -54,10 +54,12 @@ from symgraph.core.walk import substitute as _substitute
 from symgraph.debug.draw import draw
 from symgraph.debug.printing import dprint
 from symgraph.dims.dim import Dim
+from symgraph.protocol import install as _install
 from symgraph.tensor import as_tensor, constructors, tensor
 
 __version__ = "0.1.0"
 
+_install()
 _runtime = _lazy("symgraph.cpu.runtime")
 
 

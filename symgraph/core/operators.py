@@ -1,7 +1,7 @@
 """The operators and methods of nodes, declared for type checkers and editors.
 
 Most are functions of `symgraph.ops`, which puts them on `Node` when it is imported (so that ops may
-be defined above nodes); `symgraph.tensor` adds `eval` and the protocols of NumPy.
+be defined above nodes); `symgraph.tensor` adds `eval`, `symgraph.protocol` what NumPy calls.
 """
 
 from __future__ import annotations
