@@ -1,18 +1,20 @@
 """Merge nests over the same points: what one of them stores, the next uses from a register.
 
-An optimizer's slots and its parameter become one pass over memory.
+An optimizer's slots and its parameter become one pass over memory, and so do two sums over the same
+elements, such as the gradients by scale and shift of a normalisation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.loops.expr import Buffer, Expr, walk
+from symgraph.loops.expr import Axis, Buffer, Expr, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.statements import Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 
 MOST_STORES = 6
+MOST_SUMS = 2  # of a merged body: a pass over rows has accumulators for as many
 MOST_COST = 300  # of all values of a merged body: beyond it, registers spill
 
 
@@ -22,7 +24,7 @@ def merge_nests(program: Program) -> None:
 
 
 def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
-    """Move each pointwise nest into an earlier one over the same axes, where nothing forbids it.
+    """Move each nest of points or sums into an earlier one over the same axes, if nothing forbids.
 
     Allowed if all that it reads was stored before the earlier nest, or is stored by that nest at
     the very element that is read.
@@ -35,7 +37,7 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
             writers[b] = writers.get(b, 0) + 1
     for statement in given:
         at = len(statements)
-        if isinstance(statement, Nest) and _pointwise(statement):
+        if isinstance(statement, Nest) and _summed(statement) is not None:
             place = _host(statements, statement, written, writers)
             if place is not None:
                 host = statements[place]
@@ -49,30 +51,39 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     return statements
 
 
-def _pointwise(nest: Nest) -> bool:
+def _summed(nest: Nest) -> tuple[Axis, ...] | None:
+    """Return the axes that each value of a nest is one sum over, () for points, None for others."""
     if nest.serial or nest.scan or not nest.axes:
-        return False
-    return not any(e.op == "reduce" for e in walk([t.value for t in nest.stores]))
+        return None
+    found: set[tuple[Axis, ...]] = set()
+    for t in nest.stores:
+        sums = [e for e in walk([t.value]) if e.op == "reduce"]
+        if len(sums) > 1 or any(e.data[0] != "sum" for e in sums):
+            return None
+        found.add(sums[0].data[1] if sums else ())
+    return found.pop() if len(found) == 1 else None
 
 
 def _host(
     statements: list[Statement], nest: Nest, written: dict[Buffer, int], writers: dict[Buffer, int]
 ) -> int | None:
     """Return the place of the nest that can take this one in, None if there is none."""
-    needed = reads(nest)
+    needed, axes = reads(nest), _summed(nest)
     earliest = max((written[b] for b in needed if b in written), default=0)
     if any(writers[t.buffer] > 1 for t in nest.stores):
         return None
     for place in range(len(statements) - 1, earliest - 1, -1):
         host = statements[place]
-        if not isinstance(host, Nest) or host.axes != nest.axes or not _pointwise(host):
+        if not isinstance(host, Nest) or host.axes != nest.axes or _summed(host) != axes:
             continue
         if any(writers[t.buffer] > 1 for t in host.stores):
             continue
         stored = {t.buffer: t.address for t in host.stores}
         if not any(b in stored for b in needed) and not set(needed) & set(reads(host)):
             continue  # nothing would be shared
-        if len(host.stores) + len(nest.stores) > MOST_STORES:
+        if axes and any(b in stored for b in needed):
+            continue  # a sum of sums
+        if len(host.stores) + len(nest.stores) > (MOST_SUMS if axes else MOST_STORES):
             continue
         if sum(t.value.cost for t in (*host.stores, *nest.stores)) > MOST_COST:
             continue

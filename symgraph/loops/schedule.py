@@ -240,7 +240,7 @@ def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
 
 def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
     """Tell whether a column reduction reads more than a near cache holds (or may do so)."""
-    if len(nest.stores) != 1 or any(t.value.dtype is BOOL for t in nest.stores):
+    if any(t.value.dtype is BOOL for t in nest.stores):
         return False
     axes = reductions[0].data[1]
     if len(axes) != 1 or any(r.data[1] != axes or r.dtype is BOOL for r in reductions):
