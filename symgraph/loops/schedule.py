@@ -15,6 +15,8 @@ from symgraph.loops.amount import nest_amount
 from symgraph.loops.expr import COMPARE, Axis, Expr, Size, walk
 from symgraph.loops.statements import Nest, Store
 
+FEW = 4  # elements of an axis below which vectors along it are mostly empty
+LONG_SUM = 8  # terms from which vectors along a sum are fuller than those
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
 BUSY_REGISTERS = 8  # accumulators that hide the time of a multiply-add: two begin in each cycle
@@ -74,10 +76,10 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if nest.serial:
         candidates = [a for a in candidates[-1:] if _safe_in_serial(nest, a)]
     flat = [a for a in candidates if all(_fills(t, a, nest) for t in nest.stores)]
-    vector = _vector_axis(flat or candidates, nest, accesses)
+    reductions = [e for e in exprs if e.op == "reduce"]
+    vector = _vector_axis(flat or candidates, nest, accesses, reductions)
     itemsize = element_bytes(exprs)
     base = max(1, vector_bytes // itemsize)
-    reductions = [e for e in exprs if e.op == "reduce"]
     cost = max((t.value.cost for t in nest.stores), default=1)
     lanes = 1
     if vector is not None:
@@ -192,7 +194,10 @@ def coefficient(address: Expr, axis: Axis) -> Size | None:
 
 
 def _vector_axis(
-    candidates: Sequence[Axis], nest: Nest, accesses: Sequence[tuple[Expr, int]]
+    candidates: Sequence[Axis],
+    nest: Nest,
+    accesses: Sequence[tuple[Expr, int]],
+    reductions: Sequence[Expr],
 ) -> Axis | None:
     """Return the axis along which most accesses are contiguous, None if none gains."""
     best, best_score = None, 0
@@ -206,11 +211,21 @@ def _vector_axis(
                 score += 2 * weight
             elif c != 0 and not (c is not None and 1 < c <= SHUFFLE_STRIDE):
                 score -= weight if weight == 1 else 3 * weight
-        if isinstance(axis.extent, int) and axis.extent < 4:
+        if isinstance(axis.extent, int) and axis.extent < FEW:
             score -= 4
+            if any(_runs_along(r) for r in reductions):
+                continue
         if score > best_score or (score == best_score and best is not None):
             best, best_score = axis, score
     return best
+
+
+def _runs_along(r: Expr) -> bool:
+    """Tell whether vectors along the last axis of a sum fill all lanes: a long one, contiguous."""
+    axis = r.data[1][-1]
+    loads = [e for e in walk([r.args[0]]) if e.op == "load"]
+    long = not isinstance(axis.extent, int) or axis.extent >= LONG_SUM
+    return r.data[0] == "sum" and long and all(stride(e.args[0], axis) in (0, 1) for e in loads)
 
 
 def _fills(store: Store, axis: Axis, nest: Nest) -> bool:

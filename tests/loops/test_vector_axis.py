@@ -1,0 +1,48 @@
+"""Which axis of a nest vectors run along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from symgraph.debug import stages
+from symgraph.loops.schedule import choose_schedule
+from symgraph.loops.statements import Nest
+
+
+def schedules(result: sg.Variable) -> list[tuple[tuple[sg.Dim | int, ...], int]]:
+    """Return the known extents and the lanes of each nest with a sum, for vectors of 64 bytes."""
+    program = stages.lowered((result,))[0].program
+    assert program is not None
+    found = []
+    for nest in program.statements:
+        if isinstance(nest, Nest) and any(t.value.op == "reduce" for t in nest.stores):
+            schedule = choose_schedule(nest, 64)
+            found.append((tuple(a.extent for a in nest.axes), schedule.lanes))
+    return found
+
+
+def test_three_taps_do_not_make_a_vector() -> None:
+    """The gradient by depthwise filters 3 x 3 sums along the rows of images."""
+    x, w, y = (
+        sg.tensor(n, s)
+        for n, s in (("x", (4, 8, 20, 20)), ("w", (8, 1, 3, 3)), ("y", (4, 8, 18, 18)))
+    )
+    (by_filters,) = sg.grad((sg.conv2d(x, w, groups=8) * y).sum(), [w])
+    ((extents, lanes),) = schedules(by_filters)
+    assert extents[-1] == 3
+    assert lanes == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_gradients_by_depthwise_filters(size: int) -> None:
+    rng = np.random.default_rng(size)
+    x, w = (rng.standard_normal(s) for s in ((3, 4, 11, 37), (4, 1, size, size)))
+    a, b = sg.tensor4("a", "float64"), sg.tensor("b", w.shape, "float64")
+    y = sg.conv2d(a, b, groups=4)
+    f = sg.function([a, b], sg.grad((y * y).sum(), b))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))
+    out = np.einsum("nchwpq,cpq->nchw", windows, w[:, 0])
+    want = np.einsum("nchwpq,nchw->cpq", windows, 2 * out)
+    np.testing.assert_allclose(f(x, w)[:, 0], want, rtol=1e-11)
