@@ -44,11 +44,7 @@ class KernelEmitter(Transposes, Rows):
             around = self.root.bits | sum(plain) | sum(b.bit for b, _ in stores if b is not None)
             self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
-        loops = list(schedule.order)
-        if schedule.strip:
-            self._strips(self.root, lambda scope: self._loops(scope, loops, stores, True))
-        else:
-            self._loops(self.root, loops, stores, outermost=True)
+        self._all_loops(self.root, stores, outermost=True)
         head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
         lines = [head, "entry:", *self._arguments(), *self.stack]
         return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
@@ -115,6 +111,19 @@ class KernelEmitter(Transposes, Rows):
                 value = s.replace(t.value, {axis: at}, memo)
                 copies.append(Store(t.buffer, address, value, t.guard, t.accumulate))
         return copies
+
+    def _all_loops(
+        self,
+        scope: Scope,
+        parts: list[tuple[Axis | None, list[Store]]],
+        outermost: bool = False,
+    ) -> None:
+        """Emit all loops of the nest around the stores, in a loop over strips where it has any."""
+        loops = list(self.schedule.order)
+        if self.schedule.strip:
+            self._strips(scope, lambda inner: self._loops(inner, loops, parts, outermost))
+        else:
+            self._loops(scope, loops, parts, outermost)
 
     def _loops(
         self,

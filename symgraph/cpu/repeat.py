@@ -238,7 +238,7 @@ class LoopEmitter(StepRegisters):
     def _inline(self, scope: Scope, nest: Nest, schedule: Schedule) -> None:
         self.start(nest, schedule)
         self._within = scope
-        self._loops(scope, list(schedule.order), self.prepared())
+        self._all_loops(scope, self.prepared())
         if not nest.axes:
             for t in nest.stores:
                 self._hold(scope, t)

@@ -64,6 +64,21 @@ def test_more_axes(order: tuple[int, ...], shapes: str) -> None:
         np.testing.assert_array_equal(f(value), value.transpose(order) * 2)
 
 
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("size", [4, 40, 100, 140])
+def test_steps_of_a_loop(size: int, shapes: str) -> None:
+    """A step is one function: its nests are written into it."""
+    x, y = sg.matrix("x", "float32"), sg.matrix("y", "float32")
+    steps = sg.scan(lambda h, k: [h.T + 1, k - h.T], outputs_info=[x, y], n_steps=3)
+    f = sg.function([x, y], [s[-1] for s in steps], shapes=shapes)
+    a, b = (drawn((size, size), "float32") for _ in range(2))
+    h, k = a, b
+    for _ in range(3):
+        h, k = h.T + 1, k - h.T
+    for got, want in zip(f(a, b), (h, k), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_threads_take_strips_of_their_rows() -> None:
     x = sg.matrix("x", "float32")
     f = sg.function([x], x.T + 1)
