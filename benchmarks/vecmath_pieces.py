@@ -179,7 +179,7 @@ def main() -> None:
         f"ERF_NEAR = {float(float_of(near))}  # the last argument of the pieces of erf(x) - x\n"
         f"TANH_BITS = {tuple(limits)}  # of the first and the last argument that has a piece\n"
         f"ERFC_ZERO = {ERFC_ZERO}  # from here on it rounds to 0\n"
-        f"# {powers.__doc__}\n"
+        "# 2**(k / 16) / (1 + k / 16): sets a power of two right that has k behind it.\n"
         + "".join(["POWERS: tuple[float, ...] = (\n", *(f"    {p!r},\n" for p in powers()), ")\n"])
         + "".join(tables(name, pieces) for name, pieces in made.items())
     )

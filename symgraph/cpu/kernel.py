@@ -121,7 +121,9 @@ class KernelEmitter(Transposes, Rows):
         """Emit all loops of the nest around the stores, in a loop over strips where it has any."""
         loops = list(self.schedule.order)
         if self.schedule.strip:
-            self._strips(scope, lambda inner: self._loops(inner, loops, parts, outermost))
+            shared = self.schedule.shared_strips and outermost
+            rows = outermost and not shared
+            self._strips(scope, shared, lambda inner: self._loops(inner, loops, parts, rows))
         else:
             self._loops(scope, loops, parts, outermost)
 

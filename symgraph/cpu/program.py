@@ -561,6 +561,8 @@ class SizeText:
 def _units(schedule: Schedule) -> tuple[Size, Size]:
     """Return the iterations of the outermost loop and how many a chunk has at least."""
     outer = schedule.order[0]
+    if schedule.shared_strips and schedule.vector is not None:
+        return (schedule.vector.extent + (schedule.strip - 1)) // schedule.strip, schedule.grain
     if outer is schedule.unroll:
         tiles = (outer.extent + (schedule.tile - 1)) // schedule.tile
         return tiles, maximum(1, schedule.grain // schedule.tile)

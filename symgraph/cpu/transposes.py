@@ -71,8 +71,8 @@ class Transposes(Columns):
                 )
         return rows
 
-    def _strips(self, scope: Scope, inside: Callable[[Scope], None]) -> None:
-        """Emit `inside` in a loop over strips of the vector axis."""
+    def _strips(self, scope: Scope, shared: bool, inside: Callable[[Scope], None]) -> None:
+        """Emit `inside` in a loop over strips of the vector axis, which threads may share."""
         axis = self.schedule.vector
         assert axis is not None
         width, extent = self.schedule.strip, self._size(axis.extent)
@@ -90,7 +90,7 @@ class Transposes(Columns):
             inside(inner)
             return []
 
-        self._loop(scope, strips, None, body)
+        self._loop(scope, strips, ("%begin", "%end") if shared else None, body)
 
     def _strip_loop(self, scope: Scope, axis: Axis, body: Body) -> None:
         """Emit the loop over the columns of a strip."""

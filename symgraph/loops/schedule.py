@@ -27,6 +27,8 @@ COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
 STRIP = 128  # columns of a strip, where loads run across the rows
 STRIP_ROWS = 64  # of the result that a thread should take from strips at least
+MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
+LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
@@ -52,6 +54,7 @@ class Schedule:
     block: int = 0  # columns whose accumulators lie in memory while rows are added (0: none)
     chains: int = 1  # accumulators that take the terms of each sum in turn
     strip: int = 0  # columns of a strip, where loads run across the rows (0: none do)
+    shared_strips: bool = False  # threads share the strips, not the outermost of `order`
 
     def over(self, axes: Mapping[Axis, Axis]) -> Schedule:
         """Return the same schedule with other axes."""
@@ -97,9 +100,11 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
-        unroll = _transposed_axis(nest, vector, exprs, base)
+        unroll = _transposed_axis(nest, vector, exprs)
         if unroll is not None:
-            lanes, tile, strip = base, base, STRIP
+            most = interval(unroll.extent)[1]
+            square = most is None or most >= base
+            lanes, tile, strip = base, base if square else LEAST_TILE, STRIP
     order = tuple(a for a in axes if a is not vector)
     if vector is not None:
         order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
@@ -109,10 +114,24 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     parallel, grain = _parallel(nest, order, vector, least)
     if block and parallel and not isinstance(grain, int):
         grain = maximum(grain, least)
+    shared = False
     if strip and parallel and order[0] is unroll:
-        grain = maximum(grain, STRIP_ROWS)
+        assert vector is not None
+        shared = _fewer_rows(unroll.extent, vector.extent)
+        least_strips = maximum(1, GRAIN_WORK // (unroll.extent * strip))
+        grain = least_strips if shared else maximum(grain, STRIP_ROWS)
     chains = 1 if block else _chains(vector, reductions, max(1, lanes // base) * tile)
-    return Schedule(order, vector, lanes, unroll, tile, parallel, grain, block, chains, strip)
+    return Schedule(
+        order, vector, lanes, unroll, tile, parallel, grain, block, chains, strip, shared
+    )
+
+
+def _fewer_rows(rows: Size, columns: Size) -> bool:
+    """Tell whether threads share the strips of a nest rather than its rows, of which it has few."""
+    if not isinstance(rows, int) or rows >= MANY_ROWS:
+        return False
+    least = interval(columns)[0]
+    return least is not None and least // STRIP > rows // STRIP_ROWS
 
 
 def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> int:
@@ -266,16 +285,14 @@ def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
     return points is None or points * reductions[0].dtype.itemsize >= COLUMN_BYTES
 
 
-def _transposed_axis(
-    nest: Nest, vector: Axis, exprs: Sequence[Expr], rows: int
-) -> Axis | None:
+def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:
     """Return the axis along which a load is contiguous that runs across the vector axis.
 
-    So many rows of it are stored together, so that each cache line is used while it is there.
+    Several rows of it are stored together, so that each cache line is used while it is there.
     """
     for axis in nest.axes:
         most = interval(axis.extent)[1]
-        wide = axis is not vector and (most is None or most >= rows)
+        wide = axis is not vector and (most is None or most >= LEAST_TILE)
         if wide and any(turns_round(e, axis, vector) for e in exprs):
             return axis
     return None

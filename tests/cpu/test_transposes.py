@@ -79,10 +79,14 @@ def test_steps_of_a_loop(size: int, shapes: str) -> None:
         np.testing.assert_array_equal(got, want)
 
 
-def test_threads_take_strips_of_their_rows() -> None:
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize(
+    "shape", [(1500, 1100), (70001, 16), (70000, 9), (20000, 100), (16, 70001)]
+)
+def test_threads_share_rows_or_strips(shape: tuple[int, int], shapes: str) -> None:
     x = sg.matrix("x", "float32")
-    f = sg.function([x], x.T + 1)
-    value = drawn((1500, 1100), "float32")
+    f = sg.function([x], x.T + 1, shapes=shapes)
+    value = drawn(shape, "float32")
     sg.set_threads(2)
     try:
         np.testing.assert_array_equal(f(value), value.T + 1)

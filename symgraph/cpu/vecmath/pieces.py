@@ -8,7 +8,7 @@ ERF_SCALE = 3.9375  # pieces for an argument of 1
 ERF_NEAR = 0.634920597076416  # the last argument of the pieces of erf(x) - x
 TANH_BITS = (1038090240, 1091672474)  # of the first and the last argument that has a piece
 ERFC_ZERO = 10.1  # from here on it rounds to 0
-# Return 2**(k / 16) / (1 + k / 16), by which a power of two with k behind it is set right.
+# 2**(k / 16) / (1 + k / 16): sets a power of two right that has k behind it.
 POWERS: tuple[float, ...] = (
     1.0,
     0.9828459024429321,
