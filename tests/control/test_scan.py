@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scan_rig import close
 
 import symgraph as sg
 from symgraph.compile import pipeline
@@ -22,12 +23,6 @@ def inputs(seed: int = 0) -> dict[Any, np.ndarray]:
     variables = (sg.matrix("X", dtype=d), sg.vector("h", dtype=d), sg.matrix("W", dtype=d))
     shapes = ((STEPS, 3), (3,), (3, 3))
     return {v: rng.normal(size=s) for v, s in zip(variables, shapes, strict=True)}
-
-
-def close(a: Any, b: Any, bound: float = 1e-9) -> None:
-    a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape
-    np.testing.assert_allclose(a, b, rtol=bound, atol=bound)
 
 
 def agree(ours: list[Any], theirs: list[Any], values: dict[Any, np.ndarray]) -> None:
@@ -202,34 +197,6 @@ def test_the_number_of_steps_may_be_an_argument() -> None:
         np.testing.assert_array_equal(f(k), 2.0 ** np.arange(1, k + 1))
 
 
-def test_updates_and_random_draws_ride_on_the_scan() -> None:
-    count = sg.shared(np.int64(0), name="count")
-    rng = sg.random.RandomStream(3)
-
-    def step(s: Any) -> Any:
-        draw = rng.uniform((), dtype="float64")
-        return s + draw, {count: count + 2}
-
-    walk = sg.scan(step, outputs_info=np.float64(0), n_steps=6)
-    f = sg.function([], walk)
-    a, b = f(), f()
-    assert int(count.get_value()) == 24
-    draws = np.concatenate([np.diff(a, prepend=0.0), np.diff(b, prepend=0.0)])
-    assert len(np.unique(draws)) == 12 and (draws > 0).all() and (draws < 1).all()
-    rng.seed(3)
-    close(f(), a)
-
-
-def test_random_steps_do_not_depend_on_nesting() -> None:
-    rng = sg.random.RandomStream(5)
-    table = sg.scan(
-        lambda: sg.scan(lambda: rng.uniform((2,), dtype="float64"), n_steps=3), n_steps=4
-    )
-    f = sg.function([], table)
-    a, b = f(), f()
-    assert a.shape == (4, 3, 2) and len(np.unique(np.concatenate([a, b]))) == 48
-
-
 def test_map_and_foldr() -> None:
     x = sg.vector("x", dtype="float64")
     f = sg.function([x], [sg.map(lambda v: v * v, x), sg.foldr(lambda v, s: 2 * s + v, x, 0.0)])
@@ -277,200 +244,6 @@ def test_products_leave_the_loop() -> None:
     loops = [n for n in sg.ops.loop.loops(version.stages.graph)]
     inside = [m for n in loops for m in sg.ops.loop.body_nodes(n) if m.op.name == "matmul"]
     assert len(loops) == 2 and len(inside) == 2  # s @ W forward, and its transpose on the way back
-
-
-# -- bad input -------------------------------------------------------------------------------------
-def test_a_step_must_keep_the_type_of_its_state() -> None:
-    x = sg.matrix("x", dtype="float32")
-    with pytest.raises(sg.DTypeError, match="changes the dtype"):
-        sg.scan(lambda v, s: sg.cast(s + v, "float64"), x, sg.zeros((3,), "float32"))
-    with pytest.raises(sg.ShapeError, match="changes the shape"):
-        sg.scan(lambda v, s: sg.concatenate([s, s]), x, sg.zeros((3,), "float32"))
-
-
-def test_clear_errors() -> None:
-    x, w = sg.vector("x"), sg.scalar("w")
-    with pytest.raises(ValueError, match="cannot do -1 steps"):
-        sg.scan(lambda s: s, outputs_info=w, n_steps=-1)
-    with pytest.raises(ValueError, match="needs sequences or n_steps"):
-        sg.scan(lambda s: s, outputs_info=w)
-    with pytest.raises(sg.ShapeError, match="needs 2 values"):
-        sg.scan(lambda a: a, outputs_info=dict(initial=sg.zeros((3,)), taps=[-2]), n_steps=3)
-    with pytest.raises(ValueError, match="taps must be negative"):
-        sg.scan(lambda a: a, outputs_info=dict(initial=w, taps=[0]), n_steps=3)
-    with pytest.raises(ValueError, match="returned 2 outputs"):
-        sg.scan(lambda v, s: [v, s], x, [w])
-    with pytest.raises(sg.MissingInputError, match="`w`"):
-        sg.scan(lambda v: v * w, x, strict=True)
-    sg.scan(lambda v, c: v * c, x, non_sequences=[w], strict=True)
-    with pytest.raises(sg.ShapeError, match="is a scalar"):
-        sg.scan(lambda v: v, w)
-    with pytest.raises(sg.ShapeError, match="sg.until needs a scalar"):
-        sg.until(x > 0)
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        (dict(input=1, tap=[1]), "'tap'"),
-        (dict(taps=[1]), "input"),
-        (dict(input=1, taps=[]), "at least one"),
-        (dict(input=1, taps=[1.5]), "integers"),
-    ],
-)
-def test_entries_that_are_not_understood(entry: Any, message: str) -> None:
-    x = sg.vector("x", dtype="float64")
-    for key, word in (("input", "sequences"), ("initial", "outputs_info")):
-        given = {key if k == "input" else k: x if k == "input" else v for k, v in entry.items()}
-        with pytest.raises(ValueError, match=message.replace("input", key)):
-            sg.scan(lambda *a: a[0], n_steps=2, **{word: given})
-
-
-def test_bad_limits() -> None:
-    w = sg.scalar("w")
-    with pytest.raises(ValueError, match="cannot do -1 steps"):
-        sg.while_loop(lambda v: v < 3, lambda v: v + 1, w, max_steps=-1)
-    with pytest.raises(TypeError, match="truncate_gradient"):
-        sg.scan(lambda v: v + 1, outputs_info=w, n_steps=3, truncate_gradient=1.5)
-
-
-def test_updates_of_inner_scans_travel() -> None:
-    count = sg.shared(np.float64(0), name="count")
-
-    def inner(s: Any) -> Any:
-        return sg.scan(lambda v: (v + 1.0, {count: count + 1.0}), outputs_info=s, n_steps=3)[-1]
-
-    f = sg.function([], sg.scan(inner, outputs_info=np.float64(0), n_steps=4))
-    close(f(), [3.0, 6.0, 9.0, 12.0])
-    assert count.get_value() == 12.0
-    f = sg.function([], sg.while_loop(lambda v: v < 9.0, inner, np.float64(0)))
-    close(f(), 9.0)
-    assert count.get_value() == 21.0
-
-
-def test_an_inner_scan_made_in_a_step_is_done_in_every_step() -> None:
-    """Whether it depends on the step or not; one made outside of the step is done once."""
-    count = sg.shared(np.float64(0), name="count")
-
-    def three() -> Any:
-        return sg.scan(lambda v: (v + 1.0, {count: count + 1.0}), outputs_info=np.float64(0),
-                       n_steps=3)[-1]  # fmt: skip
-
-    f = sg.function([], sg.scan(lambda s: s + three(), outputs_info=np.float64(0), n_steps=4))
-    close(f(), [3.0, 6.0, 9.0, 12.0])
-    assert count.get_value() == 12.0
-    outside = three()
-    f = sg.function([], sg.scan(lambda s: s + outside, outputs_info=np.float64(0), n_steps=4))
-    close(f(), [3.0, 6.0, 9.0, 12.0])
-    assert count.get_value() == 15.0
-
-
-def test_two_scans_that_update_one_variable_are_an_error() -> None:
-    x, y = sg.vector("x", dtype="float64"), sg.vector("y", dtype="float64")
-    count = sg.shared(np.float64(0), name="count")
-
-    def total(sequence: Any) -> Any:
-        return sg.scan(lambda v, s: (s + v, {count: count + 1.0}), sequence, np.float64(0))
-
-    first = total(x)
-    second = total(y)
-    with pytest.raises(ValueError, match="two scans update `count`") as error:
-        sg.function([x, y], [first, second])
-    assert "first = total(x)" not in str(error.value)  # the line is that of sg.scan
-    assert str(error.value).count("sg.scan(lambda v, s") == 2
-    with pytest.raises(ValueError, match="two scans update `count`"):
-        sg.scan(lambda s: s + total(x)[-1] * total(y)[-1], outputs_info=np.float64(0), n_steps=2)
-    f = sg.function([x, y], [first, second], updates={count: count + 5.0})
-    f(np.ones(3), np.ones(2))
-    assert count.get_value() == 5.0
-
-
-@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2), "log"])
-@pytest.mark.parametrize("stops", [False, True])
-def test_a_scan_and_its_derivatives_update_once(memory: Any, stops: bool) -> None:
-    x = sg.vector("x", dtype="float64")
-    count = sg.shared(np.float64(0), name="count")
-
-    def step(v: Any, s: Any) -> Any:
-        results = [sg.tanh(s + v * count)], {count: count + 1.0}
-        return (*results, sg.until(s > 50.0)) if stops else results
-
-    rows = sg.scan(step, x, np.float64(0), memory=memory)
-    slope = sg.grad((rows**2).sum(), x)
-    second = sg.grad((slope**2).sum(), x)
-    f = sg.function([x], [rows, slope, second, sg.Rop(rows, x, x), sg.jacobian(rows, x)])
-    f(np.ones(7))
-    assert count.get_value() == 7.0
-
-
-@pytest.mark.parametrize("memory", ["save_all", 2, (4, 2)])
-def test_draws_of_a_while_loop_in_a_step_are_all_new(memory: Any) -> None:
-    """Of steps of which each does another number of turns, in a branch, and for a batch."""
-    stream = sg.random.RandomStream(1)
-    h, H = sg.scalar("h", dtype="float64"), sg.vector("H", dtype="float64")
-
-    def last_draw(s: Any) -> Any:
-        draw = lambda i, u: [i - 1.0, stream.uniform((), dtype="float64")]  # noqa: E731
-        return sg.while_loop(lambda i, u: i > 0.0, draw, [1.0 + s * 4.0, s * 0.0])[1]
-
-    rows = sg.scan(last_draw, outputs_info=h, n_steps=7, memory=memory)
-    f = sg.function([h], rows)
-    eager = sg.function([h], rows, mode="eager")
-    seen = []
-    for _ in range(3):
-        state = [c.get_value() for c in stream._counters]
-        seen.append(f(0.9))
-        for c, value in zip(stream._counters, state, strict=True):
-            c.set_value(value)
-        close(eager(0.9), seen[-1])
-    assert len(np.unique(np.concatenate(seen))) == 21
-    side = sg.function([h], sg.cond(h > 0, lambda: last_draw(h), lambda: h))
-    assert len({float(side(0.9)) for _ in range(4)}) == 4
-    each = sg.function([H], sg.vmap(last_draw)(H))
-    a, b = each(np.array([0.9, 0.1, 0.9])), each(np.array([0.9, 0.1, 0.9]))
-    assert a[0] == a[2] != a[1] and len(np.unique([a[:2], b[:2]])) == 4
-
-
-def test_rows_of_draws_are_not_computed_for_all_steps_at_once() -> None:
-    """Draws of a step whose rows move behind a loop of unknown length."""
-    stream, n = sg.random.RandomStream(2), sg.scalar("n", dtype="int64")
-    h = sg.vector("h", dtype="float64")
-
-    def step(s: Any) -> Any:
-        e = stream.normal((3,), dtype="float64")
-        inner = sg.scan(lambda z: sg.tanh(z + e), outputs_info=s, n_steps=2)[-1]
-        return [sg.tanh(s * 0.5 + inner), sg.sin(s * e).sum() * e]
-
-    results = sg.scan(step, outputs_info=[h, None], n_steps=n)
-    slope = sg.grad((results[1] ** 2).sum(), h)
-    f, g = (sg.function([h, n], [*results, slope], mode=m) for m in ("native", "eager"))
-    native = f(np.ones(3), 5)
-    for c in stream._counters:
-        c.set_value(np.uint64(0))
-    for a, b in zip(native, g(np.ones(3), 5), strict=True):
-        close(a, b)
-
-
-def test_updates_under_vmap() -> None:
-    X = sg.matrix("X", dtype="float64")
-    count = sg.shared(np.float64(0), name="count")
-
-    def sums(row: Any, change: Callable[[Any], Any]) -> Any:
-        return sg.scan(lambda v, s: (s + v, {count: change(v)}), row, np.float64(0))
-
-    f = sg.function([X], sg.vmap(lambda row: sums(row, lambda v: count + 1.0))(X))
-    close(f(np.ones((2, 5))), [np.arange(1.0, 6.0)] * 2)
-    assert count.get_value() == 5.0
-    with pytest.raises(sg.ShapeError, match="per element of the batch"):
-        sg.vmap(lambda row: sums(row, lambda v: count + v))(X)
-
-
-def test_a_sequence_that_is_too_short_at_run_time() -> None:
-    x = sg.vector("x", dtype="float64")
-    f = sg.function([x], sg.scan(lambda v, s: v + s, x, np.float64(0), n_steps=4))
-    close(f(np.ones(6)), [1.0, 2.0, 3.0, 4.0])
-    with pytest.raises((sg.ShapeError, IndexError)):
-        f(np.ones(3))
 
 
 # -- what reverse mode keeps -----------------------------------------------------------------------
@@ -538,30 +311,6 @@ def test_the_last_of_an_unknown_number_of_steps_is_a_state(memory: Any) -> None:
     assert all(len(x.params.body.outputs) == x.params.n_carries for x in loops_)
     with pytest.raises(IndexError, match="no last step"):
         f(value, 0)
-
-
-def test_random_numbers_and_updates_with_recomputation() -> None:
-    count = sg.shared(np.int64(0), name="count")
-
-    def draws(memory: Any) -> Any:
-        rng = sg.random.RandomStream(7)
-        x = sg.scalar("x", dtype="float64")
-
-        def step(s: Any) -> Any:
-            return s * rng.uniform((), 0.5, 1.5, dtype="float64") + x, {count: count + 1}
-
-        states = sg.scan(step, outputs_info=np.float64(1), n_steps=7, memory=memory)
-        return sg.function([x], [states, sg.grad(states.sum(), x)])(0.3)
-
-    plain, chunked = draws("save_all"), draws(3)
-    for a, b in zip(plain, chunked, strict=True):
-        close(a, b)
-    assert int(count.get_value()) == 14
-
-
-def test_memory_must_be_understood() -> None:
-    with pytest.raises(ValueError, match="memory must be"):
-        sg.scan(lambda s: s, outputs_info=np.float64(1), n_steps=3, memory="a lot")
 
 
 def test_the_last_row_can_be_set() -> None:
@@ -667,18 +416,6 @@ def written_out(step: Any, x: Any, h: Any) -> Any:
     return sg.stack(rows)
 
 
-def test_updates_of_a_scan_in_a_side_of_a_branch_are_an_error():
-    c, x = sg.shared(np.float32(0), name="c"), sg.vector("x")
-    rows = sg.scan(lambda r: (r * c, {c: c + 1}), x, return_list=True)[0]
-    side = sg.cond(x[0] > 0, lambda: rows, lambda: x)
-    with pytest.raises(ValueError, match="side of cond updates `c`, which would be lost"):
-        sg.function([x], side)
-    for updates, expected in (({c: c + 5}, 5), (None, 8)):
-        f = sg.function([x], side if updates else [side, rows], updates=updates)
-        f(np.ones(3, "float32"))
-        assert c.get_value() == expected
-
-
 @pytest.mark.parametrize("n", [3, 8, 17])
 def test_a_running_op_of_rows_that_are_the_same_in_every_lane(n: int) -> None:
     x = sg.vector("x", dtype="float64")
@@ -723,45 +460,3 @@ def test_products_of_as_many_rows_as_there_are_whole_chunks(steps: int) -> None:
     plain = sg.scan(lambda x, s: sg.tanh(x @ W + s), X, X[0])
     values = [np.random.default_rng(k).normal(size=n) for k, n in enumerate([(steps, 3), (3, 3)])]
     close(f(*values), sg.function([X, W], sg.grad((plain**2).sum(), W), mode="eager")(*values))
-
-
-@pytest.mark.parametrize("shapes", ["auto", "generic"])
-def test_a_version_for_other_lengths_refuses_what_leaves_a_sequence(shapes: str) -> None:
-    x, n = sg.vector("x", dtype="float64"), sg.scalar("n", dtype="int64")
-    f = sg.function(
-        [x, n], sg.scan(lambda v, s: sg.tanh(v + s), x, np.float64(0), n_steps=n), shapes=shapes
-    )
-    for steps in (4, 5, 3, 2):
-        assert f(np.ones(5), steps).shape == (steps,)
-    for steps in (6, 100_000):
-        with pytest.raises(sg.ShapeError, match="x.*has no elements 0 to"):
-            f(np.ones(5), steps)
-    backwards = sg.scan(lambda v: v * 2.0, x, n_steps=n, go_backwards=True)
-    g = sg.function([x, n], backwards, shapes=shapes)
-    close(g(np.arange(5.0), 3), [8.0, 6.0, 4.0])
-    with pytest.raises(sg.ShapeError, match="has no elements"):
-        g(np.arange(5.0), 6)
-
-
-@pytest.mark.parametrize("shapes", ["auto", "generic"])
-def test_arrays_that_do_not_fit_their_taps(shapes: str) -> None:
-    x = sg.vector("x", dtype="float64")
-    f = sg.function([x], sg.scan(lambda a, b: a + b, dict(input=x, taps=[-2, 0])), shapes=shapes)
-    assert [len(f(np.ones(k))) for k in (5, 4, 3, 2)] == [3, 2, 1, 0]
-    for k in (1, 0):
-        with pytest.raises(sg.ShapeError, match="too short on axis 0"):
-            f(np.ones(k))
-    taps = dict(initial=x, taps=[-2, -1])
-    g = sg.function([x], sg.scan(lambda a, b: a + b, outputs_info=taps, n_steps=2), shapes=shapes)
-    close(g(np.ones(2)), [2.0, 3.0])
-    for k in (1, 3, 5):
-        with pytest.raises(sg.ShapeError, match=rf"`x` of {k} elements"):
-            g(np.ones(k))
-
-
-def test_what_a_step_may_not_return() -> None:
-    x = sg.vector("x", dtype="float64")
-    with pytest.raises(TypeError, match="returned None"):
-        sg.scan(lambda v: None, x)
-    with pytest.raises(TypeError, match="returned Until"):
-        sg.scan(lambda v: (sg.until(v > 0), v), x)
