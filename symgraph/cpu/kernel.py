@@ -18,7 +18,7 @@ from symgraph.cpu.vecmath import expanded
 from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr
 from symgraph.loops.schedule import Schedule
-from symgraph.loops.statements import Nest, Store
+from symgraph.loops.statements import Nest, Store, row_stores
 
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
@@ -139,6 +139,8 @@ class KernelEmitter(Transposes, Rows):
             for _, stores in parts:
                 self._stores(scope, stores)
             return
+        if not outermost and len(axes) == 1:
+            parts = self._without_row_stores(scope, parts)
         axis, rest = axes[0], axes[1:]
         bounds = ("%begin", "%end") if outermost and self.schedule.parallel else None
         if axis is self.schedule.unroll:
@@ -153,6 +155,14 @@ class KernelEmitter(Transposes, Rows):
             self._vector_loop(scope, axis, self.schedule.lanes, bounds, self._plain(rest, parts))
         else:
             self._loop(scope, axis, bounds, self._plain(rest, parts))
+
+    def _without_row_stores(self, scope: Scope, parts: Any) -> Any:
+        """Emit what is stored once for each row, and return the stores that are left."""
+        early = row_stores(self.nest)
+        if not early:
+            return parts
+        self._stores(scope, early)
+        return [(block, [t for t in stores if t not in early]) for block, stores in parts]
 
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""

@@ -99,7 +99,17 @@ class Roots:
                 continue
             elif node.op.name == "random_bits":
                 own = 60
-            self.cost[node] = own + sum(min(self.cost[i], 100) for i in node.inputs)
+            self.cost[node] = own + sum(self._share(i, node) for i in node.inputs)
+
+    def _share(self, x: Node, node: Node) -> int:
+        """Return what computing an operand adds to the cost of an element.
+
+        What is one number along a row is computed once for it.
+        """
+        long = bool(node.ndim) and not is_size(node.type.shape[-1], 1)
+        if long and (x.ndim == 0 or is_size(x.type.shape[-1], 1)):
+            return min(self.cost[x], 1)
+        return min(self.cost[x], 100)
 
     def _is_far(self, node: Node) -> bool:
         """Tell whether a value is large, and made of no more than one other large array.
