@@ -33,8 +33,11 @@ class KernelEmitter(Transposes, Rows):
     _tiles: Axis  # the loop over whole tiles
     _filled: set[Row]  # the rows that a loop so far has written
 
-    def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
-        """Return the function text (declarations of intrinsics are collected in `declared`)."""
+    def emit(self, nest: Nest, schedule: Schedule, name: str, bypass: bool = False) -> str:
+        """Return the function text (declarations of intrinsics are collected in `declared`).
+
+        bypass: results are stored past the caches.
+        """
         self.start(nest, schedule)
         stores = self.prepared()
         simple = not nest.serial and not nest.scan
@@ -44,10 +47,19 @@ class KernelEmitter(Transposes, Rows):
             around = self.root.bits | sum(plain) | sum(b.bit for b, _ in stores if b is not None)
             self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
-        self._all_loops(self.root, stores, outermost=True)
+        if bypass:
+            along = schedule.parallel and schedule.order[0] is schedule.vector
+            size = max(t.buffer.dtype.itemsize for t in nest.stores) if along else 0
+            self._both_ways(size, lambda: self._from_root(stores))
+        else:
+            self._from_root(stores)
         head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
         lines = [head, "entry:", *self._arguments(), *self.stack]
         return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
+
+    def _from_root(self, stores: list[tuple[Axis | None, list[Store]]]) -> None:
+        self._filled = set()
+        self._all_loops(self.root, stores, outermost=True)
 
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
