@@ -299,11 +299,14 @@ class Reductions(Searches, Extrema, Stores):
         running = self._running_group
         several = len(self._reductions) > len(running) or len(self.schedule.order) > 1
         rows = self.schedule.order[0] if self.schedule.order else None
-        if not several or rows is None or min(self._depths[r] for r in running) > 1:
+        if not several or rows is None:
             return []
+        depth = min(self._depths[r] for r in running)
+        before = walk([r.args[0] for r in self._reductions if self._depths[r] < depth])
+        near = {e.data for e in before if e.op == "load"}
         found: dict[Expr, int] = {}
         for e in walk([r.args[0] for r in group]):
-            if e.op != "load" or stride(e.args[0], axis) != 1:
+            if e.op != "load" or e.data in near or stride(e.args[0], axis) != 1:
                 continue
             step, size = stride(e.args[0], rows), e.data.dtype.itemsize
             if isinstance(step, int) and LEAST_ROW <= step * size <= LARGEST_ROW:
