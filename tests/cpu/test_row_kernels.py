@@ -216,3 +216,15 @@ def test_a_row_that_no_loop_has_filled_is_not_read(monkeypatch: pytest.MonkeyPat
         a = np.random.default_rng(5).standard_normal((3, 9))
         p = np.cos(a) / (1 + np.exp(-a))
         np.testing.assert_allclose(f(a), p - p.sum(1, keepdims=True), 1e-12, 1e-12)
+
+
+def test_each_array_of_a_row_is_fetched_ahead_by_the_sum_that_reads_it_first() -> None:
+    x, y = sg.fmatrix("x"), sg.fmatrix("y")
+    total = x.sum(1, keepdims=True)
+    f = sg.function([x, y], (y * x * total).sum(1, keepdims=True) * y)
+    a = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
+    kernel = llvm(f, a, a).split("define internal")[1]
+    loops = [part for part in kernel.split("loop") if "@llvm.prefetch" in part]
+    assert len(loops) == 2  # x in the first sum, y in the second, neither in both
+    wanted = (a * a * a.sum(1, keepdims=True)).sum(1, keepdims=True) * a
+    np.testing.assert_allclose(f(a, a), wanted, rtol=1e-3, atol=1e-2)
