@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
-from symgraph.cpu.extrema import Extrema
+from symgraph.cpu.extrema import ORDERED, Extrema
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
@@ -169,6 +169,9 @@ class Reductions(Searches, Extrema, Stores):
     def _starts(self, group: list[Expr], lanes: int) -> list[tuple[str, str]]:
         result = []
         for r in group:
+            if r.data[0] == ORDERED:
+                result.append(self._all_ordered(r, lanes))
+                continue
             element = register_type(r.dtype)
             start = splat(element, identity(r.data[0], r.dtype), lanes)
             result.append((vector_type(element, lanes), start))
@@ -191,6 +194,8 @@ class Reductions(Searches, Extrema, Stores):
     def _step(self, scope: Scope, r: Expr, old: str, lanes: int) -> str:
         """Combine the accumulator with the value at this point (a product is added by one fma)."""
         kind, value = r.data[0], r.args[0]
+        if kind == ORDERED:
+            return self._still_ordered(scope, r, old, self._wide(value, scope, lanes), lanes)
         if kind in SUMS and value.op == "mul" and r.dtype in (FLOAT32, FLOAT64):
             x, y = (self._wide(a, scope, lanes) for a in value.args)
             t = vector_type(register_type(r.dtype), lanes)
@@ -248,7 +253,7 @@ class Reductions(Searches, Extrema, Stores):
         while len(values) > 1:
             half = len(values) // 2
             pairs = zip(values[:half], values[half:], strict=True)
-            values = [self._combine(home, r.data[0], r.dtype, lanes, a, b) for a, b in pairs]
+            values = [self._both(home, r, lanes, a, b) for a, b in pairs]
         return values[0]
 
     def _reduction_axis(self, group: list[Expr], axes: tuple[Axis, ...]) -> Axis:
