@@ -26,9 +26,10 @@ from symgraph.loops.build import Lowering
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
+from symgraph.loops.panels import in_panels
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
-from symgraph.loops.statements import Nest, Program, Statement, Store
+from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 from symgraph.rewrites.held import held_type, in_memory
 from symgraph.rewrites.shapes import with_numbers
@@ -250,6 +251,9 @@ def emit(
     assert stages.program is not None
     clock = _Clock(stages)
     target = jit.target()
+    if any(isinstance(t, Loop) for t in stages.program.statements):
+        fixed = [b for pair in stages.aliases.items() for b in pair]
+        stages.program.statements = in_panels(stages.program, target.vector_bytes, fixed)
     emitter = ProgramEmitter(
         stages.program, target.vector_bytes, symbols, sizes, stages.aliases, profile
     )

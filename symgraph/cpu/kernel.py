@@ -12,6 +12,7 @@ from typing import Any
 
 from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
+from symgraph.cpu.singles import Singles
 from symgraph.cpu.text import literal, register_type, vector_type
 from symgraph.cpu.transposes import Transposes
 from symgraph.cpu.vecmath import expanded
@@ -23,7 +24,7 @@ from symgraph.loops.statements import Nest, Store
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
 
-class KernelEmitter(Transposes, Rows):
+class KernelEmitter(Transposes, Rows, Singles):
     """Builds the text of one kernel: `void name(ptr args, i64 begin, i64 end)`.
 
     `args` holds the data pointers of `buffers` in order, then the values of `sizes` (symbolic
@@ -88,7 +89,7 @@ class KernelEmitter(Transposes, Rows):
         self._tiles = s.axis(f"{axis.name}b", whole)
         parts: list[tuple[Axis | None, list[Store]]] = []
         if whole != 0:
-            starts = [s.iadd(s.imul(s.at(self._tiles), tile), u) for u in range(tile)]
+            starts = [s.iadd(s.imul(s.at(self._tiles), tile), u) for u in self._places(tile)]
             parts.append((self._tiles, self._copies(stores, axis, starts)))
         if isinstance(rest, int) and rest:
             last = s.axis(f"{axis.name}b", 1)
@@ -98,6 +99,10 @@ class KernelEmitter(Transposes, Rows):
             last = s.axis(f"{axis.name}r", rest)
             parts.append((last, self._copies(stores, axis, [s.iadd(s.at(last), whole * tile)])))
         return parts
+
+    def _places(self, tile: int) -> Sequence[int]:
+        """Return the iterations of a tile in the order in which they are written."""
+        return range(tile)
 
     def _copies(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> list[Store]:
         """Return the stores of a tile, one of each kind per place along the axis."""
@@ -220,6 +225,10 @@ class KernelEmitter(Transposes, Rows):
             expansion = expanded(e, self.vector_bytes)
             if op in BRANCHED:
                 self._branch_rare(expansion, scope, lanes)
+            elif lanes == 1:
+                found = self._single(expansion, e.args, scope)
+                if found is not None:
+                    return found
             return self.value(expansion, scope)
         args = [self.splatted(a, scope) if lanes > 1 else self.value(a, scope) for a in e.args]
         return self._operation(e, scope, lanes, args)

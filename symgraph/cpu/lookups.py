@@ -43,7 +43,8 @@ class Lookups(Emission):
         """Return `count` lanes of a vector from `start` on; those that it does not have are any."""
         if lanes == count:
             return value
-        order = ", ".join(f"i32 {min(start + k, lanes - 1)}" for k in range(count))
+        places = range(start, start + count)
+        order = ", ".join(f"i32 {k}" if k < lanes else "i32 poison" for k in places)
         t = f"<{lanes} x {element}>"
         return self._new(scope, f"shufflevector {t} {value}, {t} poison, <{count} x i32> <{order}>")
 

@@ -9,7 +9,7 @@ from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Body, Scope, Vector
 from symgraph.dims.bounds import divides
 from symgraph.loops.expr import Axis
-from symgraph.loops.schedule import stride
+from symgraph.loops.schedule import FEW, stride
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
@@ -141,7 +141,7 @@ class Loops(Operations):
         """
         least = max(1, self.vector_bytes // 8)
         part = 1 << (tail.bit_length() - 1)
-        if part >= least and (part == tail or lanes * 4 >= 4 * self.vector_bytes):
+        if part == tail >= FEW or part >= least and lanes * 4 >= 4 * self.vector_bytes:
             begin, main = main, str(int(main) + part)
             self._loop(scope, axis, (begin, main), body, (), part, Vector(axis, part, None))
             tail -= part

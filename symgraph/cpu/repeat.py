@@ -16,7 +16,7 @@ from symgraph.cpu.call_site import Call
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.step_registers import StepRegisters
 from symgraph.cpu.stopwatch import CLOCK, Laps, added, counters
-from symgraph.loops.columns import split_columns
+from symgraph.loops.columns import Passes, split_columns
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.points import written_out
@@ -52,7 +52,8 @@ class LoopEmitter(StepRegisters):
         self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
         self.rows = {}
-        self._turned: str | None = None  # whether this step takes tiles from the last one on
+        self._turned: str | None = None  # whether this step takes passes from the last one on
+        self._panels: Axis | None = None  # the loop over the passes, if it isn't that over tiles
         self.words = 0
         self.parallel = self.detached = False
 
@@ -87,15 +88,16 @@ class LoopEmitter(StepRegisters):
         position = inner.positions[loop.axis] = self._name()
         names = [(self._name(), self._name()) for _ in pairs]
         places = {now: self._base(now) for now, _ in loop.carried}
-        around_it = self._whole, self._carried
-        self._whole, self._carried = dict(self._whole), dict(self._carried)
+        around_it = self._parts, self._carried
+        self._parts = {buffer: list(parts) for buffer, parts in self._parts.items()}
+        self._carried = dict(self._carried)
         registers = self._enter(inner, loop)
         for (now, new), (a, b) in zip(swapped, names, strict=True):
             self.bases[now], self.bases[new] = a, b
         self._statements(inner, loop, [*around, loop.axis], place)
         handed_on = self._handed_on(inner, registers)
         starts = [self._read(scope, c, c.now, places[c.now]) for c, _ in handed_on]
-        self._whole, self._carried = around_it
+        self._parts, self._carried = around_it
         after = self._new(inner, f"add nsw i64 {position}, 1")
         going = None if loop.go_on is None else self.value(loop.go_on, inner)
         self._signals(inner, loop, after)
@@ -206,23 +208,34 @@ class LoopEmitter(StepRegisters):
         elif isinstance(statement, LibraryCall):
             self._call_outside(scope, statement, axes)
         else:
-            nest, tile = split_columns(statement, self.vector_bytes)
+            nest, passes = split_columns(statement, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
             if schedule.parallel:
                 self._call_outside(scope, nest, axes)
-            elif tile and schedule.unroll is not None:
-                self._back_and_forth(scope, nest, schedule.tiled(tile), axes[-1])
+            elif passes is not None and schedule.unroll is not None:
+                self._passes(scope, nest, schedule, passes, axes[-1])
             else:
                 self._inline(scope, nest, schedule)
 
-    def _back_and_forth(self, scope: Scope, nest: Nest, schedule: Schedule, step: Axis) -> None:
-        """Emit a nest whose tiles are taken from the last to the first one in every other step."""
-        self._turned = self._new(scope, f"trunc i64 {scope.positions[step]} to i1")
-        self._inline(scope, nest, schedule)
+    def _passes(
+        self, scope: Scope, nest: Nest, schedule: Schedule, passes: Passes, step: Axis
+    ) -> None:
+        """Emit a nest in passes, taken from the last to the first one in every other step."""
+        if passes.turned:
+            self._turned = self._new(scope, f"trunc i64 {scope.positions[step]} to i1")
+        self._panels = passes.panels
+        self._inline(scope, nest, schedule.tiled(passes.parts, passes.tile))
         self._turned = None
 
+    def _places(self, tile: int) -> Sequence[int]:
+        """Passes are written from the end: LLVM turns the order of independent sums round.
+
+        Lines that are asked for in order arrive a quarter sooner from the second-level cache.
+        """
+        return range(tile) if self._turned is None else range(tile)[::-1]
+
     def _taken(self, scope: Scope, axis: Axis, position: str, end: str, step: int) -> str:
-        if self._turned is None or axis is not self._tiles:
+        if self._turned is None or axis is not (self._panels or self._tiles):
             return position
         from_end = self._new(scope, f"sub i64 {int(end) - step}, {position}")
         return self._new(scope, f"select i1 {self._turned}, i64 {from_end}, i64 {position}")

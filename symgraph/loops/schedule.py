@@ -63,9 +63,9 @@ class Schedule:
         order = tuple(axes[a] for a in self.order)
         return replace(self, order=order, vector=vector, unroll=unroll)
 
-    def tiled(self, tile: int) -> Schedule:
-        """Return the same schedule with another number of iterations in a tile."""
-        return replace(self, tile=tile)
+    def tiled(self, unroll: Axis, tile: int) -> Schedule:
+        """Return the same schedule with another tile."""
+        return replace(self, unroll=unroll, tile=tile)
 
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
