@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from symgraph.core.record import dataclass
-from symgraph.loops.aligned import FEWEST_STEPS
+from symgraph.loops.aligned import many
 from symgraph.loops.columns import NEAR, columns_of_pass
 from symgraph.loops.expr import Axis, Buffer, Expr, walk
 from symgraph.loops.schedule import element_bytes, stride
@@ -38,17 +38,13 @@ def in_panels(program: Program, vector_bytes: int, fixed: Sequence[Buffer] = ())
     """
     done: list[Statement] = []
     for statement in program.statements:
-        if isinstance(statement, Loop) and _many(statement.axis.extent):
+        if isinstance(statement, Loop) and many(statement.axis.extent):
             panels = _Panels(program, vector_bytes, {*_changing(statement), *fixed})
             loop = panels.loop(statement)
             done += [*panels.copies, loop]
         else:
             done.append(statement)
     return done
-
-
-def _many(steps: object) -> bool:
-    return not isinstance(steps, int) or steps >= FEWEST_STEPS
 
 
 def _changing(loop: Loop) -> Iterator[Buffer]:
