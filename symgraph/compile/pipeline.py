@@ -22,7 +22,9 @@ from symgraph.cpu import jit
 from symgraph.cpu.program import Module, ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.aligned import aligned_operands
+from symgraph.loops.borders import split_borders
 from symgraph.loops.build import Lowering
+from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
@@ -159,9 +161,14 @@ def lower(
     }
     clock.lap("lower")
     merge_nests(program)
+    kept = {*temporaries, *lowering.aliases, *lowering.aliases.values()}
+    program.statements, instead = without_duplicates(program.builder, program.statements, kept)
+    stages.node_buffers = {n: instead.get(b, b) for n, b in stages.node_buffers.items()}
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = lowering.aliases | place_updates(program, goals)
-    program.statements = [collapse(program.builder, s) for s in program.statements]
+    builder = program.builder
+    parts = [p for s in program.statements for p in split_borders(builder, s)]
+    program.statements = [collapse(builder, s) for s in parts]
     program.statements = aligned_operands(program)
     if config.verify:
         verify.verify_program(program, "collapse")

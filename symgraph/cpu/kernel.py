@@ -19,7 +19,7 @@ from symgraph.cpu.vecmath import expanded
 from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr
 from symgraph.loops.schedule import Schedule
-from symgraph.loops.statements import Nest, Store
+from symgraph.loops.statements import Nest, Store, row_stores
 
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
@@ -34,8 +34,11 @@ class KernelEmitter(Transposes, Rows, Singles):
     _tiles: Axis  # the loop over whole tiles
     _filled: set[Row]  # the rows that a loop so far has written
 
-    def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
-        """Return the function text (declarations of intrinsics are collected in `declared`)."""
+    def emit(self, nest: Nest, schedule: Schedule, name: str, bypass: bool = False) -> str:
+        """Return the function text (declarations of intrinsics are collected in `declared`).
+
+        bypass: results are stored past the caches.
+        """
         self.start(nest, schedule)
         stores = self.prepared()
         simple = not nest.serial and not nest.scan
@@ -45,10 +48,19 @@ class KernelEmitter(Transposes, Rows, Singles):
             around = self.root.bits | sum(plain) | sum(b.bit for b, _ in stores if b is not None)
             self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
-        self._all_loops(self.root, stores, outermost=True)
+        if bypass:
+            along = schedule.parallel and schedule.order[0] is schedule.vector
+            size = max(t.buffer.dtype.itemsize for t in nest.stores) if along else 0
+            self._both_ways(size, lambda: self._from_root(stores))
+        else:
+            self._from_root(stores)
         head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
         lines = [head, "entry:", *self._arguments(), *self.stack]
         return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
+
+    def _from_root(self, stores: list[tuple[Axis | None, list[Store]]]) -> None:
+        self._filled = set()
+        self._all_loops(self.root, stores, outermost=True)
 
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
@@ -144,6 +156,8 @@ class KernelEmitter(Transposes, Rows, Singles):
             for _, stores in parts:
                 self._stores(scope, stores)
             return
+        if not outermost and len(axes) == 1:
+            parts = self._without_row_stores(scope, parts)
         axis, rest = axes[0], axes[1:]
         bounds = ("%begin", "%end") if outermost and self.schedule.parallel else None
         if axis is self.schedule.unroll:
@@ -158,6 +172,14 @@ class KernelEmitter(Transposes, Rows, Singles):
             self._vector_loop(scope, axis, self.schedule.lanes, bounds, self._plain(rest, parts))
         else:
             self._loop(scope, axis, bounds, self._plain(rest, parts))
+
+    def _without_row_stores(self, scope: Scope, parts: Any) -> Any:
+        """Emit what is stored once for each row, and return the stores that are left."""
+        early = row_stores(self.nest)
+        if not early:
+            return parts
+        self._stores(scope, early)
+        return [(block, [t for t in stores if t not in early]) for block, stores in parts]
 
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""

@@ -132,6 +132,11 @@ class Operations(Lookups):
             op = "or"
         elif kind in ("all", "and"):
             op = "and"
+        elif kind in ("fmax", "fmin"):
+            return self._closer(scope, kind[1:], t, lanes, y, x)
+        elif kind == "nan":
+            test = self._new(scope, f"fcmp uno {t} {y}, {y}")
+            return self._new(scope, f"select {vector_type('i1', lanes)} {test}, {t} {y}, {t} {x}")
         else:
             return self._extremum(scope, kind, dtype, lanes, x, y)
         return self._new(scope, f"{op} {t} {x}, {y}")

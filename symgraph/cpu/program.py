@@ -9,6 +9,7 @@ from typing import Any
 from symgraph.core.dtype import BOOL
 from symgraph.core.lazy import lazy
 from symgraph.core.record import dataclass, field
+from symgraph.cpu import bypass
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.call_site import Call
@@ -30,7 +31,7 @@ from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.rebase import rebased
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
-from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, writes
+from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, reads, writes
 
 # What most programs do not have in them.
 dft: Any = lazy("symgraph.cpu.dft")
@@ -127,6 +128,8 @@ class ProgramEmitter:
         self._names: dict[str, str] = {}
         self._uses: Counter[str] = Counter()
         self._emitted: dict[tuple[Any, ...], Kernel] = {}
+        found = {b for statement in program.statements for b in reads(statement)}
+        self._read = found | {self.aliases[b] for b in found if b in self.aliases}
         self._constant_places: dict[Buffer, int] = {}
         self._flag: Buffer | None = None
         self._interrupted = False
@@ -171,6 +174,8 @@ class ProgramEmitter:
         if self.watch is not None:
             self.declared |= self.watch.declarations()
         parts = [ZEROS_TEXT, *sorted(self.declared), "", *texts, "\n".join(run), self._derive()]
+        if any(bypass.MARK in text for text in texts):
+            parts.append(bypass.DEFINITION)
         return Module(
             "\n".join(parts),
             self.kernels,
@@ -237,9 +242,10 @@ class ProgramEmitter:
         if not around:
             nest, offsets = rebased(self.program.builder, nest)
         like = likeness(nest, around)
-        known = self._emitted.get(like.key)
+        past = not around and self._is_last(nest)
+        known = self._emitted.get((like.key, past))
         if known is None:
-            known = self._emitted[like.key] = self._emit_kernel(nest, around, like)
+            known = self._emitted[like.key, past] = self._emit_kernel(nest, around, like, past)
         schedule = known.schedule.over(dict(zip(known.axes, like.axes, strict=True)))
         name = self._kernel(known.text, nest.origin, schedule, known.work)
         buffers = [like.buffers[place] for place in known.buffers]
@@ -250,10 +256,16 @@ class ProgramEmitter:
         step = known.step
         return Call(name, buffers, values, None, units, grain, schedule.parallel, step, starts)
 
-    def _emit_kernel(self, nest: Nest, around: Sequence[Axis], like: Likeness) -> Kernel:
+    def _is_last(self, nest: Nest) -> bool:
+        """Tell whether a nest stores results only, which nothing reads."""
+        return all(t.buffer.kind == "output" and t.buffer not in self._read for t in nest.stores)
+
+    def _emit_kernel(
+        self, nest: Nest, around: Sequence[Axis], like: Likeness, last: bool
+    ) -> Kernel:
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
-        text = emitter.emit(nest, schedule, "@KERNEL")
+        text = emitter.emit(nest, schedule, "@KERNEL", last and bypass.bypasses(nest, schedule))
         self.declared |= emitter.declared
         units = _units(schedule)[0] if schedule.parallel else 1
         alone = schedule.grain is NEVER_SHARED

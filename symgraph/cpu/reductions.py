@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
+from symgraph.cpu.extrema import Extrema
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
@@ -21,7 +22,7 @@ NO_REDUCTION = 1 << 30  # the depth of what is stored: deeper than any reduction
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
 
-class Reductions(Searches, Stores):
+class Reductions(Searches, Extrema, Stores):
     """Emits the loops of reductions; those over the same axes at one place share a loop."""
 
     _reductions: list[Expr]
@@ -218,11 +219,14 @@ class Reductions(Searches, Stores):
                 home.env[r] = value
             return
         turn = lanes if outer else min(lanes, base * self._registers(group, axes))
-        carried = self._starts(group, turn) * (lanes // turn)
-        values = self._across_loops(home, outer, axis, group, carried, turn)
-        for k, r in enumerate(group):
-            value = self._joined(home, r, turn, values[k :: len(group)])
-            home.env[r] = self._horizontal(home, r.data[0], r.dtype, turn, value)
+        parts = [part for r in group for part in self._parts(r)]
+        carried = self._starts(parts, turn) * (lanes // turn)
+        values = self._across_loops(home, outer, axis, parts, carried, turn)
+        found: dict[Expr, str] = {}
+        for k, part in enumerate(parts):
+            found[part] = self._joined(home, part, turn, values[k :: len(parts)])
+        for r in group:
+            home.env[r] = self._across(home, r, [found[part] for part in self._parts(r)], turn)
 
     def _registers(self, group: list[Expr], axes: tuple[Axis, ...]) -> int:
         """Return how many vectors of a row a turn of the loop takes.
@@ -292,13 +296,17 @@ class Reductions(Searches, Stores):
         While the other loops work on a row, nothing asks for the one after it, and a core does not
         look ahead beyond a page.
         """
-        several = len(self._reductions) > len(group) or len(self.schedule.order) > 1
+        running = self._running_group
+        several = len(self._reductions) > len(running) or len(self.schedule.order) > 1
         rows = self.schedule.order[0] if self.schedule.order else None
-        if not several or rows is None or min(self._depths[r] for r in group) > 1:
+        if not several or rows is None:
             return []
+        depth = min(self._depths[r] for r in running)
+        before = walk([r.args[0] for r in self._reductions if self._depths[r] < depth])
+        near = {e.data for e in before if e.op == "load"}
         found: dict[Expr, int] = {}
         for e in walk([r.args[0] for r in group]):
-            if e.op != "load" or stride(e.args[0], axis) != 1:
+            if e.op != "load" or e.data in near or stride(e.args[0], axis) != 1:
                 continue
             step, size = stride(e.args[0], rows), e.data.dtype.itemsize
             if isinstance(step, int) and LEAST_ROW <= step * size <= LARGEST_ROW:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
 from symgraph.cpu.access import Access
+from symgraph.cpu.bypass import LINE, MARK, Bypass
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.text import memory_type, shape_suffix, vector_type
 from symgraph.loops.schedule import stride
 from symgraph.loops.statements import Store
 
 
-class Stores(Access):
+class Stores(Access, Bypass):
     """Emits the stores of a point, after all of its values."""
 
     def _stores(self, scope: Scope, stores: Sequence[Store]) -> None:
@@ -82,7 +83,10 @@ class Stores(Access):
         if step == 1 or lanes == 1:
             pointer = self.pointer(t.buffer, t.address, scope)
             if vector.mask is None:
-                scope.lines.append(f"  store {kind} {value}, ptr {pointer}, align {align}")
+                mark = ""
+                if self.bypassing and lanes * align % LINE == 0:
+                    align, mark = LINE, MARK
+                scope.lines.append(f"  store {kind} {value}, ptr {pointer}, align {align}{mark}")
             else:
                 name = f"@llvm.masked.store.{shape_suffix(element, lanes)}.p0"
                 self.declared.add(f"declare void {name}({kind}, ptr, i32, <{lanes} x i1>)")

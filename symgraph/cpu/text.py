@@ -70,7 +70,9 @@ def identity(kind: str, dtype: DType) -> str:
     if kind in IDENTITY:
         # -0.0 is the exact identity of a float sum
         return literal(-0.0 if kind in SUMS and dtype.is_float else IDENTITY[kind], dtype)
-    low = kind == "max"
+    low = kind in ("max", "fmax")
+    if kind == "nan":  # there is none
+        return literal(0.0, dtype)
     if dtype.is_float:
         return literal(float("-inf") if low else float("inf"), dtype)
     if dtype is BOOL:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.dims.dim import Dim
-from symgraph.loops.expr import Axis, Size, walk
-from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement
+from symgraph.loops.expr import Axis, Expr, Size, walk
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, row_stores
 
 Amount = int | Dim | None  # scalar operations; None where they depend on values
 MOST_POINT_WORK = 300  # operations of one point that an estimate counts: expression trees repeat
@@ -44,14 +44,22 @@ def nest_amount(nest: Nest) -> Size:
     A reduction counts once per point of the loops that it depends on: others do not repeat it.
     """
     total: Size = 0
-    count = points(nest.axes)
     for t in nest.stores:
+        moving = t.address.free | t.value.free
+        count = points([a for a in nest.axes if moving & a.bit])
         total = total + count * max(1, min(t.value.cost, MOST_POINT_WORK))
         for e in walk([t.value]):
             if e.op == "reduce":
                 inner = points([*e.data[1], *(a for a in nest.axes if e.free & a.bit)])
                 total = total + inner * max(2, min(e.args[0].cost, MOST_POINT_WORK))
     return total
+
+
+def body_cost(nest: Nest, exprs: Sequence[Expr]) -> int:
+    """Return the operations of a point; what is stored for each row is not in the inner loop."""
+    if row_stores(nest):
+        return sum(bool(e.free & nest.axes[-1].bit) for e in exprs)
+    return max((t.value.cost for t in nest.stores), default=1)
 
 
 def points(axes: Sequence[Axis]) -> Size:

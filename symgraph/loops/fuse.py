@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from symgraph.loops.expr import Axis, Buffer, Expr, walk
 from symgraph.loops.interned import Builder
+from symgraph.loops.rowwise import join_rows
 from symgraph.loops.statements import Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 
@@ -20,7 +21,8 @@ MOST_COST = 300  # of all values of a merged body: beyond it, registers spill
 
 def merge_nests(program: Program) -> None:
     """Merge what can be merged of a program's statements."""
-    program.statements = merge_statements(program.builder, program.statements)
+    merged = merge_statements(program.builder, program.statements)
+    program.statements = join_rows(program.builder, merged)
 
 
 def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.loops.expr import Buffer, Expr
-from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
+from symgraph.loops.statements import Check, Loop, Nest, Statement, Store, row_stores
 
 Accesses = Sequence[tuple[set[Buffer], set[Buffer]]]
 
@@ -30,7 +30,7 @@ def updated_in_place(
         return False
     if old not in accesses[at][0]:
         return True
-    if not isinstance(maker, Nest) or maker.serial or maker.scan:
+    if not isinstance(maker, Nest) or maker.serial or maker.scan or row_stores(maker):
         return False
     own = {t.address for t in maker.stores if t.buffer is new}  # all stored after all loads
     return all(_reads_own_element(t, old, own) for t in maker.stores)

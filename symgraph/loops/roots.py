@@ -17,6 +17,7 @@ from symgraph.core.record import dataclass
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import provably_le
 from symgraph.loops.builder import LoopBuilder
+from symgraph.loops.costs import SCALAR_COST, array_bytes
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE
 
@@ -24,6 +25,8 @@ RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nes
 RECOMPUTE_SAME_NEST = 30  # the same inside one nest: softmax computes exp twice
 RECOMPUTE_FAR = 20  # for two nests, of an array that no cache holds
 FAR_BYTES = 1 << 22
+FAR_PART = 1 << 18  # the same in a function that goes through MOVED_BYTES in all
+MOVED_BYTES = 1 << 26
 LONGEST_ROW = 4096  # elements of a row that the emitter keeps in the first-level cache
 RECOMPUTE_SUMMED = 64  # turns of a product that need an operand, from which it is stored
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
@@ -33,19 +36,6 @@ NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
     *("concatenate", "scatter", "scatter_reduce", "argsort", "stacked"), *RUNNING
-}  # fmt: skip
-
-_SCALAR_COST = dict.fromkeys(
-    ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "tanh", "erf"), 14
-) | dict.fromkeys(
-    ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 24
-) | {
-    "erfc": 24, "cbrt": 24, "softplus": 28, "power": 40, "atan2": 30, "logaddexp": 30, "div": 4,
-    "gammaln": 40, "digamma": 40, "gamma": 60, "polygamma": 60, "betaln": 60, "erfinv": 30,
-    "erfcinv": 40, "erfcx": 30, "ndtr": 30, "log_ndtr": 40, "ndtri": 40, "beta_weight": 60,
-    "poisson_weight": 60, "i0": 30, "i1": 30, "i0e": 30, "i1e": 30, "k0": 30, "k1": 30, "k0e": 30,
-    "k1e": 30, "j0": 40, "j1": 40, "y0": 40, "y1": 40,
-    "sqrt": 4, "reciprocal": 4, "mod": 16, "floordiv": 16, "fmod": 16, "hypot": 10,
 }  # fmt: skip
 
 
@@ -76,6 +66,7 @@ class Roots:
         self.contexts: dict[Node, list[Context]] = {}
         self.roots: dict[Node, str] = {}  # with the reason why each is stored
         self.cost: dict[Node, int] = {}
+        self.moved = 0  # bytes of the arrays that are read or stored in any case
         self.nest_cost: dict[Any, int] = {}
         self.results: dict[Node, dict[int, Node]] = {}  # compound node -> its results in use
 
@@ -93,25 +84,34 @@ class Roots:
             if node.op.view:
                 own = 0
             elif hasattr(node.op, "scalar"):
-                own = _SCALAR_COST.get(node.op.name, 1)
+                own = SCALAR_COST.get(node.op.name, 1)
             elif self.is_loop(node) or node.op.statements is not None:
                 self.cost[node] = 1  # hoisted or stored: its readers see a load
                 continue
             elif node.op.name == "random_bits":
                 own = 60
-            self.cost[node] = own + sum(min(self.cost[i], 100) for i in node.inputs)
+            self.cost[node] = own + sum(self._share(i, node) for i in node.inputs)
+        self.moved = sum(array_bytes(n) for n in order if n.op.is_leaf or self.is_statement(n))
+
+    def _share(self, x: Node, node: Node) -> int:
+        """Return what computing an operand adds to the cost of an element.
+
+        What is one number along a row is computed once for it.
+        """
+        long = bool(node.ndim) and not is_size(node.type.shape[-1], 1)
+        if long and (x.ndim == 0 or is_size(x.type.shape[-1], 1)):
+            return min(self.cost[x], 1)
+        return min(self.cost[x], 100)
 
     def _is_far(self, node: Node) -> bool:
         """Tell whether a value is large, and made of no more than one other large array.
 
+        In a function that moves more than caches hold, no array of some size stays in them.
+
         To store it and to read it again then takes longer than to compute it a second time.
         """
-        points = 1
-        for n in node.type.shape:
-            if not isinstance(n, int):
-                return False
-            points *= n
-        if points * node.dtype.itemsize < FAR_BYTES:
+        size = array_bytes(node)
+        if size < FAR_BYTES and (size < FAR_PART or self.moved < MOVED_BYTES):
             return False
         return len(self._arrays_of(node)) <= 1
 
@@ -228,7 +228,7 @@ class Roots:
         inside = tuple(a for a in context.loops if a.bit & index_bits)
         loops = inside if self.is_loop(node) else None
         self.nest_cost[context.nest] = self.nest_cost.get(context.nest, 0) + (
-            1 if node.op.view else _SCALAR_COST.get(node.op.name, 2)
+            1 if node.op.view else SCALAR_COST.get(node.op.name, 2)
         )
 
         def record(k: int, index: tuple[Any, ...], guard: Expr | None = None) -> Expr:

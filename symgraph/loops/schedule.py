@@ -11,9 +11,9 @@ from symgraph.core.dtype import BOOL, FLOAT32, FLOAT64
 from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import exact_div, maximum
-from symgraph.loops.amount import nest_amount
+from symgraph.loops.amount import body_cost, nest_amount
 from symgraph.loops.expr import COMPARE, Axis, Expr, Size, walk
-from symgraph.loops.statements import Nest, Store
+from symgraph.loops.statements import Nest, Store, row_stores
 
 FEW = 4  # elements of an axis below which vectors along it are mostly empty
 LONG_SUM = 8  # terms from which vectors along a sum are fuller than those
@@ -83,7 +83,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     vector = _vector_axis(flat or candidates, nest, accesses, reductions)
     itemsize = element_bytes(exprs)
     base = max(1, vector_bytes // itemsize)
-    cost = max((t.value.cost for t in nest.stores), default=1)
+    cost = body_cost(nest, exprs)
     lanes = 1
     if vector is not None:
         # two registers per value hide latency; long bodies would spill. A short row is one turn:
@@ -181,14 +181,15 @@ def element_bytes(exprs: Sequence[Expr]) -> int:
 
 
 def _accesses(nest: Nest, exprs: Sequence[Expr]) -> list[tuple[Expr, int]]:
-    """Return (address, weight) of each load; loads inside of reductions weigh more."""
+    """Return (address, weight) of each load; those that move with a reduction weigh more."""
     weight: dict[Expr, int] = {}
     for e in exprs:
         if e.op == "reduce":
             points = _points(e.data[1])
             w = INNER_WEIGHT if points is None else min(INNER_WEIGHT, points)
+            bits = sum(a.bit for a in e.data[1])
             for x in walk([e.args[0]]):
-                if x.op == "load":
+                if x.op == "load" and x.free & bits:
                     weight[x] = max(weight.get(x, 1), w)
     return [(e.args[0], weight.get(e, 1)) for e in exprs if e.op == "load"]
 
@@ -219,17 +220,17 @@ def _vector_axis(
     reductions: Sequence[Expr],
 ) -> Axis | None:
     """Return the axis along which most accesses are contiguous, None if none gains."""
+    if row_stores(nest):
+        return nest.axes[-1]  # along the rows
     best, best_score = None, 0
     for axis in candidates:
         if isinstance(axis.extent, int) and axis.extent < 2:
             continue
         score = sum(4 if _fills(t, axis, nest) else -4 for t in nest.stores)
-        for address, weight in accesses:
-            c = stride(address, axis)
-            if c in (1, -1):
-                score += 2 * weight
-            elif c != 0 and not (c is not None and 1 < c <= SHUFFLE_STRIDE):
-                score -= weight if weight == 1 else 3 * weight
+        score += sum(_gain(address, axis, 1) for address, weight in accesses if weight == 1)
+        if reductions:  # the order of a sum must not depend on how much is outside of it
+            score = max(-4, min(4, score))
+        score += sum(_gain(address, axis, weight) for address, weight in accesses if weight > 1)
         if isinstance(axis.extent, int) and axis.extent < FEW:
             score -= 4
             if any(_runs_along(r) for r in reductions):
@@ -237,6 +238,16 @@ def _vector_axis(
         if score > best_score or (score == best_score and best is not None):
             best, best_score = axis, score
     return best
+
+
+def _gain(address: Expr, axis: Axis, weight: int) -> int:
+    """Return how well an access suits vectors along an axis."""
+    c = stride(address, axis)
+    if c in (1, -1):
+        return 2 * weight
+    if c == 0 or (c is not None and 1 < c <= SHUFFLE_STRIDE):
+        return 0
+    return -weight if weight == 1 else -3 * weight
 
 
 def _runs_along(r: Expr) -> bool:

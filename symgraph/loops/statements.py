@@ -39,6 +39,14 @@ class Nest:
     origin: tuple[Any, ...] = ()  # the graph nodes it computes, for reports
 
 
+def row_stores(nest: Nest) -> list[Store]:
+    """Return the stores that are done once for each row: they do not move with the last axis."""
+    if nest.serial or nest.scan or len(nest.stores) < 2 or len(nest.axes) < 2:
+        return []
+    moving = [(t.address.free | t.value.free) & nest.axes[-1].bit for t in nest.stores]
+    return [t for t, m in zip(nest.stores, moving, strict=True) if not m] if any(moving) else []
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LibraryCall:
     """A call of a library or of a generated kernel on whole buffers, e.g. a matrix product."""

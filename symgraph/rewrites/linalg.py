@@ -170,9 +170,13 @@ def _weights_example() -> list[Node]:
 )  # fmt: skip
 def sum_of_products(node: Node, uses: Uses) -> Node | None:
     """sum over the stack of X.T @ G -> one product over all rows: gradients of shared weights."""
-    y = node.inputs[0]
+    return None if uses(node.inputs[0]) > 1 else _one_product(node, node.inputs[0])
+
+
+def _one_product(node: Node, y: Node) -> Node | None:
+    """Return the sum `node` of a stack of products `y` as one product, None where it is none."""
     lead = y.ndim - 2
-    if not lead or node.params.axes != tuple(range(lead)) or uses(y) > 1:
+    if y.op.name != "matmul" or lead < 1 or node.params.axes != tuple(range(lead)):
         return None
     x, g = swapped(y.inputs[0]), y.inputs[1]
     if x is None or x.type.shape[:-1] != g.type.shape[:-1] or g.ndim != y.ndim:
@@ -183,3 +187,31 @@ def sum_of_products(node: Node, uses: Uses) -> Node | None:
     left = ops["reshape"](x, shape=(rows, x.type.shape[-1]))
     right = ops["reshape"](g, shape=(rows, g.type.shape[-1]))
     return y.op(o.matrix_transpose(left), right)
+
+
+def _several_example() -> list[Node]:
+    x, g = _x(2, 3, 4), _x(2, 3, 5)
+    y, h = o.tanh(x), o.tanh(g)
+    first = o.matmul(o.matrix_transpose(x), h)
+    return [o.sum(first + o.matmul(o.matrix_transpose(y), g), 0)]
+
+
+@rewrite_rule(
+    phase="linalg", numeric="reorder", roots=("sum",), children=("add",), uses=True,
+    example=_several_example,
+)  # fmt: skip
+def sum_of_added_products(node: Node, uses: Uses) -> Node | None:
+    """sum over the stack of X.T @ G + Y.T @ H -> two products: second derivatives by weights."""
+    terms, total = [node.inputs[0]], None
+    while terms:
+        y = terms.pop()
+        if uses(y) > 1:
+            return None
+        if y.op.name == "add" and all(i.type.shape == y.type.shape for i in y.inputs):
+            terms += y.inputs[::-1]
+            continue
+        new = _one_product(node, y)
+        if new is None:
+            return None
+        total = new if total is None else total + new
+    return total

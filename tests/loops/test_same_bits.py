@@ -40,6 +40,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "log softmax": lambda x: sg.log_softmax(x, 1),
     "logsumexp": lambda x: sg.logsumexp(x, 1),
     "layer norm": layer_norm,
+    "layer norm gradient": lambda x: sg.grad(sg.sum(layer_norm(x) * x[0] * x), x),
+    "by the norm of rows": lambda x: x / sg.sqrt(sg.sum(x * x, 1, keepdims=True)),
     "standard deviation": lambda x: sg.std(x, 1),
     "tiled": lambda x: sg.sum(sg.tile(x, (2, 1)), 1),
     "factor of a mean": lambda x: sg.grad(sg.mean((0.3 * x + sg.sum(x, 0)) ** 2), x),

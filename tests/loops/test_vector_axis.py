@@ -35,6 +35,14 @@ def test_three_taps_do_not_make_a_vector() -> None:
     assert lanes == 1
 
 
+def test_numbers_of_a_channel_do_not_pull_vectors_across_the_images() -> None:
+    """They are read once for each sum; the images are read in each of its turns."""
+    x, y = (sg.tensor(n, (16, 32, 20, 20)) for n in "xy")
+    a, b, c = (sg.tensor(n, (32,))[:, None, None] for n in "abc")
+    (found,) = schedules((y * a * ((x - b) * c)).sum((0, 2, 3)))
+    assert found == ((32,), 1)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_gradients_by_depthwise_filters(size: int) -> None:
     rng = np.random.default_rng(size)
