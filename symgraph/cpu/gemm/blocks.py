@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape
+from symgraph.cpu.gemm.shape import DEPTH, Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
@@ -19,7 +19,7 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %a, i64 %ar, i64 %ac, ptr %b, i64 %br, i64 %bc, "
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{A_BYTES + 2 * shape.width} x i8], align 64")
+    packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
     packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")

@@ -13,14 +13,14 @@ from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import gather, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape, prefetch
+from symgraph.cpu.gemm.shape import DEPTH, Shape, prefetch
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-CHUNK = 264 << 9  # elements of the result that stay in the second cache with a block of A
+CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
 
 def contract_text(element: str, vector_bytes: int) -> str:
@@ -83,7 +83,8 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{A_BYTES + shape.lanes * shape.rows * shape.size} x i8], align 64")
+    bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
+    packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
     a_steps, b_steps = _scratch(f, DEPTH), _scratch(f, DEPTH)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)

@@ -6,7 +6,8 @@ from symgraph.cpu.function_text import FunctionText
 
 SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 DEPTH = 256  # of k that is multiplied at a time
-A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12
+A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12;
+WIDE_A_BYTES = 528 << 10  # machines with AVX-512 have second caches of a megabyte and more
 
 
 class Shape:
@@ -23,7 +24,8 @@ class Shape:
         self.columns = 2 * self.lanes
         self.vector = f"<{self.lanes} x {element}>"
         self.suffix = f"v{self.lanes}f{8 * self.size}"
-        block = A_BYTES // (DEPTH * self.size)
+        self.block_bytes = WIDE_A_BYTES if vector_bytes == 64 else A_BYTES
+        block = self.block_bytes // (DEPTH * self.size)
         self.block_rows = block - block % self.rows
 
     def declarations(self) -> str:
