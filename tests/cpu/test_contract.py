@@ -96,6 +96,24 @@ def test_more_blocks_than_one_along_all_sides(width):
     np.testing.assert_array_equal(out, chain(a, b))
 
 
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [7, 14, 16, 24, 30, 56])
+def test_rows_of_images_are_read_where_they_lie(columns, width):
+    rng = np.random.default_rng(columns)
+    images, channels, rows, pitch = 2, 5, 6, columns + 4  # two elements of a row are read by none
+    x = rng.standard_normal((images, channels, rows + 2, pitch)).astype("float32")
+    x[..., columns + 2 :] = np.nan
+    a = rng.standard_normal((29, channels * 9)).astype("float32")
+    plane, image = (rows + 2) * pitch, channels * (rows + 2) * pitch
+    terms = [(channels, plane), (3, pitch), (3, 1)]
+    places = [(images, image), (rows, pitch), (columns, 1)]
+    n = images * rows * columns
+    out = np.full((29, n), np.nan, "float32")
+    run(a, x, out, [[(29, 45)], [(45, 1)], terms, places, [(n, 1)]], n, width=width)
+    right = x.ravel()[np.add.outer(addresses(terms), addresses(places))]
+    np.testing.assert_array_equal(out, chain(a, right))
+
+
 def test_batches_move_all_three_arrays():
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 4, 6))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import gather, tile
+from symgraph.cpu.gemm import gather, parted, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
 from symgraph.cpu.gemm.shape import DEPTH, Shape, prefetch
@@ -29,9 +29,11 @@ def contract_text(element: str, vector_bytes: int) -> str:
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
-        *tile.tiles(shape, table=True),
+        *tile.tiles(shape, runs=1),
+        *tile.tiles(shape, runs=parted.RUNS),
         tile.copy_tile(shape),
-        tile.row_of_tiles(shape, table=True),
+        tile.row_of_tiles(shape, runs=1),
+        parted.place_block(shape),
         offsets(shape),
         gather.gather_vector(shape),
         *(part(shape, width)
@@ -146,9 +148,11 @@ def block(shape: Shape) -> str:
 
 
 def slivers(shape: Shape) -> str:
-    """Multiply a block of A with slivers of B, packed before or read where they lie.
+    """Multiply a block of A with slivers of B, packed before or read where they lie (`parted`).
 
-    In place are slivers with contiguous columns for few rows or terms.
+    In place are whole slivers of few runs, unless their rows share lines of the caches; for few
+    rows or terms these too, where each vector is one run. While a sliver is worked on, the next
+    one is fetched: the tile looks too few steps ahead for misses of the second cache.
     """
     f = FunctionText(
         "define internal void @slivers(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
@@ -157,34 +161,57 @@ def slivers(shape: Shape) -> str:
     )
     stride = shape.columns * shape.size
     packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
-    columns, places = _scratch(f, shape.columns), _scratch(f, shape.columns)
-
+    tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
+    places = _scratch(f, shape.columns)
+    ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
+    heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
+    apart_enough = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
+    few = f.new(f"or i1 {few}, {apart_enough}")
+    here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
+    parted.packed_block(shape, f, packed, block)
 
     def offset(t: str, _: list[str]) -> None:
         f.store("i64", f.mul(t, stride), f.at(in_order, f.mul(t, 8)), 8)
 
     f.loop(0, "%k", 1, offset)
 
-    def sliver(t: str, count: str, _: list[str]) -> None:
+    lines = parted.lines(f, "%steps", "%k", heads)
+    _fill(f, _axes(f, "b_columns"), "%j", f.least("%n", shape.columns), True, tables[0])
+
+    def sliver(t: str, count: str, values: list[str]) -> Sequence[str]:
+        columns, following = (values[0], values[1]), (values[2], values[3])
         first = f.add("%j", t)
-        _fill(f, _axes(f, "b_columns"), first, count, True, columns)
+        left = f.sub(f.sub("%n", t), count)
+        goes_on = f.new(f"icmp sgt i64 {left}, 0")
+        fetched = f.new(f"select i1 {goes_on}, i64 {lines}, i64 0")
+
+        def look_ahead() -> None:
+            number = f.least(left, shape.columns)
+            _fill(f, _axes(f, "b_columns"), f.add(first, count), number, True, following)
+            parted.store_ends(shape, f, "%b", following[0], number, ahead)
+
+        f.when(goes_on, look_ahead)
         whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
-        whole = f.new(f"and i1 {whole}, {_contiguous(shape, f, columns, count)}")
-        direct = f.new(f"and i1 {whole}, {few}")
+        single, double = parted.runs_of(shape, f, columns[1])
+        single = f.new(f"and i1 {single}, {few}")
+        masked = f.new(f"and i1 {double}, {apart_enough}")
+        masked = f.new(f"and i1 {masked}, {whole}")
+        direct = f.new(f"or i1 {f.new(f'and i1 {single}, {whole}')}, {masked}")
         f.when(
             direct,
-            lambda: None,
+            lambda: f.do(
+                f"call void @place.block(ptr %b, ptr {columns[0]}, ptr {columns[1]}, ptr {here})"
+            ),
             lambda: f.do(
                 f"call void @gather.{shape.columns}(ptr %b, ptr {columns[0]}, ptr {columns[1]}, "
                 f"ptr %steps, ptr %step.runs, i64 %k, ptr {packed})"
             ),
         )
         _fill(f, _axes(f, "c_columns"), first, count, True, places)
-        there = f.at("%b", offset_at(f, columns[0], 0))
-        b = f.new(f"select i1 {direct}, ptr {there}, ptr {packed}")
+        b = f.new(f"select i1 {direct}, ptr {here}, ptr {block}")
         steps = f.new(f"select i1 {direct}, ptr %steps, ptr {in_order}")
         operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {b}, ptr {steps}"
 
@@ -192,18 +219,20 @@ def slivers(shape: Shape) -> str:
             c = f.at("%c", offset_at(f, places[0], 0))
             f.do(
                 f"call void @tiles({operands}, ptr {c}, i64 %ldc, i64 %m, i64 {count}, i64 %k, "
-                f"i1 %more, ptr {packed}, i64 0, i64 0)"
+                f"i1 %more, ptr {ahead}, ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
         def apart() -> None:
             f.do(
                 f"call void @tiles.apart({operands}, ptr %c, i64 %ldc, ptr {places[0]}, "
-                f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more)"
+                f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more, ptr {ahead}, "
+                f"ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
         f.when(_contiguous(shape, f, places, count), together, apart)
+        return [*following, *columns]
 
-    f.parts("%n", shape.columns, sliver)
+    f.parts("%n", shape.columns, sliver, [("ptr", x) for table in tables for x in table])
     return f.text()
 
 
@@ -211,13 +240,15 @@ def tiles_apart(shape: Shape) -> str:
     """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
     f = FunctionText(
         "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, "
-        "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more) nounwind"
+        "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more, "
+        "ptr %next, ptr %ns, i64 %rest, i1 %masked) nounwind"
     )
+    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
     spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
     stride = shape.columns * shape.size
 
     def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
-        a, c = values
+        a, c, ahead = values
 
         def copy(way: str) -> None:
             f.do(
@@ -228,13 +259,13 @@ def tiles_apart(shape: Shape) -> str:
         f.when("%more", lambda: copy("in"))
         f.do(
             f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, ptr {spare}, "
-            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %b, i64 0, "
-            "i64 0)"
+            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %next, "
+            f"ptr {ahead}, i64 {per}, i1 %masked)"
         )
         copy("out")
-        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows))]
+        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), f.at(ahead, f.mul(per, 8))]
 
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c")])
+    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%ns")])
     return f.text()
 
 

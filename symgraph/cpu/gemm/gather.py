@@ -13,11 +13,12 @@ import math
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
 from symgraph.cpu.gemm.pack import store_turned
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import Shape, prefetch
 
 UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
 RUN_COST = 3  # cycles to read a part of a vector
 SINGLE_COST = 2  # and a single element
+AHEAD = 4  # runs along the depth that are fetched ahead: filters lie far apart
 
 
 def gather(shape: Shape, width: int) -> str:
@@ -194,6 +195,7 @@ def gather_steps(shape: Shape, width: int) -> str:
         f.at("%from", offset_at(f, "%lanes", f.least(str(lane), last))) for lane in range(width)
     ]
     stride = width * shape.size
+    number = f.load("i64", "%runs", 8)
 
     def run(r: str, _: list[str]) -> None:
         start, end = run_at(f, "%runs", r)
@@ -203,10 +205,13 @@ def gather_steps(shape: Shape, width: int) -> str:
         def read(lane: str) -> str:
             return shape.load_masked(f, f.at(lane, at), mask, "zeroinitializer")
 
+        following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
+        for lane in starts[::2]:
+            prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
         apart = width % shape.lanes == 0
         store_turned(shape, f, starts, read, target, apart=apart, align=shape.size)
 
-    f.loop(0, f.load("i64", "%runs", 8), 1, run)
+    f.loop(0, number, 1, run)
     return f.text()
 
 

@@ -82,7 +82,7 @@ class Shape:
         return [(j, min(self.lanes, count - j)) for j in range(0, count, self.lanes)]
 
 
-def prefetch(f: FunctionText, at: str, write: bool = False) -> None:
-    """Fetch the cache line at an address: to be written soon, or to the second cache."""
-    kind = "i32 1, i32 3" if write else "i32 0, i32 2"
+def prefetch(f: FunctionText, at: str, write: bool = False, near: bool = False) -> None:
+    """Fetch the cache line at an address: to be written soon, or to the second or first cache."""
+    kind = "i32 1, i32 3" if write else f"i32 0, i32 {3 if near else 2}"
     f.do(f"call void @llvm.prefetch.p0(ptr {at}, {kind}, i32 1)")
