@@ -20,6 +20,8 @@ TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
+FEW_LINES = 160  # beginnings of lines in a block's terms with which it has a sliver in place
+FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
 
@@ -150,9 +152,10 @@ def block(shape: Shape) -> str:
 def slivers(shape: Shape) -> str:
     """Multiply a block of A with slivers of B, packed before or read where they lie (`parted`).
 
-    In place are whole slivers of few runs, unless their rows share lines of the caches; for few
-    rows or terms these too, where each vector is one run. While a sliver is worked on, the next
-    one is fetched: the tile looks too few steps ahead for misses of the second cache.
+    In place are whole slivers of few runs, unless the first cache would not keep them for many
+    rows of A, or their rows share lines of it; for few rows or terms these too, where each vector
+    is one run. While a sliver is worked on, the next one is fetched: the tile looks too few steps
+    ahead for misses of the second cache.
     """
     f = FunctionText(
         "define internal void @slivers(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
@@ -166,10 +169,14 @@ def slivers(shape: Shape) -> str:
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
     heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
+    lines = parted.lines(f, "%steps", "%k", heads)
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
+    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
+    spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
+    in_place = f.new(f"and i1 {fits}, {spread}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
-    apart_enough = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
-    few = f.new(f"or i1 {few}, {apart_enough}")
+    few = f.new(f"or i1 {few}, {in_place}")
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
     parted.packed_block(shape, f, packed, block)
 
@@ -178,7 +185,6 @@ def slivers(shape: Shape) -> str:
 
     f.loop(0, "%k", 1, offset)
 
-    lines = parted.lines(f, "%steps", "%k", heads)
     _fill(f, _axes(f, "b_columns"), "%j", f.least("%n", shape.columns), True, tables[0])
 
     def sliver(t: str, count: str, values: list[str]) -> Sequence[str]:
@@ -197,7 +203,7 @@ def slivers(shape: Shape) -> str:
         whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
         single, double = parted.runs_of(shape, f, columns[1])
         single = f.new(f"and i1 {single}, {few}")
-        masked = f.new(f"and i1 {double}, {apart_enough}")
+        masked = f.new(f"and i1 {double}, {in_place}")
         masked = f.new(f"and i1 {masked}, {whole}")
         direct = f.new(f"or i1 {f.new(f'and i1 {single}, {whole}')}, {masked}")
         f.when(
