@@ -114,6 +114,25 @@ def test_rows_of_images_are_read_where_they_lie(columns, width):
     np.testing.assert_array_equal(out, chain(a, right))
 
 
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [7, 20, 40])
+@pytest.mark.parametrize("turned", [False, True])
+def test_every_second_element_of_rows_of_images(columns, width, turned):
+    rng = np.random.default_rng(columns)
+    images, channels, rows, pitch = 2, 5, 4, 2 * columns + 2
+    x = rng.standard_normal((images, channels, 2 * rows + 2, pitch)).astype("float32")
+    plane = (2 * rows + 2) * pitch
+    window = [(channels, plane), (3, pitch), (3, 1)]
+    places = [(images, channels * plane), (rows, 2 * pitch), (columns, 2)]
+    terms, across = (places, window) if turned else (window, places)
+    k, n = len(addresses(terms)), len(addresses(across))
+    a = rng.standard_normal((29, k)).astype("float32")
+    out = np.full((29, n), np.nan, "float32")
+    run(a, x, out, [[(29, k)], [(k, 1)], terms, across, [(n, 1)]], n, width=width)
+    right = x.ravel()[np.add.outer(addresses(terms), addresses(across))]
+    np.testing.assert_array_equal(out, chain(a, right))
+
+
 def test_batches_move_all_three_arrays():
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 4, 6))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import gather, parted, tile
+from symgraph.cpu.gemm import gather, parted, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
 from symgraph.cpu.gemm.shape import DEPTH, Shape, prefetch
@@ -38,6 +38,7 @@ def contract_text(element: str, vector_bytes: int) -> str:
         parted.place_block(shape),
         offsets(shape),
         gather.gather_vector(shape),
+        strided.gather_strided(shape),
         *(part(shape, width)
           for width in widths
           for part in (gather.gather_lanes, gather.gather_steps, gather.gather_single,
