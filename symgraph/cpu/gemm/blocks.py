@@ -48,7 +48,7 @@ def block(shape: Shape) -> str:
             size = shape.rows * shape.size
             start = chosen("ptr", packed_a, a)
             row, column = chosen("i64", str(shape.size), "%ar"), chosen("i64", str(size), "%ac")
-            step = chosen("i64", f.mul(k, size), f.mul("%ar", shape.rows))
+            step = chosen("i64", f.mul(k, size), "0")
             f.do(
                 f"call void @panels(ptr {start}, i64 {row}, i64 {column}, i64 {step}, ptr {b}, "
                 f"i64 %br, i64 %bc, ptr {c}, i64 %ldc, i64 {m}, i64 %n, i64 {k}, i1 {more}, "

@@ -124,7 +124,7 @@ def block(shape: Shape) -> str:
                     return [f.at(at[0], f.mul(k, shape.rows * shape.size))]
 
                 def pack() -> None:
-                    f.parts(m, shape.rows, sliver, [("ptr", packed_a)])
+                    shape.slivers(f, m, sliver, [("ptr", packed_a)])
 
                 def chosen(kind: str, packed: str, direct: str) -> str:
                     return f.new(f"select i1 {plain}, {kind} {direct}, {kind} {packed}")
@@ -135,7 +135,7 @@ def block(shape: Shape) -> str:
                 start = chosen("ptr", packed_a, a)
                 a_row = chosen("i64", str(shape.size), row_stride)
                 a_column = chosen("i64", str(size), str(shape.size))
-                apart = chosen("i64", f.mul(k, size), f.mul(row_stride, shape.rows))
+                apart = chosen("i64", f.mul(k, size), "0")
                 f.do(
                     f"call void @slivers(ptr %args, ptr {start}, i64 {a_row}, i64 {a_column}, "
                     f"i64 {apart}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
@@ -270,9 +270,10 @@ def tiles_apart(shape: Shape) -> str:
             f"ptr {ahead}, i64 {per}, i1 %masked)"
         )
         copy("out")
-        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), f.at(ahead, f.mul(per, 8))]
+        after = [tile.next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows))]
+        return [*after, f.at(ahead, f.mul(per, 8))]
 
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%ns")])
+    shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%ns")])
     return f.text()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.function_text import Carried, FunctionText, Part
 
 SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 DEPTH = 256  # of k that is multiplied at a time
@@ -27,6 +27,28 @@ class Shape:
         self.block_bytes = WIDE_A_BYTES if vector_bytes == 64 else A_BYTES
         block = self.block_bytes // (DEPTH * self.size)
         self.block_rows = block - block % self.rows
+
+    def slivers(
+        self, f: FunctionText, total: str, body: Part, carried: Carried = ()
+    ) -> list[str]:
+        """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.
+
+        Where a third of a tile or less would be left, the last two have two thirds each.
+        """
+        most, less = self.rows * 4 // 3, self.rows * 2 // 3
+
+        def sliver(values: list[str]) -> list[str]:
+            start, *rest = values
+            left = f.sub(total, start)
+            beyond = f.new(f"icmp sgt i64 {left}, {self.rows}")
+            short = f.new(f"icmp sle i64 {left}, {most}")
+            both = f.new(f"and i1 {beyond}, {short}")
+            rows = f.new(f"select i1 {both}, i64 {less}, i64 {f.least(left, self.rows)}")
+            return [f.add(start, rows), *(body(start, rows, rest) or ())]
+
+        return f.repeat(
+            [("i64", "0"), *carried], lambda at: f.new(f"icmp slt i64 {at[0]}, {total}"), sliver
+        )[1:]
 
     def declarations(self) -> str:
         """Return the intrinsics that the functions call."""

@@ -187,11 +187,20 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
             )
 
         f.when(whole, straight, around)
-        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), *after]
+        return [next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows)), *after]
 
     ahead = "%ns" if runs else "%next"
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)])
+    shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)])
     return f.text()
+
+
+def next_sliver(f: FunctionText, a: str, rows: str) -> str:
+    """Return where the sliver of A behind one of `rows` rows begins.
+
+    %as: the bytes of a packed one; 0 where A is read as it lies.
+    """
+    packed = f.new("icmp ne i64 %as, 0")
+    return f.at(a, f.new(f"select i1 {packed}, i64 %as, i64 {f.mul('%ar', rows)}"))
 
 
 def _choose(
