@@ -10,6 +10,8 @@ from symgraph.cpu.gemm.shape import DEPTH, Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
+FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if its rows are
+CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -23,6 +25,10 @@ def block(shape: Shape) -> str:
     packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    if shape.width == 64:
+        close = f.new(f"icmp sle i64 %br, {CLOSE_ROWS}")
+        some = f.new(f"icmp sle i64 %m, {FEW_TILES * shape.rows}")
+        few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
     deep = even(f, "%k", DEPTH)
