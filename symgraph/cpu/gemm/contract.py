@@ -66,11 +66,17 @@ def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
 
 
 def _fill(
-    f: FunctionText, axes: str, start: str, count: str, aligned: bool, to: tuple[str, str]
+    f: FunctionText,
+    axes: str,
+    start: str,
+    count: str,
+    aligned: bool,
+    to: tuple[str, str],
+    second: bool = False,
 ) -> None:
     f.do(
-        f"call void @offsets(ptr {axes}, i64 {start}, i64 {count}, "
-        f"i1 {'true' if aligned else 'false'}, ptr {to[0]}, ptr {to[1]})"
+        f"call void @offsets(ptr {axes}, i64 {start}, i64 {count}, i1 {int(aligned)}, "
+        f"i1 {int(second)}, ptr {to[0]}, ptr {to[1]})"
     )
 
 
@@ -111,7 +117,7 @@ def block(shape: Shape) -> str:
             def depth(p: str, k: str, _: list[str]) -> None:
                 more = f.new(f"icmp sgt i64 {p}, 0")
                 _fill(f, _axes(f, "a_steps"), p, k, False, a_steps)
-                _fill(f, _axes(f, "b_steps"), p, k, False, b_steps)
+                _fill(f, _axes(f, "b_steps"), p, k, False, b_steps, second=True)
                 plain = f.new(f"and i1 {few}, {single}")
                 plain = f.new(f"and i1 {plain}, {_contiguous(shape, f, a_steps, k)}")
 
@@ -171,13 +177,7 @@ def slivers(shape: Shape) -> str:
     heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
     lines = parted.lines(f, "%steps", "%k", heads)
-    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
-    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
-    spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
-    in_place = f.new(f"and i1 {fits}, {spread}")
-    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
-    few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
-    few = f.new(f"or i1 {few}, {in_place}")
+    few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
     parted.packed_block(shape, f, packed, block)
 
@@ -241,6 +241,17 @@ def slivers(shape: Shape) -> str:
 
     f.parts("%n", shape.columns, sliver, [("ptr", x) for table in tables for x in table])
     return f.text()
+
+
+def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
+    """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
+    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
+    spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
+    in_place = f.new(f"and i1 {fits}, {spread}")
+    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
+    return f.new(f"or i1 {few}, {in_place}"), in_place
 
 
 def tiles_apart(shape: Shape) -> str:

@@ -218,6 +218,8 @@ def gather_vector(shape: Shape) -> str:
 def gather_steps(shape: Shape, width: int) -> str:
     """Pack runs along the depth: squares are transposed in registers.
 
+    Those of a sliver of B may be of every second element.
+
     Missing lanes repeat the last one; rows behind a run are overwritten by the next one.
     """
     f = FunctionText(
@@ -253,7 +255,10 @@ def gather_steps(shape: Shape, width: int) -> str:
             following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
             for lane in starts[::2]:
                 prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
-        f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, each)
+        if width == shape.rows:
+            each()
+        else:
+            f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, each)
 
     f.loop(0, number, 1, run)
     return f.text()

@@ -18,18 +18,17 @@ def offsets(shape: Shape) -> str:
     """Write `count` offsets in bytes from position `start` of three axes, and where runs begin.
 
     `runs` gets the number of runs, where each begins, and `count`. None is longer than a vector;
-    `aligned` ones end at multiples of it. Others may be of every second element.
+    `aligned` ones end at multiples of it. If `second`, runs may be of every second element.
     """
     f = FunctionText(
-        "define internal void @offsets(ptr %axes, i64 %start, i64 %count, i1 %aligned, ptr %to, "
-        "ptr %runs) nounwind"
+        "define internal void @offsets(ptr %axes, i64 %start, i64 %count, i1 %aligned, i1 %second, "
+        "ptr %to, ptr %runs) nounwind"
     )
     n1, n2, *strides = (f.load("i64", f.at("%axes", 8 * k), 8) for k in range(AXIS_WORDS))
     s0, s1, s2 = (f.mul(x, shape.size) for x in strides)
     unit = f.new(f"icmp eq i64 {s2}, {shape.size}")
     second = f.new(f"icmp eq i64 {s2}, {2 * shape.size}")
-    second = f.new(f"select i1 %aligned, i1 false, i1 {second}")
-    unit = f.new(f"or i1 {unit}, {second}")
+    unit = f.new(f"or i1 {unit}, {f.new(f'and i1 {second}, %second')}")
     nowhere = f.new(f"select i1 {unit}, i64 0, i64 -1")
     outer = f.new(f"udiv i64 %start, {n2}")
     i0 = f.new(f"udiv i64 {outer}, {n1}")
