@@ -69,7 +69,7 @@ def test_any_axes_cuts_and_vectors(data, rows, terms, columns, dtype, width, cut
     a, a_start = placed(rng, dtype, a_rows, a_steps)
     b, b_start = placed(rng, dtype, b_steps, b_columns)
     m, n = int(np.prod(rows)), int(np.prod(columns))
-    apart = data.draw(st.sampled_from([1, 3]))  # between columns of the result
+    apart = data.draw(st.sampled_from([1, 2, 3]))  # between columns of the result
     out = np.full((m, n * apart), np.nan, dtype)
     tables = [a_rows, a_steps, b_steps, b_columns, [(n, apart)]]
     run(a, b, out, tables, n * apart, (a_start, b_start, 0), (), width, cuts)
@@ -131,6 +131,22 @@ def test_every_second_element_of_rows_of_images(columns, width, turned):
     run(a, x, out, [[(29, k)], [(k, 1)], terms, across, [(n, 1)]], n, width=width)
     right = x.ravel()[np.add.outer(addresses(terms), addresses(across))]
     np.testing.assert_array_equal(out, chain(a, right))
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [5, 20, 40])
+def test_columns_of_the_result_may_be_every_second_element(columns, width):
+    rng = np.random.default_rng(columns)
+    k, rows, pitch = 2 * DEPTH + 5, 7, 2 * columns + 3
+    n = rows * columns
+    a, b = (rng.standard_normal(s).astype("float32") for s in ((29, k), (k, n)))
+    out = np.full((29, 2 * rows, pitch), np.nan, "float32")
+    places = [(rows, 2 * pitch), (columns, 2)]
+    tables: list[Axes] = [[(29, k)], [(k, 1)], [(k, n)], [(n, 1)], places]
+    run(a, b, out, tables, 2 * rows * pitch, width=width)
+    found = out[:, ::2, : 2 * columns : 2]
+    np.testing.assert_array_equal(found.reshape(29, n), chain(a, b))
+    assert np.isnan(out).sum() == out.size - 29 * n
 
 
 def test_batches_move_all_three_arrays():

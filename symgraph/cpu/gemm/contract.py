@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import gather, parted, strided, tile
+from symgraph.cpu.gemm import apart, gather, parted, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
-from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
-from symgraph.cpu.gemm.shape import DEPTH, Shape, prefetch
+from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
+from symgraph.cpu.gemm.shape import DEPTH, Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
@@ -43,9 +43,8 @@ def contract_text(element: str, vector_bytes: int) -> str:
           for width in widths
           for part in (gather.gather_lanes, gather.gather_steps, gather.gather_single,
                        gather.gather)),
-        copy_apart(shape, "in"),
-        copy_apart(shape, "out"),
-        tiles_apart(shape),
+        *(apart.copy_apart(shape, way) for way in ("in", "out")),
+        apart.tiles_apart(shape),
         clear_apart(shape),
         slivers(shape),
         block(shape),
@@ -141,10 +140,10 @@ def block(shape: Shape) -> str:
                 start = chosen("ptr", packed_a, a)
                 a_row = chosen("i64", str(shape.size), row_stride)
                 a_column = chosen("i64", str(size), str(shape.size))
-                apart = chosen("i64", f.mul(k, size), "0")
+                between = chosen("i64", f.mul(k, size), "0")
                 f.do(
                     f"call void @slivers(ptr %args, ptr {start}, i64 {a_row}, i64 {a_column}, "
-                    f"i64 {apart}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
+                    f"i64 {between}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
                     f"i64 {ldc}, i64 {m}, i64 {first}, i64 {n}, i64 {k}, i1 {more})"
                 )
 
@@ -229,14 +228,14 @@ def slivers(shape: Shape) -> str:
                 f"i1 %more, ptr {ahead}, ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
-        def apart() -> None:
+        def not_together() -> None:
             f.do(
                 f"call void @tiles.apart({operands}, ptr %c, i64 %ldc, ptr {places[0]}, "
                 f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more, ptr {ahead}, "
                 f"ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
-        f.when(_contiguous(shape, f, places, count), together, apart)
+        f.when(_contiguous(shape, f, places, count), together, not_together)
         return [*following, *columns]
 
     f.parts("%n", shape.columns, sliver, [("ptr", x) for table in tables for x in table])
@@ -252,92 +251,6 @@ def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
     return f.new(f"or i1 {few}, {in_place}"), in_place
-
-
-def tiles_apart(shape: Shape) -> str:
-    """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
-    f = FunctionText(
-        "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, "
-        "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more, "
-        "ptr %next, ptr %ns, i64 %rest, i1 %masked) nounwind"
-    )
-    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
-    spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
-    stride = shape.columns * shape.size
-
-    def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
-        a, c, ahead = values
-
-        def copy(way: str) -> None:
-            f.do(
-                f"call void @copy.{way}(ptr {spare}, ptr {c}, i64 %ldc, ptr %places, ptr %runs, "
-                f"i64 {rows}, i64 %count)"
-            )
-
-        f.when("%more", lambda: copy("in"))
-        f.do(
-            f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, ptr {spare}, "
-            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %next, "
-            f"ptr {ahead}, i64 {per}, i1 %masked)"
-        )
-        copy("out")
-        after = [tile.next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows))]
-        return [*after, f.at(ahead, f.mul(per, 8))]
-
-    shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%ns")])
-    return f.text()
-
-
-def copy_apart(shape: Shape, way: str) -> str:
-    """Copy a spare tile from ("in") or to ("out") columns of C, by runs or one by one."""
-    f = FunctionText(
-        f"define internal void @copy.{way}(ptr %spare, ptr %c, i64 %ldc, ptr %places, ptr %runs, "
-        "i64 %rows, i64 %count) nounwind"
-    )
-    number = f.load("i64", "%runs", 8)
-    stride = shape.columns * shape.size
-    below = f.mul("%ldc", shape.rows)  # the tile that comes next
-
-    def ends(at: list[str]) -> list[str]:
-        """Return source and target."""
-        return at[::-1] if way == "in" else at
-
-    def by_runs() -> None:
-        def run(r: str, _: list[str]) -> None:
-            start, end = run_at(f, "%runs", r)
-            mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
-
-            def row(_: str, at: list[str]) -> Sequence[str]:
-                source, target = ends(at)
-                value = shape.load_masked(f, source, mask, "zeroinitializer")
-                if way == "out":
-                    prefetch(f, f.at(at[1], below), write=True)
-                shape.store_masked(f, value, target, mask)
-                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
-
-            f.loop(0, "%rows", 1, row, _places(shape, f, start))
-
-        f.loop(0, number, 1, run)
-
-    def one_by_one() -> None:
-        def column(j: str, _: list[str]) -> None:
-            def row(_: str, at: list[str]) -> Sequence[str]:
-                source, target = ends(at)
-                shape.store_one(f, shape.load_one(f, source), target)
-                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
-
-            f.loop(0, "%rows", 1, row, _places(shape, f, j))
-
-        f.loop(0, "%count", 1, column)
-
-    f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, one_by_one)
-    return f.text()
-
-
-def _places(shape: Shape, f: FunctionText, j: str) -> list[tuple[str, str]]:
-    """Return where column `j` begins in the spare tile and in C."""
-    place = f.at("%c", offset_at(f, "%places", j))
-    return [("ptr", f.at("%spare", f.mul(j, shape.size))), ("ptr", place)]
 
 
 def clear_apart(shape: Shape) -> str:

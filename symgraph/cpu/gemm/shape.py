@@ -92,6 +92,11 @@ class Shape:
             f"<{self.lanes} x i1> {mask}, {self.vector} {others})"
         )
 
+    def choose(self, f: FunctionText, mask: str, yes: str, no: str) -> str:
+        """Return the lanes of `yes` where the mask is set, else those of `no`."""
+        kind = f"<{self.lanes} x i1>"
+        return f.new(f"select {kind} {mask}, {self.vector} {yes}, {self.vector} {no}")
+
     def store_masked(self, f: FunctionText, value: str, at: str, mask: str) -> None:
         """Store the lanes of a mask."""
         f.do(
