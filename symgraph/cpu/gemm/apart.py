@@ -9,6 +9,8 @@ from symgraph.cpu.gemm import strided, tile
 from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
+SHORTEST = 3  # elements of a stretch that is copied by vectors
+
 
 def tiles_apart(shape: Shape) -> str:
     """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
@@ -47,7 +49,7 @@ def tiles_apart(shape: Shape) -> str:
 def copy_apart(shape: Shape, way: str) -> str:
     """Copy a spare tile from ("in") or to ("out") columns of C.
 
-    By runs; by vectors of which every second element counts; or one by one.
+    By runs, stretches of every second element, or one by one.
     """
     f = FunctionText(
         f"define internal void @copy.{way}(ptr %spare, ptr %c, i64 %ldc, ptr %places, ptr %runs, "
@@ -89,54 +91,47 @@ def copy_apart(shape: Shape, way: str) -> str:
 
         f.loop(0, "%count", 1, column)
 
-    def every_second() -> None:
-        for v in range(2):
-            first = v * shape.lanes
-            cut, starts = strided.cut_in_two(shape, f, f.at("%places", 8 * first))
-            ends = ("0", cut), (cut, str(shape.lanes))
-            parts = [
-                (at, strided.masks_between(shape, f, low, high))
-                for at, (low, high) in zip(starts, ends, strict=True)
-            ]
-            _copy_second(shape, f, way, parts, strided.second_lanes(shape, f, cut), first)
-
     def not_by_runs() -> None:
-        whole = f.new(f"icmp eq i64 %count, {shape.columns}")
-        step = f.sub(offset_at(f, "%places", 1), offset_at(f, "%places", 0))
-        second = f.new(f"icmp eq i64 {step}, {strided.STRIDE * shape.size}")
-
-        def unless_scattered() -> None:
-            f.when(strided.stretches(shape, f, "%places")[1], every_second, one_by_one)
-
-        f.when(f.new(f"and i1 {whole}, {second}"), unless_scattered, one_by_one)
+        end = strided.end_of_stretch(shape, f, "%places", "0", f.least("%count", shape.lanes))
+        some = f.new(f"icmp sge i64 {end}, {SHORTEST}")
+        f.when(some, lambda: _copy_every_second(shape, f, way), one_by_one)
 
     f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, not_by_runs)
     return f.text()
 
 
-def _copy_second(
-    shape: Shape,
-    f: FunctionText,
-    way: str,
-    parts: list[tuple[str, list[str]]],
-    of_second: str,
-    first: int,
-) -> None:
-    """Copy a vector of each row, from lane `first` of the spare tile on: its two stretches."""
+def _copy_every_second(shape: Shape, f: FunctionText, way: str) -> None:
+    """Copy stretches of every second column, each within a vector of the spare tile."""
+    stride = shape.columns * shape.size
+    below = f.mul("%ldc", shape.rows)
 
-    def row(_: str, at: list[str]) -> Sequence[str]:
-        places = [(f.at(at[1], start), masks) for start, masks in parts]
-        if way == "in":
-            values = [strided.every_second(shape, f, place, masks) for place, masks in places]
-            f.store(shape.vector, shape.choose(f, of_second, *values[::-1]), at[0], shape.size)
-        else:
-            value = shape.load(f, at[0])
-            for place, masks in places:
-                strided.store_every_second(shape, f, value, place, masks)
-        return [f.at(at[0], shape.columns * shape.size), f.at(at[1], "%ldc")]
+    def stretch(values: list[str]) -> list[str]:
+        start = values[0]
+        vector = f.new(f"and i64 {start}, {-shape.lanes}")
+        most = f.least(f.add(vector, shape.lanes), "%count")
+        end = strided.end_of_stretch(shape, f, "%places", start, most)
+        lane = f.sub(start, vector)
+        place = f.sub(offset_at(f, "%places", start), f.mul(lane, strided.STRIDE * shape.size))
+        masks = strided.masks_between(shape, f, lane, f.sub(end, vector))
+        bits = f.new(f"shl i64 {ones(f, start, end)}, {lane}")
+        lanes = shape.mask(f, f.new(f"trunc i64 {bits} to i32"))
 
-    spare = f.at("%spare", first * shape.size)
-    f.loop(0, "%rows", 1, row, [("ptr", spare), ("ptr", "%c")])
+        def row(_: str, at: list[str]) -> Sequence[str]:
+            if way == "in":
+                value = strided.every_second(shape, f, at[1], masks)
+                shape.store_masked(f, value, at[0], lanes)
+            else:
+                for v in range(strided.STRIDE):
+                    prefetch(f, f.at(at[1], below, v * shape.width), write=True)
+                value = shape.load(f, at[0])
+                strided.store_every_second(shape, f, value, at[1], masks)
+            return [f.at(at[0], stride), f.at(at[1], "%ldc")]
+
+        spare = f.at("%spare", f.mul(vector, shape.size))
+        f.loop(0, "%rows", 1, row, [("ptr", spare), ("ptr", f.at("%c", place))])
+        return [end]
+
+    f.repeat([("i64", "0")], lambda at: f.new(f"icmp slt i64 {at[0]}, %count"), stretch)
 
 
 def _places(shape: Shape, f: FunctionText, j: str) -> list[tuple[str, str]]:

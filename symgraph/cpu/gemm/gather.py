@@ -271,8 +271,14 @@ def gather_single(shape: Shape, width: int) -> str:
         "ptr %steps, i64 %k, ptr %to) nounwind"
     )
 
+    ends = [f.least(str(lane), f.sub("%count", 1)) for lane in range(0, width, 2)]
+
     def step(t: str, at: list[str]) -> list[str]:
         source = f.at("%from", offset_at(f, "%steps", t))
+        if width == shape.rows:
+            later = offset_at(f, "%steps", f.least(f.add(t, 4 * AHEAD), f.sub("%k", 1)))
+            for end in ends:
+                prefetch(f, f.at("%from", later, offset_at(f, "%lanes", end)))
 
         def lane(i: str, _: list[str]) -> None:
             value = shape.load_one(f, f.at(source, offset_at(f, "%lanes", i)))

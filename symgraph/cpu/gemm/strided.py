@@ -33,20 +33,23 @@ def stretches(shape: Shape, f: FunctionText, lanes: str) -> tuple[str, str]:
 
 def cut_in_two(shape: Shape, f: FunctionText, lanes: str) -> tuple[str, list[str]]:
     """Return how many lanes the first stretch of a vector has, and where lane 0 of both is."""
-    step = STRIDE * shape.size
+    cut = end_of_stretch(shape, f, lanes, "0", str(shape.lanes))
+    second = f.least(cut, shape.lanes - 1)
+    behind = f.mul(second, STRIDE * shape.size)
+    return cut, [offset_at(f, lanes, 0), f.sub(offset_at(f, lanes, second), behind)]
+
+
+def end_of_stretch(shape: Shape, f: FunctionText, lanes: str, start: str, most: str) -> str:
+    """Return the end, not above `most`, of the stretch that begins at a lane."""
 
     def goes_on(lane: list[str]) -> str:
-        inside = f.new(f"icmp slt i64 {lane[0]}, {shape.lanes}")
-        at = f.least(lane[0], shape.lanes - 1)
+        inside = f.new(f"icmp slt i64 {lane[0]}, {most}")
+        at = f.least(lane[0], f.sub(most, 1))
         apart = f.sub(offset_at(f, lanes, at), offset_at(f, lanes, f.sub(at, 1)))
-        return f.new(f"and i1 {inside}, {f.new(f'icmp eq i64 {apart}, {step}')}")
+        return f.new(f"and i1 {inside}, {f.new(f'icmp eq i64 {apart}, {STRIDE * shape.size}')}")
 
-    cut = f.repeat([("i64", "1")], goes_on, lambda lane: [f.add(lane[0], 1)])[0]
-    second = f.least(cut, shape.lanes - 1)
-    return cut, [
-        offset_at(f, lanes, 0),
-        f.sub(offset_at(f, lanes, second), f.mul(second, step)),
-    ]
+    first = f.add(start, 1)
+    return f.repeat([("i64", first)], goes_on, lambda lane: [f.add(lane[0], 1)])[0]
 
 
 def masks_between(shape: Shape, f: FunctionText, low: str, high: str) -> list[str]:
