@@ -16,8 +16,8 @@ from symgraph.cpu.text import literal, register_type, vector_type
 from symgraph.cpu.transposes import Transposes
 from symgraph.cpu.vecmath import expanded
 from symgraph.cpu.vecmath.rare import rare_side
-from symgraph.loops.expr import MATH, MATH2, Axis, Expr
-from symgraph.loops.schedule import Schedule
+from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
+from symgraph.loops.schedule import Schedule, element_bytes
 from symgraph.loops.statements import Nest, Store
 
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
@@ -35,6 +35,11 @@ class KernelEmitter(Transposes, Rows):
 
     def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
         """Return the function text (declarations of intrinsics are collected in `declared`)."""
+        self.write(nest, schedule)
+        return self.text(name)
+
+    def write(self, nest: Nest, schedule: Schedule) -> None:
+        """Write the body of the function."""
         self.start(nest, schedule)
         stores = self.prepared()
         simple = not nest.serial and not nest.scan
@@ -45,9 +50,19 @@ class KernelEmitter(Transposes, Rows):
             self.rows = find_rows(values, self._reductions, self._depths, around)
         self._row_buffers()
         self._all_loops(self.root, stores, outermost=True)
-        head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
-        lines = [head, "entry:", *self._arguments(), *self.stack]
+
+    def text(self, name: str) -> str:
+        """Return the text of the function whose body has been written."""
+        lines = [function_head(name), "entry:", *self._arguments(), *self.stack]
         return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
+
+    def arguments(self) -> list[str]:
+        """Return the instructions that load what a kernel is passed."""
+        return self._arguments()
+
+    def size(self, n: Size) -> str:
+        """Return a size as text, which is passed to the kernel if it is no number."""
+        return self._size(n)
 
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
@@ -150,9 +165,23 @@ class KernelEmitter(Transposes, Rows):
         elif axis is self.schedule.vector and self.schedule.strip:
             self._strip_loop(scope, axis, self._plain(rest, parts))
         elif axis is self.schedule.vector:
-            self._vector_loop(scope, axis, self.schedule.lanes, bounds, self._plain(rest, parts))
+            body = self._plain(rest, parts)
+            self._vector_loop(scope, axis, self.schedule.lanes, bounds, body, (), self._narrow())
         else:
             self._loop(scope, axis, bounds, self._plain(rest, parts))
+
+    def _narrow(self) -> int:
+        """Return the lanes of one register, for the rest of a nest without sums inside of it.
+
+        Sums inside of the vectors go on as wide as they are: each of them waits for itself.
+        """
+        vector = self.schedule.vector
+        assert vector is not None
+        moving = any(r.free & vector.bit for r in self._reductions)
+        if moving and not self._across_rows(vector):
+            return 0
+        exprs = walk([e for t in self.nest.stores for e in (t.value, t.address)])
+        return max(1, self.vector_bytes // element_bytes(exprs))
 
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""
@@ -166,6 +195,7 @@ class KernelEmitter(Transposes, Rows):
                 last = self._new(scope, f"icmp sgt i64 %end, {whole}")
                 size = self._size(block.extent)
                 limits = ("0", self._new(scope, f"select i1 {last}, i64 {size}, i64 0"))
+            self._in_tiles = block is self._tiles
             self._loop(scope, block, limits, self._plain(rest, [(None, stores)]))
 
     def _plain(self, rest: list[Axis], parts: Any) -> Body:
@@ -258,3 +288,8 @@ class KernelEmitter(Transposes, Rows):
             scope.env[e] = self._new(
                 scope, f"phi {t} [ {usual_value}, %{before} ], [ {other}, %{head} ]"
             )
+
+
+def function_head(name: str) -> str:
+    """Return the first line of a kernel."""
+    return f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"

@@ -12,6 +12,7 @@ from symgraph.core.record import dataclass, field
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.call_site import Call
+from symgraph.cpu.cases import MOST_FORMS, with_cases
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.product import (
     PRODUCT_NAMES,
@@ -131,7 +132,7 @@ class ProgramEmitter:
         self._flag: Buffer | None = None
         self._interrupted = False
         self._size_text = SizeText(self.symbols, self.prologue)
-        self._count = 0
+        self._count = self._forms = 0
         self._words = 1
         self.parallel = self.detached = False
         self.interruptible = False
@@ -253,7 +254,9 @@ class ProgramEmitter:
     def _emit_kernel(self, nest: Nest, around: Sequence[Axis], like: Likeness) -> Kernel:
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
-        text = emitter.emit(nest, schedule, "@KERNEL")
+        emitter.write(nest, schedule)
+        text, forms = with_cases(emitter, nest, schedule, MOST_FORMS - self._forms)
+        self._forms += forms
         self.declared |= emitter.declared
         units = _units(schedule)[0] if schedule.parallel else 1
         alone = schedule.grain is NEVER_SHARED
