@@ -9,6 +9,7 @@ import symgraph as sg
 from benchmarks import shapes_sweep as sweep
 from symgraph.cpu import jit
 from symgraph.cpu.cases import MOST_FORMS
+from symgraph.cpu.pool import get_threads
 
 WIDTHS = (2, 3, 4, 5, 8, 9, 16, 17, 33, 64, 65)
 OPS = (
@@ -49,7 +50,7 @@ def test_same_bits_of_other_vectors(
 
 def test_threads_share_the_rows_of_a_form() -> None:
     """A form is passed a part of the rows, whether or not it would be shared by itself."""
-    before, generic = sg.config.threads, sweep.compiled("sum_rows", "generic")
+    before, generic = get_threads(), sweep.compiled("sum_rows", "generic")
     sg.set_threads(2)
     try:
         check("sum_rows", generic, 2000, 5)
