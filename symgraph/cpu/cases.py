@@ -24,7 +24,7 @@ def with_cases(
     """
     s = emitter.builder
     forms: list[tuple[Case, KernelEmitter]] = []
-    for narrow in narrow_nests(s, nest, schedule, emitter.vector_bytes):
+    for narrow in narrow_nests(s, nest, schedule, emitter.vector_bytes, emitter.around):
         case = narrow.case
         width = emitter.vector_bytes // 2 if case.half else emitter.vector_bytes
         own = replace(choose_schedule(narrow.nest, width), parallel=schedule.parallel)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.cpu.rare_branches import RareBranches
 from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
-from symgraph.cpu.text import literal, register_type, vector_type
+from symgraph.cpu.text import literal
 from symgraph.cpu.transposes import Transposes
 from symgraph.cpu.vecmath import expanded
-from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.schedule import Schedule, element_bytes
 from symgraph.loops.statements import Nest, Store
@@ -23,7 +23,7 @@ from symgraph.loops.statements import Nest, Store
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
 
-class KernelEmitter(Transposes, Rows):
+class KernelEmitter(Transposes, Rows, RareBranches):
     """Builds the text of one kernel: `void name(ptr args, i64 begin, i64 end)`.
 
     `args` holds the data pointers of `buffers` in order, then the values of `sizes` (symbolic
@@ -253,41 +253,6 @@ class KernelEmitter(Transposes, Rows):
             return self.value(expansion, scope)
         args = [self.splatted(a, scope) if lanes > 1 else self.value(a, scope) for a in e.args]
         return self._operation(e, scope, lanes, args)
-
-    def _branch_rare(self, expansion: Expr, scope: Scope, lanes: int) -> None:
-        """Compute what only huge arguments need behind a branch, taken if any lane has one."""
-        group, rare = rare_side(expansion)
-        if not group or group[0] in scope.env:
-            return
-        inside = set(rare)
-        condition = self.value(group[0].args[0], scope)
-        near = [self._wide(e.args[1], scope, lanes) for e in group]
-        for x in dict.fromkeys(a for e in rare for a in e.args if a not in inside):
-            self._wide(x, scope, lanes)
-        if lanes > 1:
-            bits = self._new(scope, f"bitcast <{lanes} x i1> {condition} to i{lanes}")
-            usual = self._new(scope, f"icmp eq i{lanes} {bits}, -1")
-        else:
-            usual = condition
-        head, exit_ = self._label("rare"), self._label("usual")
-        inner = Scope(scope, head, scope.bits, scope.vector)
-        for e in rare:
-            args = [inner.env[a] if a in inside else self._wide(a, scope, lanes) for a in e.args]
-            inner.env[e] = self._operation(e, inner, lanes, args)
-        mixed = []
-        for e, usual_value in zip(group, near, strict=True):
-            t, c = vector_type(register_type(e.dtype), lanes), vector_type("i1", lanes)
-            far = inner.env[e.args[2]]
-            mixed.append(self._new(inner, f"select {c} {condition}, {t} {usual_value}, {t} {far}"))
-        before = scope.label
-        scope.lines.append(f"  br i1 {usual}, label %{exit_}, label %{head}")
-        scope.lines.extend([f"{head}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
-        scope.label = exit_
-        for e, usual_value, other in zip(group, near, mixed, strict=True):
-            t = vector_type(register_type(e.dtype), lanes)
-            scope.env[e] = self._new(
-                scope, f"phi {t} [ {usual_value}, %{before} ], [ {other}, %{head} ]"
-            )
 
 
 def function_head(name: str) -> str:

@@ -8,7 +8,7 @@ along rows of two to four elements take many rows at a time, as they do where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from symgraph.core.record import dataclass
 from symgraph.dims.bounds import interval
@@ -48,10 +48,12 @@ class Narrow:
     fixed: Mapping[Atom, Size]
 
 
-def narrow_nests(s: Builder, nest: Nest, schedule: Schedule, vector_bytes: int) -> Iterator[Narrow]:
-    """Yield the forms of a nest for short rows, the narrowest first."""
+def narrow_nests(
+    s: Builder, nest: Nest, schedule: Schedule, vector_bytes: int, around: Sequence[Axis] = ()
+) -> Iterator[Narrow]:
+    """Yield the forms of a nest in the loops `around` for short rows, the narrowest first."""
     for case in _cases(nest, schedule, vector_bytes):
-        found = _under(s, nest, case)
+        found = _under(s, nest, case, around)
         if found is not None:
             yield found
 
@@ -118,7 +120,7 @@ def _row_by_row(r: Expr, rows: Axis, size: Dim) -> bool:
     )
 
 
-def _under(s: Builder, nest: Nest, case: Case) -> Narrow | None:
+def _under(s: Builder, nest: Nest, case: Case, around: Sequence[Axis]) -> Narrow | None:
     """Return the nest under the fact of a case; None where the size is no symbol plus a number."""
     constant = next((c for monomial, c in case.size.terms if not monomial), 0)
     old = case.size - constant
@@ -127,15 +129,18 @@ def _under(s: Builder, nest: Nest, case: Case) -> Narrow | None:
         return None
     if case.fixed:
         fixed: dict[Atom, Size] = {atom: case.most - constant}
-        return Narrow(case, _substituted(s, nest, fixed), {}, fixed)
+        return Narrow(case, _substituted(s, nest, fixed, around), {}, fixed)
     new = symbol(atom.name, max(atom.low or 0, 1 - constant), case.most - constant, atom.multiple)
-    return Narrow(case, _substituted(s, nest, {atom: new}), {new.terms[0][0][0]: old}, {})
+    narrow = _substituted(s, nest, {atom: new}, around)
+    return Narrow(case, narrow, {new.terms[0][0][0]: old}, {})
 
 
-def _substituted(s: Builder, nest: Nest, values: Mapping[Atom, Size]) -> Nest:
-    """Return a nest with other sizes in its axes and indices."""
+def _substituted(
+    s: Builder, nest: Nest, values: Mapping[Atom, Size], around: Sequence[Axis]
+) -> Nest:
+    """Return a nest with other sizes in its axes and indices; the loops around it stay."""
     known: dict[Atom, Size] = {}
-    axes: dict[Axis, Axis] = {}
+    axes: dict[Axis, Axis] = {a: a for a in around}
     memo: dict[Expr, Expr] = {}
 
     def sized(n: Size) -> Size:
