@@ -7,10 +7,12 @@ from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.extrema import Extrema
-from symgraph.cpu.scope import Scope
+from symgraph.cpu.rests import Rests
+from symgraph.cpu.scope import Scope, Vector
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
+from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Expr, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
 from symgraph.loops.statements import Store
@@ -22,7 +24,7 @@ NO_REDUCTION = 1 << 30  # the depth of what is stored: deeper than any reduction
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
 
-class Reductions(Searches, Extrema, Stores):
+class Reductions(Rests, Searches, Extrema, Stores):
     """Emits the loops of reductions; those over the same axes at one place share a loop."""
 
     _reductions: list[Expr]
@@ -288,7 +290,15 @@ class Reductions(Searches, Extrema, Stores):
             taken = [self._step(inner, r, v, lanes) for r, v in zip(group, now, strict=True)]
             return [*later, *taken]
 
-        return self._vector_loop(scope, axis, lanes, None, body, carried)
+        least = max(1, self.vector_bytes // element_bytes(walk([r.args[0] for r in group])))
+        if self._short(axis, lanes) or divides(lanes, axis.extent) or lanes <= least:
+            return self._vector_loop(scope, axis, lanes, None, body, carried)
+        end = self._size(axis.extent)
+        whole = self._new(scope, f"and i64 {end}, {-lanes}")
+        full = Vector(axis, lanes, None)
+        values = self._loop(scope, axis, ("0", whole), body, carried, lanes, full)
+        now = self._rest_of_row(scope, axis, (whole, end), group, values, (lanes, least))
+        return [*values[len(group) :], *now]
 
     def _following_rows(self, axis: Axis, group: list[Expr], lanes: int) -> list[tuple[Expr, int]]:
         """Return the loads of a row that is gone through more than once, and the bytes to the next.

@@ -27,6 +27,7 @@ INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]
+Apart = Callable[[Loop, Sequence[Axis]], Call | None]
 
 
 class LoopEmitter(StepRegisters):
@@ -45,9 +46,16 @@ class LoopEmitter(StepRegisters):
         interruptible: bool,
         work: Callable[[Statement], int | None],
         laps: Laps | None = None,
+        apart: Apart | None = None,
+        around: Sequence[Axis] = (),
     ) -> None:
-        """`laps` times the statements of every step, for a profile."""
-        super().__init__(builder, vector_bytes)
+        """`laps` times the statements of every step, for a profile.
+
+        `apart` returns the call of a loop that is a function of its own, None for others; `around`
+        are the loops outside of this one whose steps it is passed.
+        """
+        super().__init__(builder, vector_bytes, around)
+        self.apart = apart
         self.aliases, self.outside, self.interruptible = aliases, outside, interruptible
         self.work, self.laps = work, laps
         self.bases: dict[Buffer, str] = {}  # places that change from step to step
@@ -59,7 +67,7 @@ class LoopEmitter(StepRegisters):
 
     def emit_loop(self, loop: Loop, name: str) -> str:
         """Return the function text."""
-        self._repeat(self.root, loop, (), 0 if self.laps is None else self.laps.loop)
+        self._repeat(self.root, loop, self.around, 0 if self.laps is None else self.laps.loop)
         head = [f"define internal i32 {name}(ptr %args, ptr %ctx) nounwind {{", "entry:"]
         if self.words:
             head.append(f"  %words = alloca [{self.words} x i64], align 16")
@@ -202,7 +210,11 @@ class LoopEmitter(StepRegisters):
             statement = written_out(self.builder, statement)
         self._forget(statement)
         if isinstance(statement, Loop):
-            self._repeat(scope, statement, axes, place)
+            call = None if self.apart is None else self.apart(statement, axes)
+            if call is None:
+                self._repeat(scope, statement, axes, place)
+            else:
+                self._call_apart(scope, call)
         elif isinstance(statement, Check):
             self._check(scope, statement)
         elif isinstance(statement, LibraryCall):
@@ -268,6 +280,18 @@ class LoopEmitter(StepRegisters):
         stop, on = self._label("stop"), self._label("on")
         scope.lines.append(f"  br i1 {bad}, label %{stop}, label %{on}")
         scope.lines += [f"{stop}:", f"  ret i32 {check.code}", f"{on}:"]
+        scope.label = on
+
+    def _call_apart(self, scope: Scope, call: Call) -> None:
+        """Call a loop that is a function of its own; leave with its code if a check fails there."""
+        words = [("ptr", self._base(b)) for b in call.buffers]
+        words += [("i64", self._number(scope, v)) for v in call.values]
+        self._pass(scope, words)
+        status = self._new(scope, f"call i32 {call.name}(ptr %words, ptr %ctx)")
+        bad = self._new(scope, f"icmp ne i32 {status}, 0")
+        stop, on = self._label("stop"), self._label("on")
+        scope.lines.append(f"  br i1 {bad}, label %{stop}, label %{on}")
+        scope.lines += [f"{stop}:", f"  ret i32 {status}", f"{on}:"]
         scope.label = on
 
     def _call_outside(self, scope: Scope, statement: Any, axes: Sequence[Axis]) -> None:

@@ -82,7 +82,7 @@ class StepRegisters(KernelEmitter):
         vector = scope.vector
         if guard is None and vector is not None and vector.mask is None:
             start = self._start(scope, address)
-            held = None if start is None else self._part(scope, buffer, start, vector.lanes)
+            held = None if start is None else self._held_part(scope, buffer, start, vector.lanes)
             if held is not None:
                 return held
             carried = self._carried.get(buffer)
@@ -120,7 +120,7 @@ class StepRegisters(KernelEmitter):
             start = start + factor * int(place)
         return start if isinstance(start, int) else None
 
-    def _part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
+    def _held_part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
         """Return elements of a buffer from the one register that has them all, if there is one."""
         for part in self._parts.get(buffer, ()):
             first = start - part.start
@@ -187,7 +187,7 @@ class StepRegisters(KernelEmitter):
             if c.lanes == 1:
                 found.append((c, self.value(self.builder.load(c.made, c.address), inner)))
             elif c.used:
-                held = self._part(inner, c.made, 0, c.lanes)
+                held = self._held_part(inner, c.made, 0, c.lanes)
                 found.append((c, held or self._read(inner, c, c.made, self._base(c.made))))
         return found
 
