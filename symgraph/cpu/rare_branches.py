@@ -15,7 +15,7 @@ from symgraph.cpu.text import literal, register_type, vector_type
 from symgraph.cpu.vecmath.rare import rare_side
 from symgraph.loops.expr import Expr
 
-SELDOM = '!0 = !{!"branch_weights", i32 2000, i32 1}'  # registers are spilled behind the branch
+SELDOM = '!1 = !{!"branch_weights", i32 2000, i32 1}'  # registers are spilled behind the branch
 
 
 class RareBranches(Operations):
@@ -59,7 +59,7 @@ class RareBranches(Operations):
             mixed = self._rare_call(inner, scope, group, rare, inputs)
         before = scope.label
         self.declared.add(SELDOM)
-        scope.lines.append(f"  br i1 {usual}, label %{exit_}, label %{head}, !prof !0")
+        scope.lines.append(f"  br i1 {usual}, label %{exit_}, label %{head}, !prof !1")
         scope.lines.extend([f"{head}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
         scope.label = exit_
         for e, usual_value, other in zip(group, near, mixed, strict=True):

@@ -96,8 +96,8 @@ class LoopEmitter(StepRegisters):
         position = inner.positions[loop.axis] = self._name()
         names = [(self._name(), self._name()) for _ in pairs]
         places = {now: self._base(now) for now, _ in loop.carried}
-        around_it = self._parts, self._carried
-        self._parts = {buffer: list(parts) for buffer, parts in self._parts.items()}
+        around_it = self._vectors, self._carried
+        self._vectors = {buffer: list(parts) for buffer, parts in self._vectors.items()}
         self._carried = dict(self._carried)
         registers = self._enter(inner, loop)
         for (now, new), (a, b) in zip(swapped, names, strict=True):
@@ -105,7 +105,7 @@ class LoopEmitter(StepRegisters):
         self._statements(inner, loop, [*around, loop.axis], place)
         handed_on = self._handed_on(inner, registers)
         starts = [self._read(scope, c, c.now, places[c.now]) for c, _ in handed_on]
-        self._parts, self._carried = around_it
+        self._vectors, self._carried = around_it
         after = self._new(inner, f"add nsw i64 {position}, 1")
         going = None if loop.go_on is None else self.value(loop.go_on, inner)
         self._signals(inner, loop, after)

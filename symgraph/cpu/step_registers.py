@@ -54,7 +54,7 @@ class StepRegisters(KernelEmitter):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._held: dict[Buffer, list[tuple[Scope, Expr]]] = {}  # elements, known to their scope
-        self._parts: dict[Buffer, list[Part]] = {}  # vectors, of buffers of few of them
+        self._vectors: dict[Buffer, list[Part]] = {}  # vectors, of buffers of few of them
         self._carried: dict[Buffer, Carried] = {}  # states that are one vector
 
     # -- within a step ---------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class StepRegisters(KernelEmitter):
     def _forget(self, statement: Statement) -> None:
         """Forget the registers of what a statement stores: all of it, or an element each."""
         for buffer in writes(statement):
-            self._parts.pop(buffer, None)
+            self._vectors.pop(buffer, None)
             held = self._held.pop(buffer, [])
             if isinstance(statement, Nest) and not statement.axes:
                 places = {t.address for t in statement.stores if t.buffer is buffer}
@@ -103,7 +103,7 @@ class StepRegisters(KernelEmitter):
             extent, lanes = vector.axis.extent, vector.lanes
             first = int(scope.positions[vector.axis])
             size = min(lanes, extent - first) if isinstance(extent, int) else 0
-            self._parts.setdefault(t.buffer, []).append(Part(start, size, lanes, value))
+            self._vectors.setdefault(t.buffer, []).append(Part(start, size, lanes, value))
 
     def _start(self, scope: Scope, address: Expr) -> int | None:
         """Return where the vector around begins in a buffer, None if that is no known place."""
@@ -122,7 +122,7 @@ class StepRegisters(KernelEmitter):
 
     def _held_part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
         """Return elements of a buffer from the one register that has them all, if there is one."""
-        for part in self._parts.get(buffer, ()):
+        for part in self._vectors.get(buffer, ()):
             first = start - part.start
             if first == 0 and lanes == part.lanes == part.size:
                 return part.name
