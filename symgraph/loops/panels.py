@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from symgraph.core.record import dataclass
-from symgraph.loops.aligned import many
+from symgraph.loops.aligned import MOST_BYTES, many
 from symgraph.loops.columns import NEAR, columns_of_pass
 from symgraph.loops.expr import Axis, Buffer, Expr, walk
 from symgraph.loops.schedule import element_bytes, stride
 from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import writes
 
-MOST_BYTES = 1 << 22  # of one matrix: steps that read more wait for the memory whatever its order
+LARGEST = 1 << 22  # bytes of one matrix: steps that read more wait for the memory in any order
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ def in_panels(program: Program, vector_bytes: int, fixed: Sequence[Buffer] = ())
     done: list[Statement] = []
     for statement in program.statements:
         if isinstance(statement, Loop) and many(statement.axis.extent):
-            panels = _Panels(program, vector_bytes, {*_changing(statement), *fixed})
+            known = isinstance(statement.axis.extent, int)
+            most = LARGEST if known else MOST_BYTES  # there may be very few steps
+            panels = _Panels(program, vector_bytes, {*_changing(statement), *fixed}, most)
             loop = panels.loop(statement)
             done += [*panels.copies, loop]
         else:
@@ -60,8 +62,12 @@ def _changing(loop: Loop) -> Iterator[Buffer]:
 class _Panels:
     """The copies that one loop reads."""
 
-    def __init__(self, program: Program, vector_bytes: int, changing: set[Buffer]) -> None:
+    def __init__(
+        self, program: Program, vector_bytes: int, changing: set[Buffer], most: int
+    ) -> None:
+        """`most`: bytes of the largest matrix that is copied."""
         self.program, self.vector_bytes, self.changing = program, vector_bytes, changing
+        self.most = most
         self.copies: list[Nest] = []
         self._made: dict[tuple[Buffer, bool], Buffer] = {}
 
@@ -84,7 +90,7 @@ class _Panels:
         size = terms * columns * old.dtype.itemsize
         lanes = max(1, self.vector_bytes // element_bytes(walk([nest.stores[0].value])))
         width = columns_of_pass(columns, lanes, terms * old.dtype.itemsize)
-        if not width or size > MOST_BYTES or not (found.transposed or size > NEAR):
+        if not width or size > self.most or not (found.transposed or size > NEAR):
             return nest
         if width == columns and not found.transposed:
             return nest  # it is one panel
