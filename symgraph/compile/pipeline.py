@@ -169,7 +169,6 @@ def lower(
     builder = program.builder
     parts = [p for s in program.statements for p in split_borders(builder, s)]
     program.statements = [collapse(builder, s) for s in parts]
-    program.statements = aligned_operands(program)
     if config.verify:
         verify.verify_program(program, "collapse")
     clock.lap("loops")
@@ -251,6 +250,18 @@ def _update_order(
     return order
 
 
+def copy_operands(stages: Stages, vector_bytes: int) -> None:
+    """Copy what the steps of loops read again and again to where that is quickest."""
+    program = stages.program
+    assert program is not None
+    if any(isinstance(t, Loop) for t in program.statements):
+        fixed = [b for pair in stages.aliases.items() for b in pair]
+        program.statements = in_panels(program, vector_bytes, fixed)
+        program.statements = aligned_operands(program)
+        if config.verify:
+            verify.verify_program(program, "copies")
+
+
 def emit(
     stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = (), profile: bool = False
 ) -> Module:
@@ -258,9 +269,7 @@ def emit(
     assert stages.program is not None
     clock = _Clock(stages)
     target = jit.target()
-    if any(isinstance(t, Loop) for t in stages.program.statements):
-        fixed = [b for pair in stages.aliases.items() for b in pair]
-        stages.program.statements = in_panels(stages.program, target.vector_bytes, fixed)
+    copy_operands(stages, target.vector_bytes)
     emitter = ProgramEmitter(
         stages.program, target.vector_bytes, symbols, sizes, stages.aliases, profile
     )

@@ -69,7 +69,7 @@ class _Panels:
         self.program, self.vector_bytes, self.changing = program, vector_bytes, changing
         self.most = most
         self.copies: list[Nest] = []
-        self._made: dict[tuple[Buffer, bool], Buffer] = {}
+        self._made: dict[tuple[Buffer, bool, int, int], Buffer] = {}
 
     def loop(self, loop: Loop) -> Loop:
         """Return a loop that reads panels where that pays."""
@@ -99,14 +99,14 @@ class _Panels:
 
     def _copy(self, old: Buffer, transposed: bool, terms: int, columns: int, width: int) -> Buffer:
         """Return the copy of a matrix in panels of `width` columns."""
-        known = self._made.get((old, transposed))
-        if known is not None:
-            return known
+        key = (old, transposed, columns, width)
+        if key in self._made:
+            return self._made[key]
         s = self.program.builder
-        name = f"{old.name}{'t' if transposed else 'p'}"
+        name = f"{old.name}{'t' if transposed else 'p'}{len(self._made) or ''}"
         new = Buffer(name, old.dtype, (columns // width, terms, width), "temporary")
         self.program.buffers.append(new)
-        self._made[old, transposed] = new
+        self._made[key] = new
         axes = [s.axis(f"i{k}", n) for k, n in enumerate(new.shape)]
         panel, k, q = (s.at(a) for a in axes)
         column = s.iadd(s.imul(panel, width), q)

@@ -98,6 +98,28 @@ def test_a_state_that_is_a_matrix_is_read_as_it_is() -> None:
     close(sg.function([x, m], last)(xs, ms), wanted.astype("float32"))
 
 
+def test_one_matrix_in_two_shapes_has_two_copies() -> None:
+    xs, us = arrays((STEPS, 384), (128, 384))
+    x, u = tensors("xu", xs, us)
+
+    def step(row: Any, s: Any, t: Any, m: Any, first: Any, second: Any) -> list[Any]:
+        return [m.tanh(row + t[:128] @ first), m.tanh(s[:96] @ second)]
+
+    start = sg.zeros(512, "float32")
+    found = sg.scan(
+        lambda row, s, t: step(row, s, t, sg, u, u.reshape((96, 512))), x, [x[0], start]
+    )
+    f = sg.function([x, u], found)
+    s, t, wanted = xs[0], np.zeros(512, "float32"), []
+    for row in xs:
+        s, t = step(row, s, t, np, us, us.reshape(96, 512))
+        wanted.append((s, t))
+    for a, b in zip(f(xs, us), zip(*wanted, strict=True), strict=True):
+        close(a, np.array(b))
+    text = f.explain("loops")
+    assert "u1p[" in text and "u1p1[" in text
+
+
 def test_few_steps_copy_nothing() -> None:
     x, u = sg.tensor("x", (128,), "float32"), sg.tensor("u", (128, 384), "float32")
     few = sg.scan(lambda s: gated(s @ u, 128, 384, sg), None, x, n_steps=3)
