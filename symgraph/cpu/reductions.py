@@ -312,8 +312,10 @@ class Reductions(Rests, Searches, Extrema, Stores):
         if not several or rows is None:
             return []
         depth = min(self._depths[r] for r in running)
-        before = walk([r.args[0] for r in self._reductions if self._depths[r] < depth])
-        near = {e.data for e in before if e.op == "load"}
+        cost = max(r.args[0].cost for r in running)
+        others = [r for r in self._reductions if self._depths[r] != depth]
+        better = [r for r in others if (r.args[0].cost, -self._depths[r]) > (cost, -depth)]
+        near = {e.data for e in walk([r.args[0] for r in better]) if e.op == "load"}
         found: dict[Expr, int] = {}
         for e in walk([r.args[0] for r in group]):
             if e.op != "load" or e.data in near or stride(e.args[0], axis) != 1:
