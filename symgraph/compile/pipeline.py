@@ -28,9 +28,10 @@ from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
+from symgraph.loops.panels import in_panels
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
-from symgraph.loops.statements import Nest, Program, Statement, Store
+from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
 from symgraph.rewrites.held import held_type, in_memory
 from symgraph.rewrites.shapes import with_numbers
@@ -168,7 +169,6 @@ def lower(
     builder = program.builder
     parts = [p for s in program.statements for p in split_borders(builder, s)]
     program.statements = [collapse(builder, s) for s in parts]
-    program.statements = aligned_operands(program)
     if config.verify:
         verify.verify_program(program, "collapse")
     clock.lap("loops")
@@ -250,6 +250,18 @@ def _update_order(
     return order
 
 
+def copy_operands(stages: Stages, vector_bytes: int) -> None:
+    """Copy what the steps of loops read again and again to where that is quickest."""
+    program = stages.program
+    assert program is not None
+    if any(isinstance(t, Loop) for t in program.statements):
+        fixed = [b for pair in stages.aliases.items() for b in pair]
+        program.statements = in_panels(program, vector_bytes, fixed)
+        program.statements = aligned_operands(program)
+        if config.verify:
+            verify.verify_program(program, "copies")
+
+
 def emit(
     stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = (), profile: bool = False
 ) -> Module:
@@ -257,6 +269,7 @@ def emit(
     assert stages.program is not None
     clock = _Clock(stages)
     target = jit.target()
+    copy_operands(stages, target.vector_bytes)
     emitter = ProgramEmitter(
         stages.program, target.vector_bytes, symbols, sizes, stages.aliases, profile
     )

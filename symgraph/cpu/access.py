@@ -15,7 +15,7 @@ from symgraph.cpu.text import (
     splat,
     vector_type,
 )
-from symgraph.dims.dim import provably_le
+from symgraph.dims.dim import provably_le, substitute
 from symgraph.loops.expr import Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
 
@@ -219,7 +219,8 @@ class Access(Operations):
         """Load the span of a small stride (nothing behind the last element) and pick lanes."""
         assert scope.vector is not None
         lanes = scope.vector.lanes
-        column = _column(address, step) if buffer.shape[-1:] == (step,) else None
+        row = substitute(buffer.shape[-1], self.fixed.get) if buffer.shape else 0
+        column = _column(address, step) if row == step else None
         if guard is None and column is not None:
             return self._load_rows(scope, buffer, address, step, column)
         span = (lanes - 1) * step + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.cpu.operations import Operations
+from symgraph.cpu.rests import Rests
 from symgraph.cpu.scope import Scope
 from symgraph.cpu.text import literal, register_type, splat, vector_type
 from symgraph.loops.expr import Expr
@@ -17,7 +17,7 @@ from symgraph.loops.expr import Expr
 ORDERED = "ordered"  # the part of an extremum that says whether there was no NaN
 
 
-class Extrema(Operations):
+class Extrema(Rests):
     """Emits what reductions along the lanes of a vector are made of."""
 
     def _parts(self, r: Expr) -> list[Expr]:
@@ -75,3 +75,28 @@ class Extrema(Operations):
         if r.data[0] != ORDERED:
             return self._combine(scope, r.data[0], r.dtype, lanes, a, b)
         return self._new(scope, f"and <{self._register_lanes(r, lanes)} x i1> {a}, {b}")
+
+    # -- the rest of a row, whose parts have bits of their own ---------------------------------
+    def _part(self, scope: Scope, r: Expr, value: str, lanes: int, start: int, count: int) -> str:
+        if r.data[0] == ORDERED:
+            return self._all_ordered(r, count)[1]
+        return super()._part(scope, r, value, lanes, start, count)
+
+    def _part_type(self, r: Expr, count: int) -> str:
+        if r.data[0] == ORDERED:
+            return self._all_ordered(r, count)[0]
+        return super()._part_type(r, count)
+
+    def _wide_value(
+        self, scope: Scope, r: Expr, parts: list[str], lanes: int, before: str
+    ) -> str:
+        if r.data[0] != ORDERED:
+            return super()._wide_value(scope, r, parts, lanes, before)
+        bits, *others = parts
+        for other in others:
+            bits = self._both(scope, r, lanes, bits, other)
+        width, whole = self._register_lanes(r, lanes), self._register_lanes(r, lanes * len(parts))
+        packed = self._new(scope, f"bitcast <{width} x i1> {bits} to i{width}")
+        test = self._new(scope, f"icmp eq i{width} {packed}, -1")
+        kind = vector_type("i1", whole)
+        return self._new(scope, f"select i1 {test}, {kind} {before}, {kind} zeroinitializer")

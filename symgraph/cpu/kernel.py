@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.cpu.rare_branches import RareBranches
 from symgraph.cpu.rows import Row, Rows, find_rows
 from symgraph.cpu.scope import Body, Scope
-from symgraph.cpu.text import literal, register_type, vector_type
+from symgraph.cpu.singles import Singles
+from symgraph.cpu.text import literal
 from symgraph.cpu.transposes import Transposes
 from symgraph.cpu.vecmath import expanded
-from symgraph.cpu.vecmath.rare import rare_side
-from symgraph.loops.expr import MATH, MATH2, Axis, Expr
-from symgraph.loops.schedule import Schedule
+from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
+from symgraph.loops.schedule import Schedule, element_bytes
 from symgraph.loops.statements import Nest, Store, row_stores
 
 BRANCHED = ("sin", "cos", "tan")  # reducing a huge argument takes far longer than the function
 
 
-class KernelEmitter(Transposes, Rows):
+class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     """Builds the text of one kernel: `void name(ptr args, i64 begin, i64 end)`.
 
     `args` holds the data pointers of `buffers` in order, then the values of `sizes` (symbolic
@@ -33,11 +34,13 @@ class KernelEmitter(Transposes, Rows):
     _tiles: Axis  # the loop over whole tiles
     _filled: set[Row]  # the rows that a loop so far has written
 
-    def emit(self, nest: Nest, schedule: Schedule, name: str, bypass: bool = False) -> str:
-        """Return the function text (declarations of intrinsics are collected in `declared`).
+    def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
+        """Return the function text (declarations of intrinsics are collected in `declared`)."""
+        self.write(nest, schedule)
+        return self.text(name)
 
-        bypass: results are stored past the caches.
-        """
+    def write(self, nest: Nest, schedule: Schedule, bypass: bool = False) -> None:
+        """Write the body of the function; bypass: results are stored past the caches."""
         self.start(nest, schedule)
         stores = self.prepared()
         simple = not nest.serial and not nest.scan
@@ -53,13 +56,23 @@ class KernelEmitter(Transposes, Rows):
             self._both_ways(size, lambda: self._from_root(stores))
         else:
             self._from_root(stores)
-        head = f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"
-        lines = [head, "entry:", *self._arguments(), *self.stack]
-        return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
 
     def _from_root(self, stores: list[tuple[Axis | None, list[Store]]]) -> None:
         self._filled = set()
         self._all_loops(self.root, stores, outermost=True)
+
+    def text(self, name: str) -> str:
+        """Return the text of the function whose body has been written."""
+        lines = [function_head(name), "entry:", *self._arguments(), *self.stack]
+        return "\n".join([*lines, *self.root.lines, "  ret void", "}", ""])
+
+    def arguments(self) -> list[str]:
+        """Return the instructions that load what a kernel is passed."""
+        return self._arguments()
+
+    def size(self, n: Size) -> str:
+        """Return a size as text, which is passed to the kernel if it is no number."""
+        return self._size(n)
 
     def start(self, nest: Nest, schedule: Schedule) -> None:
         """Turn to a nest."""
@@ -100,7 +113,7 @@ class KernelEmitter(Transposes, Rows):
         self._tiles = s.axis(f"{axis.name}b", whole)
         parts: list[tuple[Axis | None, list[Store]]] = []
         if whole != 0:
-            starts = [s.iadd(s.imul(s.at(self._tiles), tile), u) for u in range(tile)]
+            starts = [s.iadd(s.imul(s.at(self._tiles), tile), u) for u in self._places(tile)]
             parts.append((self._tiles, self._copies(stores, axis, starts)))
         if isinstance(rest, int) and rest:
             last = s.axis(f"{axis.name}b", 1)
@@ -110,6 +123,10 @@ class KernelEmitter(Transposes, Rows):
             last = s.axis(f"{axis.name}r", rest)
             parts.append((last, self._copies(stores, axis, [s.iadd(s.at(last), whole * tile)])))
         return parts
+
+    def _places(self, tile: int) -> Sequence[int]:
+        """Return the iterations of a tile in the order in which they are written."""
+        return range(tile)
 
     def _copies(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> list[Store]:
         """Return the stores of a tile, one of each kind per place along the axis."""
@@ -164,7 +181,8 @@ class KernelEmitter(Transposes, Rows):
         elif axis is self.schedule.vector and self.schedule.strip:
             self._strip_loop(scope, axis, self._plain(rest, parts))
         elif axis is self.schedule.vector:
-            self._vector_loop(scope, axis, self.schedule.lanes, bounds, self._plain(rest, parts))
+            body = self._plain(rest, parts)
+            self._vector_loop(scope, axis, self.schedule.lanes, bounds, body, (), self._narrow())
         else:
             self._loop(scope, axis, bounds, self._plain(rest, parts))
 
@@ -175,6 +193,19 @@ class KernelEmitter(Transposes, Rows):
             return parts
         self._stores(scope, early)
         return [(block, [t for t in stores if t not in early]) for block, stores in parts]
+
+    def _narrow(self) -> int:
+        """Return the lanes of one register, for the rest of a nest without sums inside of it.
+
+        Sums inside of the vectors go on as wide as they are: each of them waits for itself.
+        """
+        vector = self.schedule.vector
+        assert vector is not None
+        moving = any(r.free & vector.bit for r in self._reductions)
+        if moving and not self._across_rows(vector):
+            return 0
+        exprs = walk([e for t in self.nest.stores for e in (t.value, t.address)])
+        return max(1, self.vector_bytes // element_bytes(exprs))
 
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""
@@ -188,6 +219,7 @@ class KernelEmitter(Transposes, Rows):
                 last = self._new(scope, f"icmp sgt i64 %end, {whole}")
                 size = self._size(block.extent)
                 limits = ("0", self._new(scope, f"select i1 {last}, i64 {size}, i64 0"))
+            self._in_tiles = block is self._tiles
             self._loop(scope, block, limits, self._plain(rest, [(None, stores)]))
 
     def _plain(self, rest: list[Axis], parts: Any) -> Body:
@@ -242,41 +274,15 @@ class KernelEmitter(Transposes, Rows):
             expansion = expanded(e, self.vector_bytes)
             if op in BRANCHED:
                 self._branch_rare(expansion, scope, lanes)
+            elif lanes == 1:
+                found = self._single(expansion, e.args, scope)
+                if found is not None:
+                    return found
             return self.value(expansion, scope)
         args = [self.splatted(a, scope) if lanes > 1 else self.value(a, scope) for a in e.args]
         return self._operation(e, scope, lanes, args)
 
-    def _branch_rare(self, expansion: Expr, scope: Scope, lanes: int) -> None:
-        """Compute what only huge arguments need behind a branch, taken if any lane has one."""
-        group, rare = rare_side(expansion)
-        if not group or group[0] in scope.env:
-            return
-        inside = set(rare)
-        condition = self.value(group[0].args[0], scope)
-        near = [self._wide(e.args[1], scope, lanes) for e in group]
-        for x in dict.fromkeys(a for e in rare for a in e.args if a not in inside):
-            self._wide(x, scope, lanes)
-        if lanes > 1:
-            bits = self._new(scope, f"bitcast <{lanes} x i1> {condition} to i{lanes}")
-            usual = self._new(scope, f"icmp eq i{lanes} {bits}, -1")
-        else:
-            usual = condition
-        head, exit_ = self._label("rare"), self._label("usual")
-        inner = Scope(scope, head, scope.bits, scope.vector)
-        for e in rare:
-            args = [inner.env[a] if a in inside else self._wide(a, scope, lanes) for a in e.args]
-            inner.env[e] = self._operation(e, inner, lanes, args)
-        mixed = []
-        for e, usual_value in zip(group, near, strict=True):
-            t, c = vector_type(register_type(e.dtype), lanes), vector_type("i1", lanes)
-            far = inner.env[e.args[2]]
-            mixed.append(self._new(inner, f"select {c} {condition}, {t} {usual_value}, {t} {far}"))
-        before = scope.label
-        scope.lines.append(f"  br i1 {usual}, label %{exit_}, label %{head}")
-        scope.lines.extend([f"{head}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
-        scope.label = exit_
-        for e, usual_value, other in zip(group, near, mixed, strict=True):
-            t = vector_type(register_type(e.dtype), lanes)
-            scope.env[e] = self._new(
-                scope, f"phi {t} [ {usual_value}, %{before} ], [ {other}, %{head} ]"
-            )
+
+def function_head(name: str) -> str:
+    """Return the first line of a kernel."""
+    return f"define internal void {name}(ptr %args, i64 %begin, i64 %end) nounwind {{"

@@ -1,4 +1,4 @@
-"""A number of a small table by its place, for vectors of float32 by permuting registers."""
+"""What AVX-512 does in one instruction for float32: small tables, products by powers of two."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from symgraph.cpu.scope import Emission, Scope
 from symgraph.cpu.text import literal, register_type
 
 REGISTER = 16  # numbers that the widest register holds
+SCALEF, AS_SET = "@llvm.x86.avx512.mask.scalef.ps.512", 4  # rounded as all else is
 PERMUTATIONS = {
     16: "@llvm.x86.avx512.permvar.sf.512",
     32: "@llvm.x86.avx512.vpermi2var.ps.512",
@@ -17,7 +18,7 @@ PERMUTATIONS = {
 
 
 class Lookups(Emission):
-    """Emits `lookup`. Vectors need AVX-512, float32 numbers and int32 places."""
+    """Emits `lookup` and `scalef`. Vectors need AVX-512, float32 numbers and int32 places."""
 
     def _lookup(
         self, scope: Scope, table: Sequence[float], dtype: DType, lanes: int, place: str
@@ -27,6 +28,26 @@ class Lookups(Emission):
             return self._from_memory(scope, table, dtype, place)
         wide = [self._cut(scope, "i32", place, lanes, k) for k in range(0, lanes, REGISTER)]
         parts = [self._permuted(scope, table, dtype, indices) for indices in wide]
+        return self._side_by_side(scope, parts, lanes)
+
+    def _scalef(self, scope: Scope, lanes: int, x: str, n: str) -> str:
+        """Return the register of x * 2**floor(n)."""
+        if lanes == 1:
+            kind = "<4 x float>"
+            first = f"insertelement {kind} poison, float"
+            x, n = (self._new(scope, f"{first} {v}, i32 0") for v in (x, n))
+            return self._new(scope, f"extractelement {kind} {self._scalef(scope, 4, x, n)}, i32 0")
+        t = f"<{REGISTER} x float>"
+        self.declared.add(f"declare {t} {SCALEF}({t}, {t}, {t}, i16, i32)")
+        parts = []
+        for k in range(0, lanes, REGISTER):
+            a, b = (self._cut(scope, "float", v, lanes, k) for v in (x, n))
+            operands = f"{t} {a}, {t} {b}, {t} poison, i16 -1, i32 {AS_SET}"
+            parts.append(self._new(scope, f"call {t} {SCALEF}({operands})"))
+        return self._side_by_side(scope, parts, lanes)
+
+    def _side_by_side(self, scope: Scope, parts: list[str], lanes: int) -> str:
+        """Return registers as one vector."""
         while len(parts) > 1:
             size = lanes // len(parts)
             both = ", ".join(f"i32 {k}" for k in range(2 * size))
@@ -43,7 +64,8 @@ class Lookups(Emission):
         """Return `count` lanes of a vector from `start` on; those that it does not have are any."""
         if lanes == count:
             return value
-        order = ", ".join(f"i32 {min(start + k, lanes - 1)}" for k in range(count))
+        places = range(start, start + count)
+        order = ", ".join(f"i32 {k}" if k < lanes else "i32 poison" for k in places)
         t = f"<{lanes} x {element}>"
         return self._new(scope, f"shufflevector {t} {value}, {t} poison, <{count} x i32> <{order}>")
 

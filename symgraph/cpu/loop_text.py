@@ -7,15 +7,17 @@ from typing import Any
 
 from symgraph.cpu.operations import Operations
 from symgraph.cpu.scope import Body, Scope, Vector
-from symgraph.dims.bounds import divides
-from symgraph.loops.expr import Axis
-from symgraph.loops.schedule import stride
+from symgraph.dims.bounds import divides, interval
+from symgraph.loops.expr import Axis, walk
+from symgraph.loops.schedule import FEW, SHUFFLE_STRIDE, stride
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
 
 class Loops(Operations):
     """Emits loops around bodies that carry values from turn to turn."""
+
+    whole = False  # the range that a kernel is called with is a number of whole vectors
 
     def _loop(
         self,
@@ -103,15 +105,21 @@ class Loops(Operations):
         bounds: tuple[str, str] | None,
         body: Body,
         carried: Sequence[tuple[str, str]] = (),
+        least: int = 0,
     ) -> list[str]:
-        """Emit whole vectors, then one masked turn for the rest."""
+        """Emit whole vectors, then one masked turn for the rest.
+
+        A rest of unknown length is done in masked turns of `least` lanes, where that is given.
+        """
         begin, end = bounds if bounds is not None else ("0", self._size(axis.extent))
         kinds = [kind for kind, _ in carried]
         values = [value for _, value in carried]
+        if bounds is None and self._short(axis, lanes) and not self._needs_scalar_tail(axis):
+            return self._short_row(scope, axis, lanes, body, values)
         if begin == "0" and end.isdigit():
             tail = int(end) % lanes
             main = str(int(end) - tail)
-        elif bounds is None and divides(lanes, axis.extent):
+        elif bounds is None and divides(lanes, axis.extent) or bounds is not None and self.whole:
             main, tail = end, 0
         else:
             span = self._new(scope, f"sub i64 {end}, {begin}")
@@ -130,6 +138,9 @@ class Loops(Operations):
         if self._needs_scalar_tail(axis):
             pairs = list(zip(kinds, values, strict=True))
             return self._scalar_tail(scope, axis, (main, end), body, pairs)
+        if tail < 0 and 0 < least < lanes and not carried:
+            self._masked_turns(scope, axis, least, (main, end), body)
+            return values
         return self._masked_tail(scope, axis, lanes, (main, end), tail, body, kinds, values)
 
     def _narrower(
@@ -141,7 +152,7 @@ class Loops(Operations):
         """
         least = max(1, self.vector_bytes // 8)
         part = 1 << (tail.bit_length() - 1)
-        if part >= least and (part == tail or lanes * 4 >= 4 * self.vector_bytes):
+        if part == tail >= FEW or part >= least and lanes * 4 >= 4 * self.vector_bytes:
             begin, main = main, str(int(main) + part)
             self._loop(scope, axis, (begin, main), body, (), part, Vector(axis, part, None))
             tail -= part
@@ -181,6 +192,42 @@ class Loops(Operations):
             scope, list(zip(kinds, values, strict=True)), following, before, inner.label
         )
 
+    @staticmethod
+    def _short(axis: Axis, lanes: int) -> bool:
+        """Tell whether an axis of unknown length is surely one masked turn."""
+        low, high = interval(axis.extent)
+        known = low is not None and high is not None and not isinstance(axis.extent, int)
+        return known and low >= 1 and high <= lanes  # type: ignore[operator]
+
+    def _short_row(
+        self, scope: Scope, axis: Axis, lanes: int, body: Body, values: list[str]
+    ) -> list[str]:
+        """One masked turn over a row that is no longer than that; all rows share the mask."""
+        root = self.root
+        key = ("short", axis.extent, lanes)
+        if key not in root.env:
+            root.env[key] = self._rest_mask(root, lanes, "0", self._size(axis.extent), -1)
+        inner = Scope(scope, "", scope.bits | axis.bit, Vector(axis, lanes, root.env[key]))
+        inner.label = inner.entry = self._label("short")
+        inner.positions[axis] = "0"
+        return self._append(scope, inner, body(inner, values))
+
+    def _masked_turns(
+        self, scope: Scope, axis: Axis, lanes: int, bounds: tuple[str, str], body: Body
+    ) -> None:
+        """Loop over a rest of unknown length by masked vectors that are narrower than the others.
+
+        Most short rows are one such turn, and nothing is computed in lanes that are all idle.
+        """
+        vector = Vector(axis, lanes, None)
+
+        def turn(inner: Scope, values: list[str]) -> list[str]:
+            first = inner.positions[axis]
+            vector.mask = self._rest_mask(inner, lanes, first, bounds[1], -1)
+            return body(inner, values)
+
+        self._loop(scope, axis, bounds, turn, (), lanes, vector)
+
     def _rest_mask(self, scope: Scope, lanes: int, first: str, end: str, count: int) -> str:
         """Return which lanes from `first` on are in range: `count` of them (-1: not known)."""
         numbers = ", ".join(f"i32 {k}" for k in range(lanes))
@@ -200,6 +247,12 @@ class Loops(Operations):
             raise AssertionError("a reduction always has a masked tail")
         return self._loop(scope, axis, bounds, body, (), 1, Vector(axis, 1, None))
 
+    def _across_rows(self, axis: Axis) -> bool:
+        """Tell whether vectors along an axis pick a column out of short rows."""
+        loads = [e for e in walk([t.value for t in self.nest.stores]) if e.op == "load"]
+        steps = [stride(e.args[0], axis) for e in loads]
+        return any(c is not None and 1 < c <= SHUFFLE_STRIDE for c in steps)
+
     def _needs_scalar_tail(self, axis: Axis) -> bool:
         """Masked stores are cheap only for contiguous elements of 32 or 64 bits.
 
@@ -209,7 +262,8 @@ class Loops(Operations):
         if axis is not schedule.vector:
             return False
         cheap = max(t.value.cost for t in self.nest.stores) <= SCALAR_COST
-        if schedule.strip and cheap and not isinstance(axis.extent, int):
+        unknown = not isinstance(axis.extent, int)
+        if cheap and unknown and (schedule.strip or self._across_rows(axis)):
             return True
         return any(
             stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate

@@ -36,6 +36,8 @@ class Operations(Lookups):
             return self._cast(scope, source, e.dtype, lanes, args[0])
         if op == "lookup":
             return self._lookup(scope, e.data, e.dtype, lanes, args[0])
+        if op == "scalef":
+            return self._scalef(scope, lanes, *args)
         if op == "bitcast":
             to = vector_type(register_type(e.dtype), lanes)
             return self._new(scope, f"bitcast {t} {args[0]} to {to}")

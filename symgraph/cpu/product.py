@@ -15,9 +15,9 @@ PRODUCTS = tuple(f"{name}.{dtype}" for name in PRODUCT_NAMES for dtype in ("floa
 SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its shape
 PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
-STEP_STRIPS = 96  # packed for as many rows or columns of the result
-SCATTERED_STEP = 264 << 9  # elements of the result in a step where packing goes through tables
-LONGEST_STEP = 1 << 30  # multiply-adds (some 20 ms) between two looks at signals
+STEP_STRIPS = 528  # packed for as many rows or columns of the result: blocks of A
+SCATTERED_STEP = 528 << 10  # elements of the result in a step where packing goes through tables
+LONGEST_STEP = 1 << 31  # multiply-adds (10 to 40 ms) between two looks at signals
 
 
 @dataclass(frozen=True, slots=True)

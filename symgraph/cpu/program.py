@@ -13,6 +13,7 @@ from symgraph.cpu import bypass
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.call_site import Call
+from symgraph.cpu.cases import MOST_FORMS, with_cases
 from symgraph.cpu.kernel import KernelEmitter
 from symgraph.cpu.product import (
     PRODUCT_NAMES,
@@ -25,6 +26,7 @@ from symgraph.cpu.product import (
 )
 from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
+from symgraph.loops.alike import free_axes, repeated_loops
 from symgraph.loops.amount import nest_amount, statement_amount
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.likeness import Likeness, likeness
@@ -130,11 +132,14 @@ class ProgramEmitter:
         self._emitted: dict[tuple[Any, ...], Kernel] = {}
         found = {b for statement in program.statements for b in reads(statement)}
         self._read = found | {self.aliases[b] for b in found if b in self.aliases}
+        self._alike: dict[tuple[Any, ...], tuple[str, list[int], list[Dim]]] = {}
+        timed = profile  # the statements of every step are timed where they stand
+        self._repeated = {} if timed else repeated_loops(program.statements, self.aliases)
         self._constant_places: dict[Buffer, int] = {}
         self._flag: Buffer | None = None
         self._interrupted = False
         self._size_text = SizeText(self.symbols, self.prologue)
-        self._count = 0
+        self._count = self._forms = 0
         self._words = 1
         self.parallel = self.detached = False
         self.interruptible = False
@@ -265,7 +270,9 @@ class ProgramEmitter:
     ) -> Kernel:
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
-        text = emitter.emit(nest, schedule, "@KERNEL", last and bypass.bypasses(nest, schedule))
+        emitter.write(nest, schedule, last and bypass.bypasses(nest, schedule))
+        text, forms = with_cases(emitter, nest, schedule, MOST_FORMS - self._forms)
+        self._forms += forms
         self.declared |= emitter.declared
         units = _units(schedule)[0] if schedule.parallel else 1
         alone = schedule.grain is NEVER_SHARED
@@ -285,6 +292,16 @@ class ProgramEmitter:
 
     def _loop(self, loop: Loop, place: int) -> None:
         """Make the function of a loop and call it; it returns the code of a check that failed."""
+        emitter, name = self._loop_function(loop, (), place)
+        words = [self._pointer(b) for b in emitter.buffers]
+        words += [self._size(n) for n in emitter.sizes]
+        kinds = ["ptr"] * len(emitter.buffers) + ["i64"] * len(emitter.sizes)
+        self._pass(kinds, words)
+        status = self._new(f"call i32 {name}(ptr %words, ptr %ctx)")
+        self._leave(self._new(f"icmp ne i32 {status}, 0"), status)
+
+    def _loop_function(self, loop: Loop, around: Sequence[Axis], place: int) -> tuple[Any, str]:
+        """Write the function of a loop; return its emitter and its name."""
         emitter = repeat.LoopEmitter(
             self.program.builder,
             self.vector_bytes,
@@ -293,18 +310,34 @@ class ProgramEmitter:
             self.interruptible,
             statement_work,
             None if self.watch is None else Laps(self.watch, place),
+            self._apart if self._repeated else None,
+            around,
         )
         text = emitter.emit_loop(loop, "@KERNEL")
         name = self._kernel(text, loop.origin, None, statement_work(loop))
         self.declared |= emitter.declared
         self.parallel |= emitter.parallel
         self.detached |= emitter.detached
-        words = [self._pointer(b) for b in emitter.buffers]
-        words += [self._size(n) for n in emitter.sizes]
-        kinds = ["ptr"] * len(emitter.buffers) + ["i64"] * len(emitter.sizes)
-        self._pass(kinds, words)
-        status = self._new(f"call i32 {name}(ptr %words, ptr %ctx)")
-        self._leave(self._new(f"icmp ne i32 {status}, 0"), status)
+        return emitter, name
+
+    def _apart(self, loop: Loop, around: Sequence[Axis]) -> Call | None:
+        """Return the call of a loop in a loop that is alike another one, None for others."""
+        like = self._repeated.get(loop)
+        if like is None:
+            return None
+        needed = free_axes(loop)
+        outer = [k for k, a in enumerate(like.axes) if needed & a.bit and a in around]
+        axes = [like.axes[k] for k in outer]
+        key = like.key, tuple(outer), self.interruptible
+        known = self._alike.get(key)
+        if known is None:
+            emitter, name = self._loop_function(loop, axes, 0)
+            places = {buffer: k for k, buffer in enumerate(like.buffers)}
+            known = name, [places[b] for b in emitter.buffers], emitter.sizes
+            self._alike[key] = known
+        name, used, sizes = known
+        values: list[Size | Expr] = [*sizes, *(self.program.builder.at(a) for a in axes)]
+        return Call(name, [like.buffers[k] for k in used], values, None, 1, 1, False)
 
     def _outside(self, statement: Nest | LibraryCall, around: Sequence[Axis]) -> Call:
         if isinstance(statement, Nest):

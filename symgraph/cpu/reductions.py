@@ -7,10 +7,12 @@ from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.extrema import ORDERED, Extrema
-from symgraph.cpu.scope import Scope
+from symgraph.cpu.rows import own_values
+from symgraph.cpu.scope import Scope, Vector
 from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
+from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Expr, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
 from symgraph.loops.statements import Store
@@ -293,7 +295,15 @@ class Reductions(Searches, Extrema, Stores):
             taken = [self._step(inner, r, v, lanes) for r, v in zip(group, now, strict=True)]
             return [*later, *taken]
 
-        return self._vector_loop(scope, axis, lanes, None, body, carried)
+        least = max(1, self.vector_bytes // element_bytes(walk([r.args[0] for r in group])))
+        if self._short(axis, lanes) or divides(lanes, axis.extent) or lanes <= least:
+            return self._vector_loop(scope, axis, lanes, None, body, carried)
+        end = self._size(axis.extent)
+        whole = self._new(scope, f"and i64 {end}, {-lanes}")
+        full = Vector(axis, lanes, None)
+        values = self._loop(scope, axis, ("0", whole), body, carried, lanes, full)
+        now = self._rest_of_row(scope, axis, (whole, end), group, values, (lanes, least))
+        return [*values[len(group) :], *now]
 
     def _following_rows(self, axis: Axis, group: list[Expr], lanes: int) -> list[tuple[Expr, int]]:
         """Return the loads of a row that is gone through more than once, and the bytes to the next.
@@ -307,10 +317,12 @@ class Reductions(Searches, Extrema, Stores):
         if not several or rows is None:
             return []
         depth = min(self._depths[r] for r in running)
-        before = walk([r.args[0] for r in self._reductions if self._depths[r] < depth])
-        near = {e.data for e in before if e.op == "load"}
+        cost = max(r.args[0].cost for r in running)
+        others = [r for r in self._reductions if self._depths[r] != depth]
+        better = [r for r in others if (r.args[0].cost, -self._depths[r]) > (cost, -depth)]
+        near = {e.data for e in walk([r.args[0] for r in better]) if e.op == "load"}
         found: dict[Expr, int] = {}
-        for e in walk([r.args[0] for r in group]):
+        for e in own_values([r.args[0] for r in group]):  # a sum in them has loops of its own
             if e.op != "load" or e.data in near or stride(e.args[0], axis) != 1:
                 continue
             step, size = stride(e.args[0], rows), e.data.dtype.itemsize

@@ -52,8 +52,8 @@ def find_rows(
     the axes `around` only (a mask) beside its own: other loops may turn into lanes of a vector.
     """
     kept: dict[Expr, tuple[Row, Axis]] = {}
-    top = _own(values)
-    inside = {r: _own([r.args[0]]) for r in reductions}
+    top = own_values(values)
+    inside = {r: own_values([r.args[0]]) for r in reductions}
     lengths: dict[object, dict[Axis, None]] = {}
     for e in (*top, *(e for own in inside.values() for e in own)):
         if e.op == "axis":
@@ -82,7 +82,7 @@ def find_rows(
     return kept
 
 
-def _own(roots: Sequence[Expr]) -> dict[Expr, None]:
+def own_values(roots: Sequence[Expr]) -> dict[Expr, None]:
     """Return what is computed for `roots` outside of the reductions in them."""
     found: dict[Expr, None] = {}
     stack = list(roots)
@@ -100,7 +100,7 @@ def _candidates(r: Expr, axis: Axis) -> list[Expr]:
 
     A product that is summed is not among them: its factors are, since one fma multiplies and adds.
     """
-    own = _own([r.args[0]])
+    own = own_values([r.args[0]])
     return sorted(
         (
             e

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from symgraph.core.record import dataclass
-from symgraph.dims.dim import Dim
+from symgraph.dims.dim import Atom, Dim, substitute
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import Schedule
@@ -15,11 +15,15 @@ from symgraph.loops.statements import Nest
 
 @dataclass(slots=True)
 class Vector:
-    """The vector axis of a scope: how many lanes, and which of them are in range (None: all)."""
+    """The vector axis of a scope: how many lanes, and which of them are in range (None: all).
+
+    `count` is how many these are, where they are the first ones and that is known as a register.
+    """
 
     axis: Axis
     lanes: int
     mask: str | None
+    count: str | None = None
 
 
 class Scope:
@@ -50,6 +54,8 @@ class Emission:
 
     nest: Nest  # the nest that is being emitted
     schedule: Schedule
+    originals: Mapping[Atom, Size] = {}  # sizes that a nest has by other symbols (loops/narrow.py)
+    fixed: Mapping[Atom, Size] = {}  # sizes that are numbers in it, but not in shapes of buffers
 
     def __init__(self, builder: Builder, vector_bytes: int, around: Sequence[Axis] = ()) -> None:
         """`around` are loops in which the kernel is called; their steps are passed to it."""
@@ -84,6 +90,8 @@ class Emission:
 
     def _size(self, n: Size) -> str:
         """Return a size as text: a number, or the register of a run-time size."""
+        if self.originals:
+            n = substitute(n, self.originals.get)
         if isinstance(n, int):
             return str(n)
         if n not in self.sizes:

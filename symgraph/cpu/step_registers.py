@@ -22,6 +22,16 @@ from symgraph.loops.storage import writes
 WIDE_STATE = 4  # registers of a state that is carried as one vector
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A vector that a step has stored: `size` elements from `start` on; lanes behind are any."""
+
+    start: int
+    size: int
+    lanes: int
+    name: str
+
+
 @dataclass(slots=True)
 class Carried:
     """A register that is handed from step to step: its type, and its value in this step."""
@@ -44,7 +54,7 @@ class StepRegisters(KernelEmitter):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._held: dict[Buffer, list[tuple[Scope, Expr]]] = {}  # elements, known to their scope
-        self._whole: dict[Buffer, str] = {}  # buffers that are one vector
+        self._vectors: dict[Buffer, list[Part]] = {}  # vectors, of buffers of few of them
         self._carried: dict[Buffer, Carried] = {}  # states that are one vector
 
     # -- within a step ---------------------------------------------------------------------------
@@ -58,7 +68,7 @@ class StepRegisters(KernelEmitter):
     def _forget(self, statement: Statement) -> None:
         """Forget the registers of what a statement stores: all of it, or an element each."""
         for buffer in writes(statement):
-            self._whole.pop(buffer, None)
+            self._vectors.pop(buffer, None)
             held = self._held.pop(buffer, [])
             if isinstance(statement, Nest) and not statement.axes:
                 places = {t.address for t in statement.stores if t.buffer is buffer}
@@ -69,31 +79,61 @@ class StepRegisters(KernelEmitter):
                 scope.env.pop(element, None)
 
     def _load_at(self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None) -> str:
-        if guard is None and self._is_whole(scope, buffer, address):
-            if buffer in self._whole:
-                return self._whole[buffer]
+        vector = scope.vector
+        if guard is None and vector is not None and vector.mask is None:
+            start = self._start(scope, address)
+            held = None if start is None else self._held_part(scope, buffer, start, vector.lanes)
+            if held is not None:
+                return held
             carried = self._carried.get(buffer)
-            if carried is not None:
+            if carried is not None and start == 0 and vector.lanes == carried.lanes:
                 carried.used = True
                 return carried.name
         return super()._load_at(scope, buffer, address, guard)
 
     def _store(self, scope: Scope, t: Store, value: str) -> None:
         super()._store(scope, t, value)
-        axis, step = t.buffer.axis, self._within
+        axis, step, vector = t.buffer.axis, self._within, scope.vector
         own = axis is not None and step.bits & axis.bit and step.home(axis.bit) is step
-        if not own or not _is_plain(t) or not self._is_whole(scope, t.buffer, t.address):
+        if not own or vector is None or not _is_plain(t) or not self.is_vector(t.value, scope):
             return
-        if self.is_vector(t.value, scope):
-            self._whole[t.buffer] = value
+        start = self._start(scope, t.address)
+        loops = (p for a, p in scope.positions.items() if a not in step.positions)
+        if start is not None and all(p.isdigit() for p in loops):
+            extent, lanes = vector.axis.extent, vector.lanes
+            first = int(scope.positions[vector.axis])
+            size = min(lanes, extent - first) if isinstance(extent, int) else 0
+            self._vectors.setdefault(t.buffer, []).append(Part(start, size, lanes, value))
 
-    def _is_whole(self, scope: Scope, buffer: Buffer, address: Expr) -> bool:
-        """Tell whether the vector around is all of a buffer."""
+    def _start(self, scope: Scope, address: Expr) -> int | None:
+        """Return where the vector around begins in a buffer, None if that is no known place."""
         vector = scope.vector
-        if vector is None or vector.mask is not None or vector.lanes == 1:
-            return False
-        s = self.builder
-        return buffer.size == vector.lanes and address is s.index(s.at(vector.axis))
+        if vector is None or vector.lanes == 1 or not address.free & vector.axis.bit:
+            return None
+        factors, start = address.data
+        for atom, factor in zip(address.args, factors, strict=True):
+            place = scope.positions.get(atom.data, "") if atom.op == "axis" else ""
+            if not place.isdigit() or not isinstance(factor, int):
+                return None
+            if atom.data is vector.axis and factor != 1:
+                return None
+            start = start + factor * int(place)
+        return start if isinstance(start, int) else None
+
+    def _held_part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
+        """Return elements of a buffer from the one register that has them all, if there is one."""
+        for part in self._vectors.get(buffer, ()):
+            first = start - part.start
+            if first == 0 and lanes == part.lanes == part.size:
+                return part.name
+            if first >= 0 and first + lanes <= part.size:
+                kind = vector_type(register_type(buffer.dtype), part.lanes)
+                places = ", ".join(f"i32 {first + k}" for k in range(lanes))
+                return self._new(
+                    scope,
+                    f"shufflevector {kind} {part.name}, {kind} poison, <{lanes} x i32> <{places}>",
+                )
+        return None
 
     # -- from step to step -------------------------------------------------------------------------
     def _enter(self, inner: Scope, loop: Loop) -> list[Carried]:
@@ -147,7 +187,7 @@ class StepRegisters(KernelEmitter):
             if c.lanes == 1:
                 found.append((c, self.value(self.builder.load(c.made, c.address), inner)))
             elif c.used:
-                held = self._whole.get(c.made)
+                held = self._held_part(inner, c.made, 0, c.lanes)
                 found.append((c, held or self._read(inner, c, c.made, self._base(c.made))))
         return found
 

@@ -248,6 +248,7 @@ def scans() -> str:
     parts = []
     for outputs, title in cases:
         stages, _ = lowered(pipeline.prepare(outputs, "default"))
+        pipeline.copy_operands(stages, VECTOR_BYTES)
         parts.append((title, format_program(_program(stages))))
     return _titled(*parts)
 

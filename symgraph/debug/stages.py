@@ -48,6 +48,7 @@ def emitted(
     """Return the native module of a graph; `sizes` are its run-time sizes."""
     stages, results = lowered(outputs, updates, numerics)
     assert stages.program is not None
+    pipeline.copy_operands(stages, vector_bytes)
     symbols = [n.terms[0][0][0] for n in sizes]
     wanted = [n for x in results for n in x.type.shape]
     return ProgramEmitter(stages.program, vector_bytes, symbols, wanted, stages.aliases).emit()

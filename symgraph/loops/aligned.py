@@ -20,7 +20,7 @@ def aligned_operands(program: Program) -> list[Statement]:
     """Return the statements of a program with copies before its loops."""
     done: list[Statement] = []
     for statement in program.statements:
-        if isinstance(statement, Loop) and _many(statement.axis.extent):
+        if isinstance(statement, Loop) and many(statement.axis.extent):
             copies = {b: _copy(program, b) for b in _matrices(statement)}
             done += [_copying(program, b, new) for b, new in copies.items()]
             done.append(_exchanged(program, statement, copies))
@@ -29,7 +29,8 @@ def aligned_operands(program: Program) -> list[Statement]:
     return done
 
 
-def _many(steps: object) -> bool:
+def many(steps: object) -> bool:
+    """Tell whether a loop has, or may have, so many steps that a copy pays."""
     return not isinstance(steps, int) or steps >= FEWEST_STEPS
 
 

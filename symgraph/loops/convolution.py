@@ -39,6 +39,7 @@ TILE = 32  # columns of a tile, of float32 with the widest vectors
 BAND_COLUMNS = 64  # of one place: filters are packed for fewer in vain
 BANDED = 0.9  # of the work of one product: above it, a border is no product of its own
 PACKING = 4  # rows of a product in whose time an operand is packed
+CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +406,9 @@ def padded(low: Lowering, x: Node, pads: Pads) -> Placed:
         return placed(low, x)
     s = low.s
     sizes = [n + a + b for n, (a, b) in zip(x.type.shape[2:], pads, strict=True)]
-    buffer = low.temporary(x.dtype, (*x.type.shape[:2], *sizes))
+    rows = math.prod(sizes[1:])
+    crowded = isinstance(rows * sizes[0], int) and sizes[0] * rows * x.dtype.itemsize % CROWDED == 0
+    buffer = low.temporary(x.dtype, (*x.type.shape[:2], sizes[0] + crowded, *sizes[1:]))
     axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(buffer.shape))
     index = [s.at(a) for a in axes]
     inner = [s.isub(i, before) for i, (before, _) in zip(index[2:], pads, strict=True)]

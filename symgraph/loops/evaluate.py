@@ -75,6 +75,9 @@ def _apply(e: Expr, args: list[Array]) -> Array:
         return args[0].astype(e.dtype.numpy)
     if e.op == "lookup":
         return np.take(np.array(e.data, e.dtype.numpy), args[0] & (len(e.data) - 1))
+    if e.op == "scalef":
+        x, n = args
+        return np.where(np.isnan(n), n, np.ldexp(x, np.floor(np.nan_to_num(n)).astype(np.int32)))
     if e.op in ("shl", "lshr", "ashr"):
         return _shift(e.op, e.dtype, *args)
     if e.op in ("div", "rem"):

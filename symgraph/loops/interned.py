@@ -160,6 +160,10 @@ class Builder:
         """Return table[place mod len(table)], of a power of two of numbers."""
         return self._make("lookup", (place,), table, dtype, place.free)
 
+    def scalef(self, x: Expr, n: Expr) -> Expr:
+        """Return x * 2**floor(n), rounded once; n is a finite float or NaN."""
+        return self._make("scalef", (x, n), None, x.dtype, x.free | n.free)
+
     def isnan(self, x: Expr) -> Expr:
         return self.binary("ne", x, x)
 

@@ -25,6 +25,7 @@ ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
+SHORT = 64  # elements of an axis whose sums down columns stay in registers
 STRIP = 128  # columns of a strip, where loads run across the rows
 STRIP_ROWS = 64  # of the result that a thread should take from strips at least
 MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
@@ -63,9 +64,9 @@ class Schedule:
         order = tuple(axes[a] for a in self.order)
         return replace(self, order=order, vector=vector, unroll=unroll)
 
-    def tiled(self, tile: int) -> Schedule:
-        """Return the same schedule with another number of iterations in a tile."""
-        return replace(self, tile=tile)
+    def tiled(self, unroll: Axis, tile: int) -> Schedule:
+        """Return the same schedule with another tile."""
+        return replace(self, unroll=unroll, tile=tile)
 
 
 def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
@@ -285,10 +286,12 @@ def _streams_rows(vector: Axis, reductions: Sequence[Expr]) -> bool:
 
 def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
     """Tell whether a column reduction reads more than a near cache holds (or may do so)."""
-    if any(t.value.dtype is BOOL for t in nest.stores):
+    if any(t.value.dtype is BOOL for t in nest.stores) or short_axis(vector):
         return False
     axes = reductions[0].data[1]
     if len(axes) != 1 or any(r.data[1] != axes or r.dtype is BOOL for r in reductions):
+        return False
+    if short_axis(axes[0]):
         return False
     if any(e.op == "reduce" for e in walk([r.args[0] for r in reductions])):
         return False  # one of them needs the other
@@ -357,6 +360,12 @@ def work(nest: Nest) -> int | None:
     """Estimate the scalar operations of a nest; None when sizes are not known."""
     amount = nest_amount(nest)
     return amount if isinstance(amount, int) else None
+
+
+def short_axis(axis: Axis) -> bool:
+    """Tell whether an axis of unknown length is known to be short: one vector or little more."""
+    most = interval(axis.extent)[1]
+    return not isinstance(axis.extent, int) and most is not None and most <= SHORT
 
 
 def _points(axes: Sequence[Axis]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from symgraph.dims.dim import maximum, minimum
+from symgraph.dims.dim import exact_div, maximum, minimum, provably_le
 from symgraph.loops.expr import Axis, Expr, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.roots import is_size
@@ -73,6 +73,9 @@ def _chunks(outer: Size, extent: Size, inner: Size) -> tuple[Size, Size]:
     its first axis: from SPLIT elements on, if there are not many results, in two chunks at least.
     """
     length = extent * inner
+    wider = exact_div(outer, length)
+    if wider is not None and provably_le(1, wider):
+        return 0, 1  # a row's sum is read along the row: never few results
     chunk = maximum(1, CHUNK // maximum(1, inner))
     whole = extent // chunk
     for amount, least in ((length, SPLIT), (length * 64, maximum(1, outer * CHUNK)), (whole, 2)):

@@ -23,44 +23,81 @@ class Plan:
     total_bytes: int  # what separate buffers would take
 
 
+class Uses:
+    """What statements read and write, found once each: bodies of loops are asked on every level."""
+
+    def __init__(self) -> None:
+        self._reads: dict[Statement, list[Buffer]] = {}
+        self._writes: dict[Statement, list[Buffer]] = {}
+
+    def reads(self, statement: Statement) -> list[Buffer]:
+        """Return the buffers that a statement reads."""
+        found = self._reads.get(statement)
+        if found is None:
+            found = self._reads[statement] = self._read(statement)
+        return found
+
+    def writes(self, statement: Statement) -> list[Buffer]:
+        """Return the buffers that a statement writes."""
+        found = self._writes.get(statement)
+        if found is None:
+            found = self._writes[statement] = self._written(statement)
+        return found
+
+    def used(self, statements: Sequence[Statement]) -> set[Buffer]:
+        """Return the buffers that statements read or write."""
+        return {b for t in statements for b in (*self.reads(t), *self.writes(t))}
+
+    def step_values(self, loop: Loop) -> set[Buffer]:
+        """Return the buffers of which every step writes its own content before it reads it."""
+        kept = {b for pair in loop.carried for b in pair}
+        kept |= {*self.reads(loop), *_condition(loop)}
+        return {b for t in loop.body for b in self.writes(t)} - kept
+
+    def _read(self, statement: Statement) -> list[Buffer]:
+        if isinstance(statement, LibraryCall):
+            return list(statement.inputs)
+        if isinstance(statement, Loop):
+            return self._loop_reads(statement)
+        if isinstance(statement, Check):
+            roots = [statement.condition]
+        else:
+            roots = [e for t in statement.stores for e in (t.value, t.address)]
+        found = {e.data: None for e in walk(roots) if e.op == "load"}
+        if isinstance(statement, Nest):
+            found |= {t.buffer: None for t in statement.stores if t.accumulate}
+        return list(found)
+
+    def _loop_reads(self, loop: Loop) -> list[Buffer]:
+        """Return what a loop reads of what was there before it: all but its own step's values."""
+        roots = [e for e in (loop.count, loop.start) if e is not None]
+        found: dict[Buffer, None] = {e.data: None for e in walk(roots) if e.op == "load"}
+        made: set[Buffer] = set()
+        for t in loop.body:
+            found |= {b: None for b in self.reads(t) if b not in made}
+            made.update(self.writes(t))
+        return list(found)
+
+    def _written(self, statement: Statement) -> list[Buffer]:
+        if isinstance(statement, LibraryCall):
+            return list(statement.outputs)
+        if isinstance(statement, Loop):
+            found = [b for t in statement.body for b in self.writes(t)]
+            found += [b for pair in statement.carried for b in pair]
+            return list(dict.fromkeys([*found, *([statement.steps] if statement.steps else [])]))
+        if isinstance(statement, Check):
+            return []
+        return list(dict.fromkeys(t.buffer for t in statement.stores))
+
+
 def reads(statement: Statement) -> list[Buffer]:
     """Return the buffers that a statement reads."""
-    if isinstance(statement, LibraryCall):
-        return list(statement.inputs)
-    if isinstance(statement, Loop):
-        return _loop_reads(statement)
-    if isinstance(statement, Check):
-        roots = [statement.condition]
-    else:
-        roots = [e for t in statement.stores for e in (t.value, t.address)]
-    found = {e.data: None for e in walk(roots) if e.op == "load"}
-    if isinstance(statement, Nest):
-        found |= {t.buffer: None for t in statement.stores if t.accumulate}
-    return list(found)
-
-
-def _loop_reads(loop: Loop) -> list[Buffer]:
-    """Return what a loop reads of what was there before it: all but its own step's values."""
-    roots = [e for e in (loop.count, loop.start) if e is not None]
-    found: dict[Buffer, None] = {e.data: None for e in walk(roots) if e.op == "load"}
-    made: set[Buffer] = set()
-    for t in loop.body:
-        found |= {b: None for b in reads(t) if b not in made}
-        made.update(writes(t))
-    return list(found)
+    return Uses().reads(statement)
 
 
 def writes(statement: Statement) -> list[Buffer]:
     """Return the buffers that a statement writes."""
-    if isinstance(statement, LibraryCall):
-        return list(statement.outputs)
-    if isinstance(statement, Loop):
-        found = [b for t in statement.body for b in writes(t)]
-        found += [b for pair in statement.carried for b in pair]
-        return list(dict.fromkeys([*found, *([statement.steps] if statement.steps else [])]))
-    if isinstance(statement, Check):
-        return []
-    return list(dict.fromkeys(t.buffer for t in statement.stores))
+    return Uses().writes(statement)
 
 
 def plan_storage(program: Program, aliases: Mapping[Buffer, Buffer] | None = None) -> Plan:
@@ -71,7 +108,7 @@ def plan_storage(program: Program, aliases: Mapping[Buffer, Buffer] | None = Non
     aliases = aliases or {}
     first: dict[Buffer, int] = {}
     last: dict[Buffer, int] = {}
-    for start, end, buffers in _times(program.statements):
+    for start, end, buffers in _times(program.statements, Uses()):
         for buffer in buffers:
             place = aliases.get(buffer, buffer)
             if place.kind == "temporary":
@@ -97,7 +134,7 @@ def plan_storage(program: Program, aliases: Mapping[Buffer, Buffer] | None = Non
 
 
 def _times(
-    statements: Sequence[Statement],
+    statements: Sequence[Statement], uses: Uses
 ) -> list[tuple[int, int, list[Buffer]]]:
     """Return (first time, last time, buffers) of what is used when; a loop's body takes turns.
 
@@ -106,40 +143,30 @@ def _times(
     """
     found: list[tuple[int, int, list[Buffer]]] = []
     inside = [t for t in statements if isinstance(t, Loop)]
-    outer = _used([t for t in statements if t not in inside])
-    shared = [_used([loop]) for loop in inside]
+    outer = uses.used([t for t in statements if t not in inside])
+    shared = [uses.used([loop]) for loop in inside]
     clock = 0
     for statement in statements:
         if not isinstance(statement, Loop):
-            found.append((clock, clock, [*reads(statement), *writes(statement)]))
+            found.append((clock, clock, [*uses.reads(statement), *uses.writes(statement)]))
             clock += 1
             continue
         others = outer.union(*(u for loop, u in zip(inside, shared, strict=True)
                                if loop is not statement))
-        body = _times(statement.body)
+        body = _times(statement.body, uses)
         length = 1 + max((end for _, end, _ in body), default=0)
-        own = _step_values(statement) - others
+        own = uses.step_values(statement) - others
         for start, end, buffers in body:
             found.append((clock + start, clock + end, [b for b in buffers if b in own]))
-        rest = [b for b in (*reads(statement), *writes(statement), *_condition(statement))
-                if b not in own]
+        every = *uses.reads(statement), *uses.writes(statement), *_condition(statement)
+        rest = [b for b in every if b not in own]
         found.append((clock, clock + length - 1, rest))
         clock += length
     return found
 
 
-def _used(statements: Sequence[Statement]) -> set[Buffer]:
-    return {b for t in statements for b in (*reads(t), *writes(t))}
-
-
 def _condition(loop: Loop) -> list[Buffer]:
     return [e.data for e in walk([loop.go_on] if loop.go_on else []) if e.op == "load"]
-
-
-def _step_values(loop: Loop) -> set[Buffer]:
-    """Return the buffers of which every step writes its own content before it reads it."""
-    kept = {b for pair in loop.carried for b in pair} | set(reads(loop)) | set(_condition(loop))
-    return {b for t in loop.body for b in writes(t)} - kept
 
 
 def _bytes(buffer: Buffer) -> int:

@@ -24,6 +24,7 @@ from symgraph.rewrites.merge_loops import merged
 from symgraph.rewrites.opened import Opened, Results, for_all_steps, steps_index
 from symgraph.rewrites.recurrences import without_loop
 
+MOST_HELD = 256  # elements of an outer product that a loop adds up in registers
 Optimise = Callable[[Sequence[Node]], list[Node]]
 
 
@@ -245,8 +246,9 @@ def _products_of_sums(opened: Opened) -> None:
 def _with_products(
     first: Callable[[Results], Node], pairs: Sequence[tuple[Any, Any]], result: Results
 ) -> Node:
+    start = first(result)
     products = [_stacked_product(result(a), result(b)) for a, b in pairs]
-    return _total([first(result), *products])
+    return _total([start, *(o.sum_to(x, start) for x in products)])
 
 
 def _total(terms: Sequence[Node]) -> Node:
@@ -264,12 +266,20 @@ def _terms(x: Node) -> list[Node]:
 
 
 def _factors(term: Node) -> tuple[Node, Node] | None:
-    """Return the factors of a product of matrices if stacking them pays, None otherwise."""
+    """Return the factors of a product of matrices if stacking them pays, None otherwise.
+
+    Sums over axes that a size found at run time may have broadcast are taken of the product.
+    """
+    if term.op.name == "sum_to" and term.ndim == term.inputs[0].ndim:
+        return _factors(term.inputs[0])
     if term.op.name == "permute_dims" and term.ndim == 2:
         found = _factors(term.inputs[0])
         if found is None or term.params.axes != (1, 0):
             return found
-        return o.matrix_transpose(found[1]), o.matrix_transpose(found[0])
+        a, b = found
+        return (b, a) if a.ndim == 1 else (o.matrix_transpose(b), o.matrix_transpose(a))
+    if term.op.name == "mul" and term.ndim == 2:
+        return _column_and_row(term)
     if term.op.name != "matmul" or term.ndim != 2:
         return None
     a, b = term.inputs
@@ -279,8 +289,35 @@ def _factors(term: Node) -> tuple[Node, Node] | None:
     return a, b
 
 
+def _column_and_row(term: Node) -> tuple[Node, Node] | None:
+    """Return the vectors of an outer product in which a gradient of x @ w adds up.
+
+    One of few elements stays in registers: it is dearer to store its factors.
+    """
+    p, q = term.type.shape
+    if isinstance(p, int) and isinstance(q, int) and p * q <= MOST_HELD:
+        return None
+    for column, row in (term.inputs, term.inputs[::-1]):
+        if column.type.shape == (p, 1) and row.type.shape in ((q,), (1, q)) and 1 not in (p, q):
+            a, b = _vector(column), _vector(row)
+            return None if a is None or b is None else (a, b)
+    return None
+
+
+def _vector(x: Node) -> Node | None:
+    """Return the vector that `x` shows with axes of length 1."""
+    while x.ndim > 1 and x.op.name in ("expand_dims", "permute_dims", "reshape"):
+        (x,) = x.inputs
+    return x if x.ndim == 1 else None
+
+
 def _stacked_product(a: Node, b: Node) -> Node:
-    """Return sum_t a[t] @ b[t] as one product: a (T, p, m), b (T, m, q) -> (p, q)."""
+    """Return sum_t a[t] @ b[t] as one product: a (T, p, m), b (T, m, q) -> (p, q).
+
+    Vectors (T, p) and (T, q) are columns and rows: m is 1.
+    """
+    if a.ndim == 2:
+        return o.matmul(o.matrix_transpose(a), b)
     steps, p, m = a.type.shape
     q = b.type.shape[2]
     left = o.reshape(o.permute_dims(a, (1, 0, 2)), (p, steps * m))

@@ -246,6 +246,32 @@ def test_products_leave_the_loop() -> None:
     assert len(loops) == 2 and len(inside) == 2  # s @ W forward, and its transpose on the way back
 
 
+@pytest.mark.parametrize("shapes", ["exact", "generic"])
+@pytest.mark.parametrize("width", [4, 20])
+@pytest.mark.parametrize("known", [True, False])
+def test_outer_products_leave_the_loop(known: bool, width: int, shapes: str) -> None:
+    """Gradients of weights that a vector meets: one product unless registers hold the sum."""
+    rng = np.random.default_rng(3)
+    sizes = [(6, width), (width,), (width, 2 * width), (2 * width, width)]
+    arrays = [rng.normal(size=size) / width for size in sizes]
+    names = "XhVW"
+    symbols = [
+        sg.tensor(n, size if known else (None,) * len(size), "float64")
+        for n, size in zip(names, sizes, strict=True)
+    ]
+    X, h, V, W = symbols
+    cost = (sg.scan(lambda x, s: sg.tanh(sg.sin(x + s) @ V) @ W, X, h) ** 2).sum()
+    gradients = sg.grad(cost, [V, W])
+    f = sg.function(symbols, gradients, shapes=shapes)
+    for a, b in zip(f(*arrays), gradients, strict=True):
+        close(a, b.eval(dict(zip(symbols, arrays, strict=True))))
+    (version,) = f.compiled.version_list
+    loops = sg.ops.loop.loops(version.stages.graph)
+    carried = [n for m in loops for n in sg.ops.loop.body_nodes(m) if n.op.name == "add"]
+    held = [n for n in carried if n.ndim == 2 and 1 not in n.type.shape]
+    assert bool(held) == (known and width == 4)
+
+
 # -- what reverse mode keeps -----------------------------------------------------------------------
 CHUNKS: list[tuple[Any, int | None]] = [
     *((m, None) for m in ("sqrt", 2, STEPS, 9, "1KB", (4, 2))), (2, 0), ((4, 2), 3), ("log", 2)

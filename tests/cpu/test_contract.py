@@ -69,7 +69,7 @@ def test_any_axes_cuts_and_vectors(data, rows, terms, columns, dtype, width, cut
     a, a_start = placed(rng, dtype, a_rows, a_steps)
     b, b_start = placed(rng, dtype, b_steps, b_columns)
     m, n = int(np.prod(rows)), int(np.prod(columns))
-    apart = data.draw(st.sampled_from([1, 3]))  # between columns of the result
+    apart = data.draw(st.sampled_from([1, 2, 3]))  # between columns of the result
     out = np.full((m, n * apart), np.nan, dtype)
     tables = [a_rows, a_steps, b_steps, b_columns, [(n, apart)]]
     run(a, b, out, tables, n * apart, (a_start, b_start, 0), (), width, cuts)
@@ -94,6 +94,59 @@ def test_more_blocks_than_one_along_all_sides(width):
     tables: list[Axes] = [[(m, k)], [(k, 1)], [(k, n)], [(n, 1)], [(n, 1)]]
     run(a, b, out, tables, n, width=width)
     np.testing.assert_array_equal(out, chain(a, b))
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [7, 14, 16, 24, 30, 56])
+def test_rows_of_images_are_read_where_they_lie(columns, width):
+    rng = np.random.default_rng(columns)
+    images, channels, rows, pitch = 2, 5, 6, columns + 4  # two elements of a row are read by none
+    x = rng.standard_normal((images, channels, rows + 2, pitch)).astype("float32")
+    x[..., columns + 2 :] = np.nan
+    a = rng.standard_normal((29, channels * 9)).astype("float32")
+    plane, image = (rows + 2) * pitch, channels * (rows + 2) * pitch
+    terms = [(channels, plane), (3, pitch), (3, 1)]
+    places = [(images, image), (rows, pitch), (columns, 1)]
+    n = images * rows * columns
+    out = np.full((29, n), np.nan, "float32")
+    run(a, x, out, [[(29, 45)], [(45, 1)], terms, places, [(n, 1)]], n, width=width)
+    right = x.ravel()[np.add.outer(addresses(terms), addresses(places))]
+    np.testing.assert_array_equal(out, chain(a, right))
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [7, 20, 40])
+@pytest.mark.parametrize("turned", [False, True])
+def test_every_second_element_of_rows_of_images(columns, width, turned):
+    rng = np.random.default_rng(columns)
+    images, channels, rows, pitch = 2, 5, 4, 2 * columns + 2
+    x = rng.standard_normal((images, channels, 2 * rows + 2, pitch)).astype("float32")
+    plane = (2 * rows + 2) * pitch
+    window = [(channels, plane), (3, pitch), (3, 1)]
+    places = [(images, channels * plane), (rows, 2 * pitch), (columns, 2)]
+    terms, across = (places, window) if turned else (window, places)
+    k, n = len(addresses(terms)), len(addresses(across))
+    a = rng.standard_normal((29, k)).astype("float32")
+    out = np.full((29, n), np.nan, "float32")
+    run(a, x, out, [[(29, k)], [(k, 1)], terms, across, [(n, 1)]], n, width=width)
+    right = x.ravel()[np.add.outer(addresses(terms), addresses(across))]
+    np.testing.assert_array_equal(out, chain(a, right))
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("columns", [5, 20, 40])
+def test_columns_of_the_result_may_be_every_second_element(columns, width):
+    rng = np.random.default_rng(columns)
+    k, rows, pitch = 2 * DEPTH + 5, 7, 2 * columns + 3
+    n = rows * columns
+    a, b = (rng.standard_normal(s).astype("float32") for s in ((29, k), (k, n)))
+    out = np.full((29, 2 * rows, pitch), np.nan, "float32")
+    places = [(rows, 2 * pitch), (columns, 2)]
+    tables: list[Axes] = [[(29, k)], [(k, 1)], [(k, n)], [(n, 1)], places]
+    run(a, b, out, tables, 2 * rows * pitch, width=width)
+    found = out[:, ::2, : 2 * columns : 2]
+    np.testing.assert_array_equal(found.reshape(29, n), chain(a, b))
+    assert np.isnan(out).sum() == out.size - 29 * n
 
 
 def test_batches_move_all_three_arrays():

@@ -9,6 +9,7 @@ import pytest
 from vec_runner import Compiled, expand
 from vecmath_oracle import NUMPY, exact_by_mpmath, exact_values, points, ulp_error
 
+import symgraph as sg
 from symgraph.core.dtype import FLOAT32, FLOAT64, DType
 from symgraph.core.op import ops
 from symgraph.cpu.vecmath import EXPANSIONS, ULP
@@ -201,3 +202,18 @@ def test_powers_by_a_constant_fraction(y: float, dtype: DType) -> None:
     with np.errstate(all="ignore"):
         want = np.power(x.astype(np.longdouble), np.longdouble(exponent))
     assert ulp_error(power(x), want).max() <= ULP["pow"][dtype]
+
+
+def test_rare_parts_of_single_numbers_are_functions() -> None:
+    """Loops over small states have sines by the dozen: what huge arguments need is written once."""
+    x = sg.dvector("x")
+    y = sg.scan(lambda a, s: sg.sin(s) + sg.cos(a * s) + sg.sin(a), x, np.float64(0.1))
+    f = sg.function([x], y)
+    a = np.array([0.5, 1e9, -3e15, 2e300, 7.0])
+    state, expected = 0.1, []
+    for v in a:
+        state = np.sin(state) + np.cos(v * state) + np.sin(v)
+        expected.append(state)
+    np.testing.assert_allclose(f(a), expected, rtol=1e-9)
+    text = f.explain(stage="llvm")
+    assert 1 <= text.count("@rare.") - text.count("call double @rare.") <= 4

@@ -256,3 +256,13 @@ def test_borders_of_a_gradient_are_products_of_their_own(
     free = [sg.tensor(name, (None,) * 4, "float32") for name in "ab"]
     generic = sg.function(free, make(*free), shapes="generic")(*arrays)
     np.testing.assert_array_equal(found, generic)
+
+
+@pytest.mark.parametrize(("size", "plane"), [(28, 33 * 32), (27, 31 * 31), (60, 65 * 64)])
+def test_padded_channels_do_not_share_lines_of_the_caches(size: int, plane: int) -> None:
+    """Channels a multiple of 2048 bytes apart get another row of zeros between them."""
+    case = layer((2, 3, size, size), 4, (5, 5), padding=((2, 2), (2, 2)))
+    arrays, make = problem("conv2d", case, "float32")
+    a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
+    assert f"{plane}*" in sg.function([a, b], make(a, b)).explain("loops")
+    check(make, arrays)

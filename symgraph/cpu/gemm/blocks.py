@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape
+from symgraph.cpu.gemm.shape import DEPTH, Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
+FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if its rows are
+CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -19,10 +21,14 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %a, i64 %ar, i64 %ac, ptr %b, i64 %br, i64 %bc, "
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{A_BYTES + 2 * shape.width} x i8], align 64")
+    packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
     packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    if shape.width == 64:
+        close = f.new(f"icmp sle i64 %br, {CLOSE_ROWS}")
+        some = f.new(f"icmp sle i64 %m, {FEW_TILES * shape.rows}")
+        few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
     deep = even(f, "%k", DEPTH)
@@ -48,7 +54,7 @@ def block(shape: Shape) -> str:
             size = shape.rows * shape.size
             start = chosen("ptr", packed_a, a)
             row, column = chosen("i64", str(shape.size), "%ar"), chosen("i64", str(size), "%ac")
-            step = chosen("i64", f.mul(k, size), f.mul("%ar", shape.rows))
+            step = chosen("i64", f.mul(k, size), "0")
             f.do(
                 f"call void @panels(ptr {start}, i64 {row}, i64 {column}, i64 {step}, ptr {b}, "
                 f"i64 %br, i64 %bc, ptr {c}, i64 %ldc, i64 {m}, i64 %n, i64 {k}, i1 {more}, "

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import gather, tile
+from symgraph.cpu.gemm import apart, gather, parted, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
-from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets, ones, run_at
-from symgraph.cpu.gemm.shape import A_BYTES, DEPTH, Shape, prefetch
+from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
+from symgraph.cpu.gemm.shape import DEPTH, Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-CHUNK = 264 << 9  # elements of the result that stay in the second cache with a block of A
+FEW_LINES = 160  # beginnings of lines in a block's terms with which it has a sliver in place
+FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
+CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
 
 def contract_text(element: str, vector_bytes: int) -> str:
@@ -29,18 +31,20 @@ def contract_text(element: str, vector_bytes: int) -> str:
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
-        *tile.tiles(shape, table=True),
+        *tile.tiles(shape, runs=1),
+        *tile.tiles(shape, runs=parted.RUNS),
         tile.copy_tile(shape),
-        tile.row_of_tiles(shape, table=True),
+        tile.row_of_tiles(shape, runs=1),
+        parted.place_block(shape),
         offsets(shape),
         gather.gather_vector(shape),
+        strided.gather_strided(shape),
         *(part(shape, width)
           for width in widths
           for part in (gather.gather_lanes, gather.gather_steps, gather.gather_single,
                        gather.gather)),
-        copy_apart(shape, "in"),
-        copy_apart(shape, "out"),
-        tiles_apart(shape),
+        *(apart.copy_apart(shape, way) for way in ("in", "out")),
+        apart.tiles_apart(shape),
         clear_apart(shape),
         slivers(shape),
         block(shape),
@@ -61,11 +65,17 @@ def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
 
 
 def _fill(
-    f: FunctionText, axes: str, start: str, count: str, aligned: bool, to: tuple[str, str]
+    f: FunctionText,
+    axes: str,
+    start: str,
+    count: str,
+    aligned: bool,
+    to: tuple[str, str],
+    second: bool = False,
 ) -> None:
     f.do(
-        f"call void @offsets(ptr {axes}, i64 {start}, i64 {count}, "
-        f"i1 {'true' if aligned else 'false'}, ptr {to[0]}, ptr {to[1]})"
+        f"call void @offsets(ptr {axes}, i64 {start}, i64 {count}, i1 {int(aligned)}, "
+        f"i1 {int(second)}, ptr {to[0]}, ptr {to[1]})"
     )
 
 
@@ -83,7 +93,8 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{A_BYTES + shape.lanes * shape.rows * shape.size} x i8], align 64")
+    bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
+    packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
     a_steps, b_steps = _scratch(f, DEPTH), _scratch(f, DEPTH)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
@@ -105,7 +116,7 @@ def block(shape: Shape) -> str:
             def depth(p: str, k: str, _: list[str]) -> None:
                 more = f.new(f"icmp sgt i64 {p}, 0")
                 _fill(f, _axes(f, "a_steps"), p, k, False, a_steps)
-                _fill(f, _axes(f, "b_steps"), p, k, False, b_steps)
+                _fill(f, _axes(f, "b_steps"), p, k, False, b_steps, second=True)
                 plain = f.new(f"and i1 {few}, {single}")
                 plain = f.new(f"and i1 {plain}, {_contiguous(shape, f, a_steps, k)}")
 
@@ -118,7 +129,7 @@ def block(shape: Shape) -> str:
                     return [f.at(at[0], f.mul(k, shape.rows * shape.size))]
 
                 def pack() -> None:
-                    f.parts(m, shape.rows, sliver, [("ptr", packed_a)])
+                    shape.slivers(f, m, sliver, [("ptr", packed_a)])
 
                 def chosen(kind: str, packed: str, direct: str) -> str:
                     return f.new(f"select i1 {plain}, {kind} {direct}, {kind} {packed}")
@@ -129,10 +140,10 @@ def block(shape: Shape) -> str:
                 start = chosen("ptr", packed_a, a)
                 a_row = chosen("i64", str(shape.size), row_stride)
                 a_column = chosen("i64", str(size), str(shape.size))
-                apart = chosen("i64", f.mul(k, size), f.mul(row_stride, shape.rows))
+                between = chosen("i64", f.mul(k, size), "0")
                 f.do(
                     f"call void @slivers(ptr %args, ptr {start}, i64 {a_row}, i64 {a_column}, "
-                    f"i64 {apart}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
+                    f"i64 {between}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
                     f"i64 {ldc}, i64 {m}, i64 {first}, i64 {n}, i64 {k}, i1 {more})"
                 )
 
@@ -145,9 +156,12 @@ def block(shape: Shape) -> str:
 
 
 def slivers(shape: Shape) -> str:
-    """Multiply a block of A with slivers of B, packed before or read where they lie.
+    """Multiply a block of A with slivers of B, packed before or read where they lie (`parted`).
 
-    In place are slivers with contiguous columns for few rows or terms.
+    In place are whole slivers of few runs, unless the first cache would not keep them for many
+    rows of A, or their rows share lines of it; for few rows or terms these too, where each vector
+    is one run. While a sliver is worked on, the next one is fetched: the tile looks too few steps
+    ahead for misses of the second cache.
     """
     f = FunctionText(
         "define internal void @slivers(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
@@ -156,34 +170,54 @@ def slivers(shape: Shape) -> str:
     )
     stride = shape.columns * shape.size
     packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
-    columns, places = _scratch(f, shape.columns), _scratch(f, shape.columns)
-
+    tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
+    places = _scratch(f, shape.columns)
+    ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
+    heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
-    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
-    few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
+    lines = parted.lines(f, "%steps", "%k", heads)
+    few, in_place = _in_place(shape, f, lines)
+    here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
+    parted.packed_block(shape, f, packed, block)
 
     def offset(t: str, _: list[str]) -> None:
         f.store("i64", f.mul(t, stride), f.at(in_order, f.mul(t, 8)), 8)
 
     f.loop(0, "%k", 1, offset)
 
-    def sliver(t: str, count: str, _: list[str]) -> None:
+    _fill(f, _axes(f, "b_columns"), "%j", f.least("%n", shape.columns), True, tables[0])
+
+    def sliver(t: str, count: str, values: list[str]) -> Sequence[str]:
+        columns, following = (values[0], values[1]), (values[2], values[3])
         first = f.add("%j", t)
-        _fill(f, _axes(f, "b_columns"), first, count, True, columns)
+        left = f.sub(f.sub("%n", t), count)
+        goes_on = f.new(f"icmp sgt i64 {left}, 0")
+        fetched = f.new(f"select i1 {goes_on}, i64 {lines}, i64 0")
+
+        def look_ahead() -> None:
+            number = f.least(left, shape.columns)
+            _fill(f, _axes(f, "b_columns"), f.add(first, count), number, True, following)
+            parted.store_ends(shape, f, "%b", following[0], number, ahead)
+
+        f.when(goes_on, look_ahead)
         whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
-        whole = f.new(f"and i1 {whole}, {_contiguous(shape, f, columns, count)}")
-        direct = f.new(f"and i1 {whole}, {few}")
+        single, double = parted.runs_of(shape, f, columns[1])
+        single = f.new(f"and i1 {single}, {few}")
+        masked = f.new(f"and i1 {double}, {in_place}")
+        masked = f.new(f"and i1 {masked}, {whole}")
+        direct = f.new(f"or i1 {f.new(f'and i1 {single}, {whole}')}, {masked}")
         f.when(
             direct,
-            lambda: None,
+            lambda: f.do(
+                f"call void @place.block(ptr %b, ptr {columns[0]}, ptr {columns[1]}, ptr {here})"
+            ),
             lambda: f.do(
                 f"call void @gather.{shape.columns}(ptr %b, ptr {columns[0]}, ptr {columns[1]}, "
                 f"ptr %steps, ptr %step.runs, i64 %k, ptr {packed})"
             ),
         )
         _fill(f, _axes(f, "c_columns"), first, count, True, places)
-        there = f.at("%b", offset_at(f, columns[0], 0))
-        b = f.new(f"select i1 {direct}, ptr {there}, ptr {packed}")
+        b = f.new(f"select i1 {direct}, ptr {here}, ptr {block}")
         steps = f.new(f"select i1 {direct}, ptr %steps, ptr {in_order}")
         operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {b}, ptr {steps}"
 
@@ -191,102 +225,32 @@ def slivers(shape: Shape) -> str:
             c = f.at("%c", offset_at(f, places[0], 0))
             f.do(
                 f"call void @tiles({operands}, ptr {c}, i64 %ldc, i64 %m, i64 {count}, i64 %k, "
-                f"i1 %more, ptr {packed}, i64 0, i64 0)"
+                f"i1 %more, ptr {ahead}, ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
-        def apart() -> None:
+        def not_together() -> None:
             f.do(
                 f"call void @tiles.apart({operands}, ptr %c, i64 %ldc, ptr {places[0]}, "
-                f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more)"
+                f"ptr {places[1]}, i64 %m, i64 {count}, i64 %k, i1 %more, ptr {ahead}, "
+                f"ptr {heads}, i64 {fetched}, i1 {masked})"
             )
 
-        f.when(_contiguous(shape, f, places, count), together, apart)
+        f.when(_contiguous(shape, f, places, count), together, not_together)
+        return [*following, *columns]
 
-    f.parts("%n", shape.columns, sliver)
+    f.parts("%n", shape.columns, sliver, [("ptr", x) for table in tables for x in table])
     return f.text()
 
 
-def tiles_apart(shape: Shape) -> str:
-    """Multiply a sliver of B with all slivers of A; columns of C lie where a table says."""
-    f = FunctionText(
-        "define internal void @tiles.apart(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, "
-        "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more) nounwind"
-    )
-    spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
-    stride = shape.columns * shape.size
-
-    def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
-        a, c = values
-
-        def copy(way: str) -> None:
-            f.do(
-                f"call void @copy.{way}(ptr {spare}, ptr {c}, i64 %ldc, ptr %places, ptr %runs, "
-                f"i64 {rows}, i64 %count)"
-            )
-
-        f.when("%more", lambda: copy("in"))
-        f.do(
-            f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, ptr {spare}, "
-            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %b, i64 0, "
-            "i64 0)"
-        )
-        copy("out")
-        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows))]
-
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c")])
-    return f.text()
-
-
-def copy_apart(shape: Shape, way: str) -> str:
-    """Copy a spare tile from ("in") or to ("out") columns of C, by runs or one by one."""
-    f = FunctionText(
-        f"define internal void @copy.{way}(ptr %spare, ptr %c, i64 %ldc, ptr %places, ptr %runs, "
-        "i64 %rows, i64 %count) nounwind"
-    )
-    number = f.load("i64", "%runs", 8)
-    stride = shape.columns * shape.size
-    below = f.mul("%ldc", shape.rows)  # the tile that comes next
-
-    def ends(at: list[str]) -> list[str]:
-        """Return source and target."""
-        return at[::-1] if way == "in" else at
-
-    def by_runs() -> None:
-        def run(r: str, _: list[str]) -> None:
-            start, end = run_at(f, "%runs", r)
-            mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
-
-            def row(_: str, at: list[str]) -> Sequence[str]:
-                source, target = ends(at)
-                value = shape.load_masked(f, source, mask, "zeroinitializer")
-                if way == "out":
-                    prefetch(f, f.at(at[1], below), write=True)
-                shape.store_masked(f, value, target, mask)
-                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
-
-            f.loop(0, "%rows", 1, row, _places(shape, f, start))
-
-        f.loop(0, number, 1, run)
-
-    def one_by_one() -> None:
-        def column(j: str, _: list[str]) -> None:
-            def row(_: str, at: list[str]) -> Sequence[str]:
-                source, target = ends(at)
-                shape.store_one(f, shape.load_one(f, source), target)
-                return [f.at(at[0], stride), f.at(at[1], "%ldc")]
-
-            f.loop(0, "%rows", 1, row, _places(shape, f, j))
-
-        f.loop(0, "%count", 1, column)
-
-    f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, one_by_one)
-    return f.text()
-
-
-def _places(shape: Shape, f: FunctionText, j: str) -> list[tuple[str, str]]:
-    """Return where column `j` begins in the spare tile and in C."""
-    place = f.at("%c", offset_at(f, "%places", j))
-    return [("ptr", f.at("%spare", f.mul(j, shape.size))), ("ptr", place)]
+def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
+    """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
+    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
+    spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
+    in_place = f.new(f"and i1 {fits}, {spread}")
+    few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
+    few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
+    return f.new(f"or i1 {few}, {in_place}"), in_place
 
 
 def clear_apart(shape: Shape) -> str:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm import strided
 from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
 from symgraph.cpu.gemm.pack import store_turned
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import Shape, prefetch
 
 UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
 RUN_COST = 3  # cycles to read a part of a vector
 SINGLE_COST = 2  # and a single element
+AHEAD = 4  # runs along the depth that are fetched ahead: filters lie far apart
 
 
 def gather(shape: Shape, width: int) -> str:
@@ -50,8 +53,40 @@ def gather(shape: Shape, width: int) -> str:
     def others() -> None:
         f.when(f.new(f"icmp eq i64 {least}, {turned}"), by_steps, one_by_one)
 
-    f.when(f.new(f"icmp eq i64 {least}, {together}"), by_lanes, others)
+    def along_or_not() -> None:
+        f.when(f.new(f"icmp eq i64 {least}, {together}"), by_lanes, others)
+
+    if width != shape.columns:
+        along_or_not()
+        return f.text()
+    whole = f.new(f"icmp eq i64 {count}, {width}")
+    apart = f.sub(offset_at(f, "%lanes", 1), offset_at(f, "%lanes", 0))
+    second = f.new(f"icmp eq i64 {apart}, {strided.STRIDE * shape.size}")
+    f.when(
+        f.new(f"and i1 {whole}, {second}"),
+        lambda: _strided_if_less(shape, f, least, along_or_not),
+        along_or_not,
+    )
     return f.text()
+
+
+def _strided_if_less(
+    shape: Shape, f: FunctionText, least: str, otherwise: Callable[[], None]
+) -> None:
+    """Pack whole slivers by every second element where that costs less."""
+    number, few = strided.stretches(shape, f, "%lanes")
+    cost = f.mul(f.mul(number, strided.STRIDE * strided.LOAD_COST), "%k")
+    less = f.new(f"icmp slt i64 {cost}, {least}")
+
+    def both() -> None:
+        for v in range(2):
+            f.do(
+                f"call void @gather.strided(ptr %from, ptr "
+                f"{f.at('%lanes', 8 * v * shape.lanes)}, ptr %steps, i64 %k, "
+                f"ptr {f.at('%to', v * shape.width)}, i64 {2 * shape.width})"
+            )
+
+    f.when(f.new(f"and i1 {less}, {few}"), both, otherwise)
 
 
 def gather_lanes(shape: Shape, width: int) -> str:
@@ -183,6 +218,8 @@ def gather_vector(shape: Shape) -> str:
 def gather_steps(shape: Shape, width: int) -> str:
     """Pack runs along the depth: squares are transposed in registers.
 
+    Those of a sliver of B may be of every second element.
+
     Missing lanes repeat the last one; rows behind a run are overwritten by the next one.
     """
     f = FunctionText(
@@ -194,19 +231,36 @@ def gather_steps(shape: Shape, width: int) -> str:
         f.at("%from", offset_at(f, "%lanes", f.least(str(lane), last))) for lane in range(width)
     ]
     stride = width * shape.size
+    number = f.load("i64", "%runs", 8)
 
     def run(r: str, _: list[str]) -> None:
         start, end = run_at(f, "%runs", r)
-        mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
         at, target = offset_at(f, "%steps", start), f.at("%to", f.mul(start, stride))
+        apart = f.sub(offset_at(f, "%steps", f.least(f.add(start, 1), f.sub(end, 1))), at)
 
-        def read(lane: str) -> str:
-            return shape.load_masked(f, f.at(lane, at), mask, "zeroinitializer")
+        def turn(read: Callable[[str], str]) -> None:
+            whole = width % shape.lanes == 0
+            store_turned(shape, f, starts, read, target, apart=whole, align=shape.size)
 
-        apart = width % shape.lanes == 0
-        store_turned(shape, f, starts, read, target, apart=apart, align=shape.size)
+        def each() -> None:
+            mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
+            turn(lambda lane: shape.load_masked(f, f.at(lane, at), mask, "zeroinitializer"))
 
-    f.loop(0, f.load("i64", "%runs", 8), 1, run)
+        def every_second() -> None:
+            bits = ones(f, "1", f.mul(f.sub(end, start), strided.STRIDE))
+            masks = strided.masks_of(shape, f, bits)
+            turn(lambda lane: strided.every_second(shape, f, f.at(lane, at), masks))
+
+        if width == shape.rows:
+            following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
+            for lane in starts[::2]:
+                prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
+        if width == shape.rows:
+            each()
+        else:
+            f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, each)
+
+    f.loop(0, number, 1, run)
     return f.text()
 
 
@@ -217,8 +271,14 @@ def gather_single(shape: Shape, width: int) -> str:
         "ptr %steps, i64 %k, ptr %to) nounwind"
     )
 
+    ends = [f.least(str(lane), f.sub("%count", 1)) for lane in range(0, width, 2)]
+
     def step(t: str, at: list[str]) -> list[str]:
         source = f.at("%from", offset_at(f, "%steps", t))
+        if width == shape.rows:
+            later = offset_at(f, "%steps", f.least(f.add(t, 4 * AHEAD), f.sub("%k", 1)))
+            for end in ends:
+                prefetch(f, f.at("%from", later, offset_at(f, "%lanes", end)))
 
         def lane(i: str, _: list[str]) -> None:
             value = shape.load_one(f, f.at(source, offset_at(f, "%lanes", i)))

@@ -18,15 +18,17 @@ def offsets(shape: Shape) -> str:
     """Write `count` offsets in bytes from position `start` of three axes, and where runs begin.
 
     `runs` gets the number of runs, where each begins, and `count`. None is longer than a vector;
-    `aligned` ones end at multiples of it.
+    `aligned` ones end at multiples of it. If `second`, runs may be of every second element.
     """
     f = FunctionText(
-        "define internal void @offsets(ptr %axes, i64 %start, i64 %count, i1 %aligned, ptr %to, "
-        "ptr %runs) nounwind"
+        "define internal void @offsets(ptr %axes, i64 %start, i64 %count, i1 %aligned, i1 %second, "
+        "ptr %to, ptr %runs) nounwind"
     )
     n1, n2, *strides = (f.load("i64", f.at("%axes", 8 * k), 8) for k in range(AXIS_WORDS))
     s0, s1, s2 = (f.mul(x, shape.size) for x in strides)
     unit = f.new(f"icmp eq i64 {s2}, {shape.size}")
+    second = f.new(f"icmp eq i64 {s2}, {2 * shape.size}")
+    unit = f.new(f"or i1 {unit}, {f.new(f'and i1 {second}, %second')}")
     nowhere = f.new(f"select i1 {unit}, i64 0, i64 -1")
     outer = f.new(f"udiv i64 %start, {n2}")
     i0 = f.new(f"udiv i64 {outer}, {n1}")
@@ -62,7 +64,7 @@ def offsets(shape: Shape) -> str:
         f.store("i64", t, f.at(list_, f.mul(found, 8)), 8)
         number = f.new(f"select i1 {unit}, i64 {new}, i64 {length}")
         begun = f.new(f"select i1 {joined}, i64 {begun}, i64 {t}")
-        behind = f.new(f"or i64 {f.add(base, f.mul(length, shape.size))}, {nowhere}")
+        behind = f.new(f"or i64 {f.add(base, f.mul(length, s2))}, {nowhere}")
         i2, over = _carried(f, f.add(i2, length), n2)
         i1, more = _carried(f, f.add(i1, over), n1)
         return [f.add(t, length), f.add(i0, more), i1, i2, behind, begun, f.add(found, number)]

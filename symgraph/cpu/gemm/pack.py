@@ -31,9 +31,9 @@ def pack_a(shape: Shape) -> str:
             ),
         )
         step = f.mul("%k", shape.rows * shape.size)
-        return [f.at(source, f.mul("%ar", shape.rows)), f.at(target, step)]
+        return [f.at(source, f.mul("%ar", rows)), f.at(target, step)]
 
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%to")])
+    shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%to")])
     return f.text()
 
 

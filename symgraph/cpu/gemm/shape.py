@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.function_text import Carried, FunctionText, Part
 
 SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 DEPTH = 256  # of k that is multiplied at a time
-A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12
+A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12;
+WIDE_A_BYTES = 528 << 10  # machines with AVX-512 have second caches of a megabyte and more
 
 
 class Shape:
@@ -23,8 +24,31 @@ class Shape:
         self.columns = 2 * self.lanes
         self.vector = f"<{self.lanes} x {element}>"
         self.suffix = f"v{self.lanes}f{8 * self.size}"
-        block = A_BYTES // (DEPTH * self.size)
+        self.block_bytes = WIDE_A_BYTES if vector_bytes == 64 else A_BYTES
+        block = self.block_bytes // (DEPTH * self.size)
         self.block_rows = block - block % self.rows
+
+    def slivers(
+        self, f: FunctionText, total: str, body: Part, carried: Carried = ()
+    ) -> list[str]:
+        """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.
+
+        Where a third of a tile or less would be left, the last two have two thirds each.
+        """
+        most, less = self.rows * 4 // 3, self.rows * 2 // 3
+
+        def sliver(values: list[str]) -> list[str]:
+            start, *rest = values
+            left = f.sub(total, start)
+            beyond = f.new(f"icmp sgt i64 {left}, {self.rows}")
+            short = f.new(f"icmp sle i64 {left}, {most}")
+            both = f.new(f"and i1 {beyond}, {short}")
+            rows = f.new(f"select i1 {both}, i64 {less}, i64 {f.least(left, self.rows)}")
+            return [f.add(start, rows), *(body(start, rows, rest) or ())]
+
+        return f.repeat(
+            [("i64", "0"), *carried], lambda at: f.new(f"icmp slt i64 {at[0]}, {total}"), sliver
+        )[1:]
 
     def declarations(self) -> str:
         """Return the intrinsics that the functions call."""
@@ -68,6 +92,11 @@ class Shape:
             f"<{self.lanes} x i1> {mask}, {self.vector} {others})"
         )
 
+    def choose(self, f: FunctionText, mask: str, yes: str, no: str) -> str:
+        """Return the lanes of `yes` where the mask is set, else those of `no`."""
+        kind = f"<{self.lanes} x i1>"
+        return f.new(f"select {kind} {mask}, {self.vector} {yes}, {self.vector} {no}")
+
     def store_masked(self, f: FunctionText, value: str, at: str, mask: str) -> None:
         """Store the lanes of a mask."""
         f.do(
@@ -80,7 +109,7 @@ class Shape:
         return [(j, min(self.lanes, count - j)) for j in range(0, count, self.lanes)]
 
 
-def prefetch(f: FunctionText, at: str, write: bool = False) -> None:
-    """Fetch the cache line at an address: to be written soon, or to the second cache."""
-    kind = "i32 1, i32 3" if write else "i32 0, i32 2"
+def prefetch(f: FunctionText, at: str, write: bool = False, near: bool = False) -> None:
+    """Fetch the cache line at an address: to be written soon, or to the second or first cache."""
+    kind = "i32 1, i32 3" if write else f"i32 0, i32 {3 if near else 2}"
     f.do(f"call void @llvm.prefetch.p0(ptr {at}, {kind}, i32 1)")

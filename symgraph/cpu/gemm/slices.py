@@ -8,7 +8,7 @@ from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.shape import SLICE_BITS, Shape
 
 COLUMNS = 512  # of a tile of a product so large that tiles do not span it
-LARGEST_TILE = 1 << 30  # multiply-adds of a block's strip, above which tiles have COLUMNS
+LARGEST_TILE = 1 << 31  # multiply-adds of a block's strip, above which tiles have COLUMNS
 
 # first row, number of rows, first column, number of columns
 Place = tuple[str, str, str, str]

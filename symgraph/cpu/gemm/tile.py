@@ -6,19 +6,22 @@ import functools
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.gemm import parted
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
 ZERO = "0x8000000000000000"  # -0.0 adds to nothing
 
 
-def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
+def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
     """Return the product of `rows` rows of A and a sliver of B, added to C if `more`.
 
-    With `table`, %br points at the offset of each row of B.
+    Without `runs`, B begins at %b and has rows %br apart. Else %br points at the offset of each row
+    and %b at the block of the sliver (`parted`): a vector is put together from so many runs.
     """
+    table = bool(runs)
     kind = "ptr" if table else "i64"
     f = FunctionText(
-        f"define internal void @tile.{rows}.{vectors}(ptr %a, i64 %ar, i64 %ac, ptr %b, "
+        f"define internal void @{_name(rows, vectors, runs)}(ptr %a, i64 %ar, i64 %ac, ptr %b, "
         f"{kind} %br, ptr %c, i64 %ldc, i64 %k, i1 %more) nounwind"
     )
     width = shape.lanes * shape.size
@@ -42,11 +45,14 @@ def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
     firsts = [
         f.new(f"phi {shape.vector} [ {splat}, %entry ], [ {found[p]}, %{old} ]") for p in places
     ]
+    read = parted.reader(shape, f, "%b", vectors, runs) if runs else None
 
     def step(_: str, values: Sequence[str]) -> list[str]:
         a, b, *sums = values
-        line = f.at("%b", f.load("i64", b, 8)) if table else b
-        right = [shape.load(f, f.at(line, j * width) if j else line) for j in range(vectors)]
+        if read is not None:
+            right = read(f.load("i64", b, 8))
+        else:
+            right = [shape.load(f, f.at(b, j * width) if j else b) for j in range(vectors)]
         after = []
         for i in range(rows):
             one = shape.load_one(f, f.at(a, row[i]) if i else a)
@@ -70,12 +76,14 @@ def tile(shape: Shape, rows: int, vectors: int, table: bool = False) -> str:
     return f.text()
 
 
-def tiles(shape: Shape, table: bool = False) -> list[str]:
+def _name(rows: int, vectors: int, runs: int) -> str:
+    return f"tile.{rows}.{vectors}{'.masked' if runs > 1 else ''}"
+
+
+def tiles(shape: Shape, runs: int = 0) -> list[str]:
     """Return the tiles that a product of any size is made up of."""
-    return [
-        tile(shape, shape.rows, 1, table),
-        *(tile(shape, rows, 2, table) for rows in (shape.rows, *shape.parts)),
-    ]
+    narrow = [] if runs > 1 else [tile(shape, shape.rows, 1, runs)]
+    return [*narrow, *(tile(shape, rows, 2, runs) for rows in (shape.rows, *shape.parts))]
 
 
 def clear(shape: Shape) -> str:
@@ -115,15 +123,22 @@ def copy_tile(shape: Shape) -> str:
     return f.text()
 
 
-def row_of_tiles(shape: Shape, table: bool = False) -> str:
-    """Multiply one sliver of B with all slivers of a block of A."""
-    b_row = f"{'ptr' if table else 'i64'} %br"
+def row_of_tiles(shape: Shape, runs: int = 0) -> str:
+    """Multiply one sliver of B with all slivers of a block of A.
+
+    The next sliver is fetched meanwhile: %rest rows from %next on, %ns apart. With `runs`, %b is
+    the block of the sliver (`parted`), whose vectors have two runs if `masked`; %next are the ends
+    of the next one, %ns points at the offsets of %rest rows of it.
+    """
+    b_row = f"{'ptr' if runs else 'i64'} %br"
+    masked = ", i1 %masked" if runs else ""
     f = FunctionText(
         f"define internal void @tiles(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, {b_row}, "
-        "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, i64 %ns, "
-        "i64 %rest) nounwind"
+        "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, "
+        f"{'ptr' if runs else 'i64'} %ns, i64 %rest{masked}) nounwind"
     )
     per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
+    starts = [f.load("ptr", f.at("%next", 8 * k), 8) for k in range(parted.ENDS)] if runs else []
     spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
     whole = f.new(f"icmp eq i64 %count, {shape.columns}")
     narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
@@ -133,13 +148,25 @@ def row_of_tiles(shape: Shape, table: bool = False) -> str:
         a, c, ahead = values
 
         def fetch(_: str, at: list[str]) -> Sequence[str]:
-            prefetch(f, at[0])
-            return [f.at(at[0], "%ns")]
+            if not runs:
+                prefetch(f, at[0])
+                return [f.at(at[0], "%ns")]
+            offset = f.load("i64", at[0], 8)
+            for start in starts:
+                prefetch(f, f.at(start, offset), near=True)
+            return [f.at(at[0], 8)]
 
         after = f.loop(0, per, 1, fetch, [("ptr", ahead)])
 
         def straight() -> None:
-            _choose(shape, f, rows, a, b_row, c, "%ldc", 2)
+            if not runs:
+                _choose(shape, f, rows, a, b_row, c, "%ldc", 2)
+                return
+            f.when(
+                "%masked",
+                lambda: _choose(shape, f, rows, a, b_row, c, "%ldc", 2, runs=2),
+                lambda: _choose(shape, f, rows, a, b_row, c, "%ldc", 2),
+            )
 
         def around() -> None:
             f.when(
@@ -160,10 +187,20 @@ def row_of_tiles(shape: Shape, table: bool = False) -> str:
             )
 
         f.when(whole, straight, around)
-        return [f.at(a, "%as"), f.at(c, f.mul("%ldc", shape.rows)), *after]
+        return [next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows)), *after]
 
-    f.parts("%m", shape.rows, sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", "%next")])
+    ahead = "%ns" if runs else "%next"
+    shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)])
     return f.text()
+
+
+def next_sliver(f: FunctionText, a: str, rows: str) -> str:
+    """Return where the sliver of A behind one of `rows` rows begins.
+
+    %as: the bytes of a packed one; 0 where A is read as it lies.
+    """
+    packed = f.new("icmp ne i64 %as, 0")
+    return f.at(a, f.new(f"select i1 {packed}, i64 %as, i64 {f.mul('%ar', rows)}"))
 
 
 def _choose(
@@ -175,12 +212,13 @@ def _choose(
     c: str,
     ldc: str,
     vectors: int,
+    runs: int = 1,
 ) -> None:
     """Call the tile of `rows` rows, or those that make it up."""
 
     def call(size: int, a_at: str, c_at: str, wide: int) -> None:
         f.do(
-            f"call void @tile.{size}.{wide}(ptr {a_at}, i64 %ar, i64 %ac, ptr %b, {b_row}, "
+            f"call void @{_name(size, wide, runs)}(ptr {a_at}, i64 %ar, i64 %ac, ptr %b, {b_row}, "
             f"ptr {c_at}, i64 {ldc}, i64 %k, i1 %more)"
         )
 

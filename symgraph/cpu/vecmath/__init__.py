@@ -54,7 +54,7 @@ EXPANSIONS: dict[str, Callable[..., Expr]] = {
 
 # Shorter ones of float32, for machines that look numbers up in registers (AVX-512).
 BY_LOOKUP: dict[str, Callable[..., Expr]] = {
-    name: _expansion(piecewise, name) for name in ("erf", "erfc", "tanh")
+    name: _expansion(piecewise, name) for name in ("exp", "erf", "erfc", "tanh")
 }
 
 

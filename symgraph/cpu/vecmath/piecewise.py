@@ -1,4 +1,4 @@
-"""erf, erfc and tanh of float32 by pieces: polynomials with coefficients looked up in registers.
+"""exp, erf, erfc and tanh of float32 by pieces, with numbers looked up in registers.
 
 For machines that look up 16 or 32 numbers by one instruction (AVX-512): half the operations of a
 formula for the whole line, no exponential and no division to wait for.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from symgraph.core.dtype import INT32
 from symgraph.cpu.vecmath import pieces
-from symgraph.cpu.vecmath.exponential import LN2, LOG2_E
+from symgraph.cpu.vecmath.exponential import EXP_RANGE, LN2, LOG2_E, clamp
 from symgraph.cpu.vecmath.floats import FORMATS, to_bits, with_sign
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
@@ -19,8 +19,24 @@ from symgraph.loops.interned import Builder
 SIXTEENTHS = 1.5 * 2.0**19  # adding it rounds to a multiple of 1/16, its number in the low bits
 FOUR_PIECES, EIGHT_PIECES = 21, 20  # bits below those that tell the pieces of a power of two apart
 SCALE_SHIFT = 19  # brings n to the exponent, with k behind it
+SIXTEENTH_POWERS = tuple(2.0 ** (k / 16) for k in range(16))
 APART = 64  # powers of two between a result and its factors, which stay normal numbers
 POWERS = tuple(p * 2.0**-APART for p in pieces.POWERS)
+
+
+def exp(s: Builder, x: Expr) -> Expr:
+    """Return e**x of float32 = 2**n T[k] e**r, where the power of two is n + k/16.
+
+    Three terms are enough for so short an r; the last product rounds subnormal results once.
+    """
+    x = clamp(s, x, *EXP_RANGE[x.dtype])
+    shifted = s.fma(x, LOG2_E, SIXTEENTHS)
+    n = shifted - SIXTEENTHS
+    high, low = LN2[x.dtype]
+    r = s.fma(n, -low, s.fma(n, -high, x))
+    power = s.lookup(SIXTEENTH_POWERS, to_bits(s, shifted), x.dtype)
+    rest = s.fma(r, s.fma(r, 1 / 6, s.const(0.5, x.dtype)), 1.0)
+    return s.scalef(s.fma(power * r, rest, power), n)
 
 
 def erf(s: Builder, x: Expr) -> Expr:

@@ -1,0 +1,181 @@
+"""Nests of run-time sizes as they are for short rows, of which a kernel chooses when it is called.
+
+Rows of unknown length are whole vectors and a masked rest. Of rows shorter than a vector only the
+rest is left, and what surrounds it costs more than the row. So a nest with a loop around its rows
+is also emitted under the fact that they are short: one masked turn each, its mask made once. Sums
+along rows of two to four elements take many rows at a time, as they do where the length is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from symgraph.core.record import dataclass
+from symgraph.dims.bounds import interval
+from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
+from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
+from symgraph.loops.interned import Builder
+from symgraph.loops.schedule import SHUFFLE_STRIDE, Schedule, coefficient, element_bytes, stride
+from symgraph.loops.statements import Nest, Store
+
+CHEAP = 100  # operations of a point up to which what surrounds a short row is felt
+COSTLY = 200  # up to which it is in rows of one vector
+FEW_ROWS = 32  # of which sums down columns are added in registers
+TURN = 4  # registers of one turn along a row that is reduced
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a call may have: a `size` from 1 to `most`, or just that where it is `fixed`.
+
+    Vectors of `half` the usual length cross fewer cache lines, and wait less for their compares.
+    """
+
+    size: Dim
+    most: int
+    fixed: bool = False
+    half: bool = False
+    step: int = 0  # rows that are taken at once, if only whole vectors of them are
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A nest under the fact of a case: what its new symbols stand for, which are numbers in it."""
+
+    case: Case
+    nest: Nest
+    originals: Mapping[Atom, Size]
+    fixed: Mapping[Atom, Size]
+
+
+def narrow_nests(
+    s: Builder, nest: Nest, schedule: Schedule, vector_bytes: int, around: Sequence[Axis] = ()
+) -> Iterator[Narrow]:
+    """Yield the forms of a nest in the loops `around` for short rows, the narrowest first."""
+    for case in _cases(nest, schedule, vector_bytes):
+        found = _under(s, nest, case, around)
+        if found is not None:
+            yield found
+
+
+def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
+    guarded = any(t.guard is not None for t in nest.stores)
+    if guarded or nest.serial or schedule.tile > 1 or schedule.strip:
+        return []
+    exprs = walk([e for t in nest.stores for e in (t.value, t.address)])
+    base = max(1, vector_bytes // element_bytes(exprs))
+    reductions = [e for e in exprs if e.op == "reduce"]
+    cost = max(t.value.cost for t in nest.stores)
+    cheap, plain = cost <= CHEAP, not any(e.op in MATH or e.op in MATH2 for e in exprs)
+    vector = schedule.vector
+    if vector is not None:
+        down = [r for r in reductions if r.free & vector.bit]
+        if cost > COSTLY or not (down or len(schedule.order) > 1):
+            return []
+        found = _widths(vector.extent, base, 2 if cheap else 1, plain)
+        if cheap and down and schedule.block:
+            found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
+        return [c for c in found if _unknown(c.size, c.most)]
+    if len(schedule.order) != 1 or nest.scan or not reductions:
+        return []
+    (rows,) = schedule.order
+    sizes = {a.extent for r in reductions for a in r.data[1]}
+    if len(sizes) != 1 or any(len(r.data[1]) != 1 for r in reductions):
+        return []
+    (size,) = sizes
+    cases = []
+    whole = schedule.parallel  # what is left of the rows is a call with a range of its own
+    if whole and not isinstance(size, int) and all(_row_by_row(r, rows, size) for r in reductions):
+        cases += [Case(size, n, True) for n in range(2, SHUFFLE_STRIDE + 1)]
+    if cheap:
+        cases += _widths(size, base, TURN, plain)
+    return [c for c in cases if _unknown(c.size, c.most)]
+
+
+def _widths(size: Size, base: int, most: int, plain: bool) -> list[Case]:
+    """Return rows up to one vector and up to `most` of them, and up to half a one.
+
+    Functions are not written for half of the vectors: their text depends on the length.
+    """
+    if isinstance(size, int):
+        return []
+    found = [Case(size, base // 2, half=True)] if plain and base > 4 else []
+    return found + [Case(size, n * base) for n in sorted({1, most})]
+
+
+def _unknown(size: Size, most: int) -> bool:
+    """Tell whether a size may be `most`, and more."""
+    if isinstance(size, int):
+        return False
+    low, high = interval(size)
+    return (low is None or low <= most) and (high is None or high > most)
+
+
+def _row_by_row(r: Expr, rows: Axis, size: Dim) -> bool:
+    """Tell whether the rows of a reduction lie one behind the other."""
+    (axis,) = r.data[1]
+    loads = [e for e in walk([r.args[0]]) if e.op == "load" and e.free & axis.bit]
+    return bool(loads) and all(
+        stride(e.args[0], axis) == 1 and coefficient(e.args[0], rows) is size for e in loads
+    )
+
+
+def _under(s: Builder, nest: Nest, case: Case, around: Sequence[Axis]) -> Narrow | None:
+    """Return the nest under the fact of a case; None where the size is no symbol plus a number."""
+    constant = next((c for monomial, c in case.size.terms if not monomial), 0)
+    old = case.size - constant
+    atom = as_symbol(old)
+    if atom is None:
+        return None
+    if case.fixed:
+        fixed: dict[Atom, Size] = {atom: case.most - constant}
+        return Narrow(case, _substituted(s, nest, fixed, around), {}, fixed)
+    new = symbol(atom.name, max(atom.low or 0, 1 - constant), case.most - constant, atom.multiple)
+    narrow = _substituted(s, nest, {atom: new}, around)
+    return Narrow(case, narrow, {new.terms[0][0][0]: old}, {})
+
+
+def _substituted(
+    s: Builder, nest: Nest, values: Mapping[Atom, Size], around: Sequence[Axis]
+) -> Nest:
+    """Return a nest with other sizes in its axes and indices; the loops around it stay."""
+    known: dict[Atom, Size] = {}
+    axes: dict[Axis, Axis] = {a: a for a in around}
+    memo: dict[Expr, Expr] = {}
+
+    def sized(n: Size) -> Size:
+        return substitute(n, values.get, known)
+
+    def renewed(axis: Axis) -> Axis:
+        if axis not in axes:
+            axes[axis] = s.axis(axis.name, sized(axis.extent))
+        return axes[axis]
+
+    def one(e: Expr) -> Expr:
+        args = tuple(memo[a] for a in e.args)
+        if e.op == "axis":
+            return s.at(renewed(e.data))
+        if e.op == "reduce":
+            return s.reduce(e.data[0], tuple(renewed(a) for a in e.data[1]), args[0])
+        if e.op == "affine":
+            new = s.index(sized(e.data[1]))
+            for atom, c in zip(args, e.data[0], strict=True):
+                new = s.iadd(new, s.imul(atom, sized(c)))
+            return new
+        if e.op == "ifloordiv":
+            return s.ifloordiv(args[0], sized(e.data))
+        if e.op == "imod":
+            return s.imod(args[0], sized(e.data))
+        return e if args == e.args else s.rebuild(e, args)
+
+    def value(root: Expr) -> Expr:
+        for e in walk([root]):
+            if e not in memo:
+                memo[e] = one(e)
+        return memo[root]
+
+    stores = tuple(
+        Store(t.buffer, s.index(value(t.address)), value(t.value), t.guard, t.accumulate)
+        for t in nest.stores
+    )
+    return Nest(tuple(renewed(a) for a in nest.axes), stores, nest.serial, nest.scan, nest.origin)
