@@ -175,7 +175,7 @@ def slivers(shape: Shape) -> str:
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
     heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
-    lines = parted.lines(f, "%steps", "%k", heads)
+    lines = parted.lines(f, "%steps", "%step.runs", heads)
     few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
     parted.packed_block(shape, f, packed, block)
