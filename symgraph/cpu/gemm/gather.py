@@ -34,6 +34,9 @@ def gather(shape: Shape, width: int) -> str:
     square = shape.lanes * (int(math.log2(shape.lanes)) + 4) * vectors
     together = f.mul(f.mul(along, RUN_COST), "%k")
     turned = f.mul(across, square)
+    if vectors == 2:  # see _turn_short
+        short = f.new(f"icmp sle i64 %k, {f.mul(across, shape.lanes // 2)}")
+        turned = f.new(f"select i1 {short}, i64 {f.mul(across, square // 2)}, i64 {turned}")
     single = f.mul("%k", SINGLE_COST * width)
     least = f.least(f.least(together, turned), single)
     count = f.load("i64", f.at("%lane.runs", f.mul(f.add(along, 1), 8)), 8)
