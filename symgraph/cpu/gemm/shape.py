@@ -33,16 +33,14 @@ class Shape:
     ) -> list[str]:
         """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.
 
-        Where a third of a tile or less would be left, the last two have two thirds each.
+        Where a third of a tile would be left, the last two have two thirds each.
         """
-        most, less = self.rows * 4 // 3, self.rows * 2 // 3
+        most, less = self.rows * 4 // 3, self.rows * 2 // 3  # both are made up of whole tiles
 
         def sliver(values: list[str]) -> list[str]:
             start, *rest = values
             left = f.sub(total, start)
-            beyond = f.new(f"icmp sgt i64 {left}, {self.rows}")
-            short = f.new(f"icmp sle i64 {left}, {most}")
-            both = f.new(f"and i1 {beyond}, {short}")
+            both = f.new(f"icmp eq i64 {left}, {most}")
             rows = f.new(f"select i1 {both}, i64 {less}, i64 {f.least(left, self.rows)}")
             return [f.add(start, rows), *(body(start, rows, rest) or ())]
 
