@@ -173,6 +173,7 @@ def slivers(shape: Shape) -> str:
     tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
     places = _scratch(f, shape.columns)
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
+    # tiles take equal shares, rounded up: fewer than twice as many as there are
     heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
     lines = parted.lines(f, "%steps", "%step.runs", heads)

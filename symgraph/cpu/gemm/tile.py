@@ -137,7 +137,7 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
         "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, "
         f"{'ptr' if runs else 'i64'} %ns, i64 %rest{masked}) nounwind"
     )
-    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
+    per = f.least(f.ceil_div(f.mul("%rest", shape.rows), "%m"), "%rest")
     starts = [f.load("ptr", f.at("%next", 8 * k), 8) for k in range(parted.ENDS)] if runs else []
     spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
     whole = f.new(f"icmp eq i64 %count, {shape.columns}")
