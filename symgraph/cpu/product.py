@@ -17,7 +17,7 @@ PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
 STEP_STRIPS = 528  # packed for as many rows or columns of the result: blocks of A
 SCATTERED_STEP = 528 << 10  # elements of the result in a step where packing goes through tables
-LONGEST_STEP = 1 << 31  # multiply-adds (10 to 40 ms) between two looks at signals
+LONGEST_STEP = 3 << 29  # multiply-adds (13 to 65 ms) between two looks at signals
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,17 @@ def test_every_element_is_one_chain_along_k(k, width):
     np.testing.assert_array_equal(run(a, b, width), chain(a, b))
 
 
+@pytest.mark.parametrize("m", [8, 16, 28, 140])
+@pytest.mark.parametrize("n", [40, 200, 1030])
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_rows_that_the_last_two_tiles_share(m, n, width):
+    """A is packed from 192 columns on; B is read in place for few rows that are close together."""
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((m, 70)).astype("float32")
+    b = rng.standard_normal((70, n)).astype("float32")
+    np.testing.assert_array_equal(run(a, b, width), chain(a, b))
+
+
 def test_batches_broadcast_and_cut_anywhere():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((5, 1, 9, 30)).astype("float32")
@@ -133,6 +144,7 @@ def test_shares_cover_all_and_grow_with_the_work():
     small, large = product_shares((), 8, 8, 8), product_shares((), 1000, 1000, 1000)
     assert small.units == SLICES and small.grain > SLICES  # one thread
     assert large.grain < SLICES // 100 and large.step >= large.grain
+    assert product_shares((), 1000, 1000, 1000).step >= SLICES // 2  # B is packed for each step
     assert product_shares((3, 4), 8, 8, 8).units == 12 * SLICES
 
 

@@ -19,7 +19,7 @@ def tiles_apart(shape: Shape) -> str:
         "ptr %c, i64 %ldc, ptr %places, ptr %runs, i64 %m, i64 %count, i64 %k, i1 %more, "
         "ptr %next, ptr %ns, i64 %rest, i1 %masked) nounwind"
     )
-    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
+    per = f.least(f.ceil_div(f.mul("%rest", shape.rows), "%m"), "%rest")
     spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
     stride = shape.columns * shape.size
 

@@ -173,9 +173,10 @@ def slivers(shape: Shape) -> str:
     tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
     places = _scratch(f, shape.columns)
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
+    # tiles take equal shares, rounded up: fewer than twice as many as there are
     heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
     in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
-    lines = parted.lines(f, "%steps", "%k", heads)
+    lines = parted.lines(f, "%steps", "%step.runs", heads)
     few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
     parted.packed_block(shape, f, packed, block)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import strided
 from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
-from symgraph.cpu.gemm.pack import store_turned
+from symgraph.cpu.gemm.pack import store_turned, transposed
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
 UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
@@ -34,6 +34,9 @@ def gather(shape: Shape, width: int) -> str:
     square = shape.lanes * (int(math.log2(shape.lanes)) + 4) * vectors
     together = f.mul(f.mul(along, RUN_COST), "%k")
     turned = f.mul(across, square)
+    if vectors == 2:  # see _turn_short
+        short = f.new(f"icmp sle i64 %k, {f.mul(across, shape.lanes // 2)}")
+        turned = f.new(f"select i1 {short}, i64 {f.mul(across, square // 2)}, i64 {turned}")
     single = f.mul("%k", SINGLE_COST * width)
     least = f.least(f.least(together, turned), single)
     count = f.load("i64", f.at("%lane.runs", f.mul(f.add(along, 1), 8)), 8)
@@ -218,8 +221,7 @@ def gather_vector(shape: Shape) -> str:
 def gather_steps(shape: Shape, width: int) -> str:
     """Pack runs along the depth: squares are transposed in registers.
 
-    Those of a sliver of B may be of every second element.
-
+    Those of a sliver of B may be of every second element; two of its short runs share a square.
     Missing lanes repeat the last one; rows behind a run are overwritten by the next one.
     """
     f = FunctionText(
@@ -255,13 +257,41 @@ def gather_steps(shape: Shape, width: int) -> str:
             following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
             for lane in starts[::2]:
                 prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
+        def short_or_long() -> None:
+            length = f.sub(end, start)
+            short = f.new(f"icmp sle i64 {length}, {shape.lanes // 2}")
+            f.when(short, lambda: _turn_short(shape, f, starts, (at, length), target), each)
+
         if width == shape.rows:
             each()
         else:
-            f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, each)
+            f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, short_or_long)
 
     f.loop(0, number, 1, run)
     return f.text()
+
+
+def _turn_short(
+    shape: Shape, f: FunctionText, starts: list[str], run: tuple[str, str], target: str
+) -> None:
+    """Turn a run (offset, length) of half a vector at most: both vectors' lanes are one square."""
+    at, length = run
+    half = shape.lanes // 2
+    bits = ones(f, "0", length)
+    low, high = (
+        shape.mask(f, f.new(f"trunc i64 {f.new(f'shl i64 {bits}, {by}')} to i32"))
+        for by in (0, half)
+    )
+    rows = []
+    for one, other in zip(starts[: shape.lanes], starts[shape.lanes :], strict=True):
+        value = shape.load_masked(f, f.at(one, at), low, "zeroinitializer")
+        place = f.at(other, at, -half * shape.size)
+        rows.append(shape.load_masked(f, place, high, value))
+    columns = transposed(shape, f, rows)
+    for step in range(half):
+        for v in range(2):
+            place = f.at(target, (2 * step + v) * shape.width)
+            f.store(shape.vector, columns[step + v * half], place, shape.size)
 
 
 def gather_single(shape: Shape, width: int) -> str:

@@ -98,18 +98,19 @@ def is_spread(shape: Shape, f: FunctionText, axes: str, words: int) -> str:
     return found
 
 
-def lines(f: FunctionText, steps: str, k: str, to: str) -> str:
-    """Store the offsets among those of `k` steps that begin another cache line; return how many."""
+def lines(f: FunctionText, steps: str, runs: str, to: str) -> str:
+    """Store the offsets of those runs of steps that begin another cache line; return how many."""
 
-    def step(t: str, values: list[str]) -> Sequence[str]:
+    def run(r: str, values: list[str]) -> Sequence[str]:
         found, last = values
-        offset = offset_at(f, steps, t)
+        offset = offset_at(f, steps, run_at(f, runs, r)[0])
         f.store("i64", offset, f.at(to, f.mul(found, 8)), 8)
         same = f.new(f"icmp ult i64 {f.add(f.sub(offset, last), LINE - 1)}, {2 * LINE - 1}")
         more = f.new(f"select i1 {same}, i64 0, i64 1")
         return [f.add(found, more), f.new(f"select i1 {same}, i64 {last}, i64 {offset}")]
 
-    return f.loop(0, k, 1, step, [("i64", "0"), ("i64", str(1 << 60))])[0]
+    number = f.load("i64", runs, 8)
+    return f.loop(0, number, 1, run, [("i64", "0"), ("i64", str(1 << 60))])[0]
 
 
 def store_ends(shape: Shape, f: FunctionText, b: str, lanes: str, count: str, to: str) -> None:

@@ -21,6 +21,7 @@ class Shape:
         self.width = vector_bytes
         self.rows = {16: 6, 32: 6, 64: 12}[vector_bytes]  # with 2 vectors: fills the registers
         self.parts = [s for s in (8, 4, 2, 1) if s < self.rows]  # fewer rows are made up of these
+        self.fewer_rows = self.rows * 2 // 3  # of the last two slivers of A: see `slivers`
         self.columns = 2 * self.lanes
         self.vector = f"<{self.lanes} x {element}>"
         self.suffix = f"v{self.lanes}f{8 * self.size}"
@@ -28,22 +29,18 @@ class Shape:
         block = self.block_bytes // (DEPTH * self.size)
         self.block_rows = block - block % self.rows
 
-    def slivers(
-        self, f: FunctionText, total: str, body: Part, carried: Carried = ()
-    ) -> list[str]:
+    def slivers(self, f: FunctionText, total: str, body: Part, carried: Carried = ()) -> list[str]:
         """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.
 
-        Where a third of a tile or less would be left, the last two have two thirds each.
+        Where a third of a tile would be left, the last two have two thirds each.
         """
-        most, less = self.rows * 4 // 3, self.rows * 2 // 3
 
         def sliver(values: list[str]) -> list[str]:
             start, *rest = values
             left = f.sub(total, start)
-            beyond = f.new(f"icmp sgt i64 {left}, {self.rows}")
-            short = f.new(f"icmp sle i64 {left}, {most}")
-            both = f.new(f"and i1 {beyond}, {short}")
-            rows = f.new(f"select i1 {both}, i64 {less}, i64 {f.least(left, self.rows)}")
+            both = f.new(f"icmp eq i64 {left}, {2 * self.fewer_rows}")
+            least = f.least(left, self.rows)
+            rows = f.new(f"select i1 {both}, i64 {self.fewer_rows}, i64 {least}")
             return [f.add(start, rows), *(body(start, rows, rest) or ())]
 
         return f.repeat(

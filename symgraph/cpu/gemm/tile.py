@@ -82,7 +82,7 @@ def _name(rows: int, vectors: int, runs: int) -> str:
 
 def tiles(shape: Shape, runs: int = 0) -> list[str]:
     """Return the tiles that a product of any size is made up of."""
-    narrow = [] if runs > 1 else [tile(shape, shape.rows, 1, runs)]
+    narrow = [tile(shape, n, 1, runs) for n in (shape.rows, shape.fewer_rows) if runs < 2]
     return [*narrow, *(tile(shape, rows, 2, runs) for rows in (shape.rows, *shape.parts))]
 
 
@@ -137,7 +137,7 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
         "ptr %c, i64 %ldc, i64 %m, i64 %count, i64 %k, i1 %more, ptr %next, "
         f"{'ptr' if runs else 'i64'} %ns, i64 %rest{masked}) nounwind"
     )
-    per = f.ceil_div(f.mul("%rest", shape.rows), "%m")
+    per = f.least(f.ceil_div(f.mul("%rest", shape.rows), "%m"), "%rest")
     starts = [f.load("ptr", f.at("%next", 8 * k), 8) for k in range(parted.ENDS)] if runs else []
     spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
     whole = f.new(f"icmp eq i64 %count, {shape.columns}")
@@ -227,7 +227,8 @@ def _choose(
             done = f.new(f"and i64 {rows}, {-2 * size}")
             a_at, c_at = f.at(a, f.mul(done, "%ar")), f.at(c, f.mul(done, ldc))
             some = f.new(f"icmp ne i64 {f.new(f'and i64 {rows}, {size}')}, 0")
-            f.when(some, functools.partial(call, size, a_at, c_at, 2))
+            wide = vectors if size == shape.fewer_rows else 2
+            f.when(some, functools.partial(call, size, a_at, c_at, wide))
 
     full = f.new(f"icmp eq i64 {rows}, {shape.rows}")
     f.when(full, lambda: call(shape.rows, a, c, vectors), parts)
