@@ -140,6 +140,7 @@ OPS = {
         "rint sign sqrt square sub trunc where"
     ),
     "symgraph.ops.broadcast": "broadcast_to sum_to",
+    "symgraph.ops.chance": "chance",
     "symgraph.ops.contract": "matmul",
     "symgraph.ops.control": "grad_clip last_state stop_gradient",
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
