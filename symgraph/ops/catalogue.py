@@ -142,7 +142,7 @@ OPS = {
     "symgraph.ops.broadcast": "broadcast_to sum_to",
     "symgraph.ops.chance": "chance",
     "symgraph.ops.contract": "matmul",
-    "symgraph.ops.control": "grad_clip last_state stop_gradient",
+    "symgraph.ops.control": "fits grad_clip last_state stop_gradient",
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
     "symgraph.ops.create": "iota",
     "symgraph.ops.dft": "dft",

@@ -35,7 +35,7 @@ class Chance(Identity):
     @staticmethod
     def samples(rng: Any, dtype: Any) -> Any:
         for kind in WORDS:
-            x = rng.uniform(0.1, 0.9, size=(3, 4)).astype(dtype.numpy)
+            x = rng.uniform(0.05, 0.1, size=(3, 4)).astype(dtype.numpy)
             yield (x,), {"draw": "choice", "parameter": "p", "kind": kind}
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:

@@ -453,6 +453,7 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "last_state": _identity,
     "pivots": _identity,
     "chance": _identity,
+    "fits": _identity,
     "iota": _iota,
     "dim_value": lambda p: p["dim"],
     "cross_entropy_rows": _cross_entropy,
