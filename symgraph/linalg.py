@@ -12,11 +12,12 @@ import symgraph.ops  # noqa: F401 - fills the namespace
 from symgraph.core.op import o
 
 __all__ = [
-    "block_diag", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
-    "eigvalsh", "expm", "inv", "invsqrtm", "kron", "lstsq", "lu", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
-    "tensorsolve", "trace", "vector_norm",
+    "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "cond", "cross", "det",
+    "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv",
+    "invsqrtm", "kron", "lstsq", "lu", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
+    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "polar", "qr", "slogdet", "solve",
+    "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
+    "tensorsolve", "toeplitz", "trace", "vector_norm",
 ]  # fmt: skip
 
 block_diag, cross, diagonal, matmul, outer = o.block_diag, o.cross, o.diagonal, o.matmul, o.outer
@@ -28,3 +29,7 @@ matrix_norm, matrix_transpose, vector_norm = o.matrix_norm, o.matrix_transpose, 
 pinv, qr, slogdet, solve, sqrtm = o.pinv, o.qr, o.slogdet, o.solve, o.sqrtm
 solve_triangular, svd, svdvals, trace = o.solve_triangular, o.svd, o.svdvals, o.trace
 tensordot, tensorinv, tensorsolve = o.tensordot, o.tensorinv, o.tensorsolve
+cho_factor, cho_solve = o.cho_factor, o.cho_solve
+polar = o.polar_factors  # sg.polar makes complex numbers
+circulant, hankel, toeplitz = o.circulant, o.hankel, o.toeplitz
+expm_frechet, solve_sylvester = o.expm_frechet, o.solve_sylvester

@@ -12,7 +12,7 @@ _NAMES = (
     "gammainc", "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "j0", "j1", "k0",
     "k0e", "k1", "k1e", "kl_div", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "multigammaln",
     "ndtr", "ndtri", "poisson_weight", "polygamma", "rel_entr", "sigmoid", "sinc", "softplus",
-    "trigamma", "xlog1py", "xlogy", "y0", "y1",
+    "spence", "trigamma", "xlog1py", "xlogy", "y0", "y1", "zeta",
 )
 # fmt: on
 globals().update({name: getattr(o, name) for name in _NAMES})

@@ -15,6 +15,7 @@ from symgraph.cpu.text import (
     splat,
     vector_type,
 )
+from symgraph.dims.bounds import interval
 from symgraph.dims.dim import provably_le, substitute
 from symgraph.loops.expr import Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
@@ -60,9 +61,10 @@ class Access(Operations):
             return self.splatted(e.args[0], scope) if lanes > 1 else self.value(e.args[0], scope)
         if e.op in ("ifloordiv", "imod"):
             x = self.value(e.args[0], scope)
-            size = splat("i64", self._size(e.data), lanes)
+            divisor = self._divisor(e.data)
+            size = splat("i64", divisor, lanes)
             if not isinstance(e.data, int) and lanes > 1:
-                size = self._broadcast(scope, "i64", self._size(e.data), lanes)
+                size = self._broadcast(scope, "i64", divisor, lanes)
             return self._divided(e, scope, t, x, size, lanes)
         total: str | None = None
         coefficients, constant = e.data
@@ -77,6 +79,20 @@ class Access(Operations):
         if isinstance(constant, int) and constant == 0:
             return total
         return self._new(scope, f"add {t} {total}, {self._wide_size(constant, scope, lanes)}")
+
+    def _divisor(self, n: Size) -> str:
+        """Return a size that something is divided by; 1 for 0, of an array that nothing is read of.
+
+        The places of a guarded load are computed whether or not anything is read there.
+        """
+        low = interval(n)[0]
+        if low is not None and low >= 1:
+            return self._size(n)
+        found = self.root.env.get(("divisor", n))
+        if found is None:
+            found = self._call(self.root, "smax", "i64", 1, [self._size(n), "1"])
+            self.root.env["divisor", n] = found
+        return found
 
     def _divided(self, e: Expr, scope: Scope, t: str, x: str, size: str, lanes: int) -> str:
         """Floor division or its remainder; unsigned where the index is never negative."""

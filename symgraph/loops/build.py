@@ -314,9 +314,14 @@ class Lowering(Roots):
     def check_pivots(self, node: Node, x: Node, positive: bool) -> None:
         """Stop with an error where an element of `x` is zero, or is not `positive`."""
         s = self.s
+        self.check_values(
+            node, x, lambda v: s.unary("not", v > 0.0) if positive else s.eq(v, 0.0)
+        )
+
+    def check_values(self, node: Node, x: Node, outside: Callable[[Expr], Expr]) -> None:
+        """Stop with an error where an element of `x` is `outside` of what it may be."""
         axes = self.nest_axes(x)
-        value = self.value(x, tuple(s.at(a) for a in axes))
-        bad = s.unary("not", value > 0.0) if positive else s.eq(value, 0.0)
+        bad = outside(self.value(x, tuple(self.s.at(a) for a in axes)))
         if bad not in self.checked:
             self.checked.add(bad)
             code = self.error_code(node)

@@ -65,6 +65,10 @@ FUNCTIONS = {
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
+    "symgraph.ops.linalg_structured": (
+        "cho_factor cho_solve circulant expm_frechet hankel polar_factors solve_sylvester "
+        "toeplitz"
+    ),
     "symgraph.ops.linalg_svd": "lstsq matrix_rank pinv svd svdvals",
     "symgraph.ops.linalg_triangular": "cholesky solve_triangular",
     "symgraph.ops.loop": "results_of",
@@ -104,6 +108,7 @@ FUNCTIONS = {
         "scatter_max scatter_min scatter_prod segment_max segment_mean segment_min segment_prod "
         "segment_sum"
     ),
+    "symgraph.ops.sets": "argwhere intersect1d ix_ nonzero roots setdiff1d setxor1d",
     "symgraph.ops.shape": "as_size broadcast_shapes_of dim_value shape size",
     "symgraph.ops.slices": "place slice_axis",
     "symgraph.ops.sorting": "argpartition argsort lexsort partition sort topk union1d unique",
@@ -116,6 +121,7 @@ FUNCTIONS = {
         "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
     ),
     "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
+    "symgraph.ops.special_series": "spence zeta",
     "symgraph.ops.statistics": (
         "average corrcoef cov median nanargmax nanargmin nancumprod nancumsum nanmax nanmean "
         "nanmedian nanmin nanpercentile nanprod nanquantile nanstd nansum nanvar percentile ptp "
@@ -129,7 +135,7 @@ FUNCTIONS = {
     ),
     "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
     "symgraph.ops.vmap": "batched_loop vmap",
-    "symgraph.ops.while_loop": "while_loop",
+    "symgraph.ops.while_loop": "fori_loop while_loop",
     "symgraph.ops.windows": "bartlett blackman hamming hanning kaiser",
 }
 OPS = {
@@ -140,8 +146,9 @@ OPS = {
         "rint sign sqrt square sub trunc where"
     ),
     "symgraph.ops.broadcast": "broadcast_to sum_to",
+    "symgraph.ops.chance": "chance",
     "symgraph.ops.contract": "matmul",
-    "symgraph.ops.control": "grad_clip last_state stop_gradient",
+    "symgraph.ops.control": "fits grad_clip last_state stop_gradient",
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
     "symgraph.ops.create": "iota",
     "symgraph.ops.dft": "dft",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.errors import BoundsError
+from symgraph.core.errors import BoundsError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import Op, alias, function, register
@@ -93,6 +93,41 @@ class LastState(Identity):
     @staticmethod
     def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
         return g
+
+
+@register
+class Fits(Identity):
+    """For functions made of slices, which would be empty without a word."""
+
+    takes_complex = True
+    name, doc = "fits", "The identity; an error where `size` is less than 1: `what` does not fit."
+    params = ("size", "what")
+    linear = (0,)
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield ((3, 4),), {"size": 2, "what": "a window of 3"}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        if isinstance(params.size, int) and params.size < 1:
+            raise ShapeError(
+                f"{params.what} does not fit\n"
+                f"  input:  `{describe(inputs[0])}` {inputs[0].type}, made at {inputs[0].source}\n"
+                "  mend:   make it longer, or add padding"
+            )
+        must_reach(params.size, 1)
+        return inputs[0].type
+
+    @staticmethod
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
+        return Fits.instance(g, size=node.params.size, what=node.params.what)
+
+
+def fitting(x: Node, size: Any, what: str) -> Node:
+    """Return `x`, checked: an error where the `size` of a result is less than 1."""
+    if isinstance(size, int) and size >= 1:
+        return x
+    return Fits.instance(x, size=size, what=what)
 
 
 @function

@@ -16,6 +16,7 @@ from symgraph.core.node import Node, describe
 from symgraph.core.op import function, o
 from symgraph.dims.dim import maximum
 from symgraph.ops.base import Size, as_nodes
+from symgraph.ops.control import fitting
 from symgraph.ops.conv import Conv2dInput, check_channels, extent
 
 Pads = tuple[tuple[Size, Size], ...]
@@ -238,11 +239,7 @@ def conv3d(
     )
     n, c, length, h, wide = front.type.shape
     count = extent(length, layers, s[0], (0, 0), d[0])
-    if isinstance(count, int) and count < 1:
-        raise ShapeError(
-            f"conv3d: a window of depth {layers} does not fit into `{describe(images)}` "
-            f"{images.type}"
-        )
+    front = fitting(front, count, f"conv3d: a window of depth {layers}")
     parts = [o.expand_dims(o.slice_axis(front, 2, k * d[0], count, s[0]), 2) for k in range(layers)]
     whole = o.permute_dims(o.concatenate(parts, 2), (0, 3, 1, 2, 4, 5))
     flat = o.reshape(whole, (n * count, c * layers, h, wide))

@@ -52,6 +52,12 @@ class OnPairs(Op):
     Params = OnPairsParams
     copied = (0, 1, 2, 3)  # the lowering brings the parts together: they are read where made
 
+    def checks(self, low: Any, node: Node) -> None:
+        """Check the parts as the op checks its operands."""
+        own = ops[node.params.op].checks
+        if own is not None:
+            own(low, node)
+
     def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
         kind = ops[params.op].infer(_operands(inputs), params.own)
         if not kind.dtype.is_complex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,12 @@ class SvdFactor(Factor):
     def result_dtype(self, dtype: DType, params: Any) -> DType:
         return dtype if params.vectors else dtype.part
 
+    def checks(self, low: Any, node: Node) -> None:
+        """Stop where a number is not finite: LAPACK's iteration may not end then."""
+        s = low.s
+        for x in node.inputs:  # parts of complex numbers are two
+            low.check_values(node, x, lambda v: s.unary("not", s.unary("abs", v) < math.inf))
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:
             u, s, vh = svd_one(self, node, k, x)
@@ -71,6 +78,8 @@ def svd_one(
     op: MatrixOp, node: Node, k: int, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the reduced SVD of matrix k with the signs that the native kernel chooses."""
+    if not np.isfinite(x).all():
+        raise op.failure(node, k, 1)
     try:
         u, s, vh = np.linalg.svd(x, full_matrices=False)
     except np.linalg.LinAlgError:

@@ -8,6 +8,7 @@ from typing import Any
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node, describe
 from symgraph.core.op import function, o
+from symgraph.ops.control import fitting
 from symgraph.ops.conv import Pair, extent, pads, pair
 
 
@@ -32,8 +33,8 @@ def unfold(x: Any, window: Any, stride: Any = 1, padding: Any = 0, dilation: Any
         node = o.pad(node, ((0, 0), (0, 0), *around))
     n, c, h, w = node.type.shape
     rows, columns = (extent(m, a, b, (0, 0), e) for m, a, b, e in zip((h, w), k, s, d, strict=True))
-    if any(isinstance(m, int) and m < 1 for m in (rows, columns)):
-        raise ShapeError(f"a window of {k} does not fit into `{describe(as_node(x))}` {node.type}")
+    for m, size in ((rows, k[0]), (columns, k[1])):
+        node = fitting(node, m, f"unfold: a window of {size}")
     parts = []
     for i, j in _places(k, d):
         part = o.slice_axis(o.slice_axis(node, 2, i, rows, s[0]), 3, j, columns, s[1])

@@ -10,7 +10,7 @@ from symgraph.core.dtype import FLOAT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import normal_axis, o
-from symgraph.random.domain import require_weights
+from symgraph.random.domain import in_call, require_weights
 from symgraph.random.source import Source, as_shape
 
 
@@ -56,7 +56,7 @@ class Arrangements(Source):
     def _weights(self, p: Any, n: Any) -> Node:
         """Return the probabilities of n elements as float64 numbers."""
         require_weights("choice", p)
-        weights = o.cast(as_node(p, (FLOAT64,)), FLOAT64)
+        weights = in_call(o.cast(as_node(p, (FLOAT64,)), FLOAT64), "choice", "p", "weight")
         m = weights.type.shape[0] if weights.ndim == 1 else None
         if m is None or (isinstance(m, int) and m != n and (m == 1 or isinstance(n, int))):
             raise ShapeError(f"choice: `p` must have {n} numbers, it is {weights.type}")
@@ -68,8 +68,9 @@ class Arrangements(Source):
             index = o.floor(u * o.cast(as_node(n), FLOAT64))
             return o.cast(index, "int64")
         edges = o.cumsum(p, 0)
+        total = in_call(edges[-1], "choice", "p", "total")
         # the last edge times u < 1 lies below the last edge
-        return o.cast(o.searchsorted(edges, u * edges[-1], side="right"), "int64")
+        return o.cast(o.searchsorted(edges, u * total, side="right"), "int64")
 
     def _without_replacement(self, n: Any, sizes: tuple[Any, ...], p: Any) -> Node:
         count: Any = 1

@@ -15,7 +15,16 @@ import numpy as np
 from symgraph.core.dtype import FLOAT64, INT64, as_dtype
 from symgraph.core.node import Node, as_node
 from symgraph.core.op import normal_axis, o
-from symgraph.random.domain import CHANCE, COUNT, MEAN, known, or_none, require, require_weights
+from symgraph.random.domain import (
+    CHANCE,
+    COUNT,
+    MEAN,
+    in_call,
+    known,
+    or_none,
+    require,
+    require_weights,
+)
 from symgraph.random.source import Source, as_shape, checked, parameters
 
 FEW = 10.0  # largest mean for which probabilities are added up
@@ -62,8 +71,9 @@ class Discrete(Source):
     """Draws of integers and truth values."""
 
     def bernoulli(self, p: Any = 0.5, shape: Any = None, dtype: Any = "bool") -> Node:
-        """Return true with probability p."""
+        """Return true with probability p; ValueError at the call where a p is outside of [0, 1]."""
         require("bernoulli", CHANCE, p=p)
+        p = in_call(p, "bernoulli", "p", "chance")
         return o.cast(o.lt(self._unit(checked(shape, p), as_dtype("float32")), p), as_dtype(dtype))
 
     def integers(
@@ -164,9 +174,10 @@ class Discrete(Source):
         self, logits: Any, axis: int = -1, shape: Any = (), dtype: Any = "int64"
     ) -> Node:
         """Return indices along `axis` with probabilities softmax(logits), by the largest of
-        logits + Gumbel numbers; the result is `shape` + the other axes of logits.
+        logits + Gumbel numbers; the result is `shape` + the other axes of logits. ValueError at the
+        call where a logit is NaN.
         """
-        x = as_node(logits)
+        x = in_call(as_node(logits), "categorical", "logits", "logit")
         if not x.dtype.is_float:
             raise TypeError(f"categorical needs float logits, got {x.type}")
         place = normal_axis(axis, x.ndim) - x.ndim

@@ -1,7 +1,8 @@
 """What parameters of distributions may be.
 
 Numbers outside are errors where the draw is made. Of variables only the values of a call tell: then
-draws of real numbers are NaN (which `mode="nan"` finds), counts are -1.
+draws of real numbers are NaN (which `mode="nan"` finds), counts are -1. Truth values and places
+have no such value: their probabilities are checked in the call.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.core.node import CONSTANT, Node
-from symgraph.core.op import o
+from symgraph.core.op import o, ops
 from symgraph.core.record import dataclass
 
 
@@ -77,3 +78,10 @@ def or_nan(inside: Node, value: Node) -> Node:
 def or_none(inside: Node, count: Node) -> Node:
     """Return a count where the parameters are in their domains, -1 elsewhere."""
     return o.where(inside, count, o.full((), -1, count.dtype))
+
+
+def in_call(value: Any, draw: str, parameter: str, kind: str) -> Any:
+    """Return a parameter; of a variable the numbers are checked when the function runs."""
+    if known(value) is not None or not value.dtype.is_float:
+        return value
+    return ops["chance"](value, draw=draw, parameter=parameter, kind=kind)

@@ -167,15 +167,18 @@ def exp(z: Pair) -> Pair:
         return o.exp(x), None
     if x is None:
         return o.cos(y), o.sin(y)
-    limit = 88.0 if x.dtype == "float32" else 709.0
-    step = 32.0 if x.dtype == "float32" else 64.0
-    large = x > limit
-    size = o.exp(o.where(large, x - step, x))
-    rest = o.where(large, math.exp(step), number(1, x))
+    size, rest = _in_two(x)
     gone = o.eq(x, -math.inf)
     re = o.where(gone, 0, size * o.cos(y) * rest)
     im = o.where(gone, 0, o.where(o.eq(y, 0), y, size * o.sin(y) * rest))
     return o.where(o.logical_and(_endless(x, y), x > 0), x, re), im
+
+
+def _in_two(x: Node) -> tuple[Node, Node]:
+    """Return two factors of e^x, roots of it where it overflows: what lies between may be small."""
+    large = x > (88.0 if x.dtype == "float32" else 709.0)
+    size = o.exp(o.where(large, 0.5 * x, x))
+    return size, o.where(large, size, number(1, x))
 
 
 def _scaled(z: Pair, factor: float) -> Pair:
@@ -252,15 +255,24 @@ def sqrt(z: Pair) -> Pair:
 
 
 # -- trigonometric and hyperbolic ----------------------------------------------------------------
-def _guarded(zero: Node, x: Node, y: Node) -> Node:
-    """Return x * y, and x where it is 0: an infinite y does not make it NaN."""
-    return o.where(o.eq(zero, 0), zero, x * y)
+def _guarded(zero: Node, size: Node, side: Node, x: Node, even: bool = False) -> Node:
+    """Return `size * side`, and `zero` where it is 0: an infinite size does not make it NaN.
+
+    `size` is sinh x, or cosh x which is `even`; a finite product does not overflow on the way.
+    """
+    far = o.abs(x)
+    first, second = _in_two(far)
+    first = 0.5 * first if even else o.copysign(0.5 * first, x)
+    large = far > (88.0 if x.dtype == "float32" else 709.0)
+    product = o.where(large, first * side * second, size * side)
+    return o.where(o.eq(zero, 0), zero, product)
 
 
 def sinh(z: Pair) -> Pair:
     x, y = filled(z)
-    re = o.where(_endless(x, y), o.abs(x), _guarded(x, o.sinh(x), o.cos(y)))
-    return re, _guarded(y, o.sin(y), o.cosh(x))
+    re = _guarded(x, o.sinh(x), o.cos(y), x)
+    re = o.where(_endless(x, y), o.abs(x), re)
+    return re, _guarded(y, o.cosh(x), o.sin(y), x, even=True)
 
 
 def _endless(x: Node, y: Node) -> Node:
@@ -270,11 +282,11 @@ def _endless(x: Node, y: Node) -> Node:
 
 def cosh(z: Pair) -> Pair:
     x, y = filled(z)
-    cross = o.sinh(x) * o.sin(y)
+    cross = _guarded(x, o.sinh(x), o.sin(y), x)
     flat = o.logical_or(o.eq(x, 0), o.eq(y, 0))
     sign = o.copysign(1.0, x) * o.copysign(1.0, y)
-    re = o.where(_endless(x, y), math.inf, o.cosh(x) * o.cos(y))
-    return re, o.where(flat, 0 * sign, cross)
+    along = _guarded(number(1, x), o.cosh(x), o.cos(y), x, even=True)
+    return o.where(_endless(x, y), math.inf, along), o.where(flat, 0 * sign, cross)
 
 
 def tanh(z: Pair) -> Pair:

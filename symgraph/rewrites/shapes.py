@@ -121,3 +121,13 @@ def _last_state_example() -> list[Node]:
 def last_of_some_steps(node: Node) -> Node | None:
     """last_state(x) -> x where there is a step: nothing is left to check."""
     return node.inputs[0] if provably_le(1, node.params.steps) else None
+
+
+def _fits_example() -> list[Node]:
+    return [ops["fits"](new_input("float32", (3, 4), "x"), size=2, what="a window")]
+
+
+@rewrite_rule(phase="canonical", numeric="exact", roots=("fits",), example=_fits_example)
+def what_fits(node: Node) -> Node | None:
+    """fits(x) -> x where the size is at least 1: nothing is left to check."""
+    return node.inputs[0] if provably_le(1, node.params.size) else None

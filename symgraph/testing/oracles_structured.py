@@ -452,6 +452,8 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "grad_clip": _identity,
     "last_state": _identity,
     "pivots": _identity,
+    "chance": _identity,
+    "fits": _identity,
     "iota": _iota,
     "dim_value": lambda p: p["dim"],
     "cross_entropy_rows": _cross_entropy,

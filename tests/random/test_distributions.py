@@ -347,3 +347,42 @@ def test_integers_between_variables_and_permuted_lists():
     bound = sg.random.RandomStream(1).integers(sg.as_tensor(-3), high, (20,))
     np.testing.assert_array_equal(plain, sg.function([high], bound)(6))
     assert sorted(draw(lambda r: r.permutation([4.0, 2.0, 3.0])).tolist()) == [2.0, 3.0, 4.0]
+
+
+DRAWS = {
+    "bernoulli": lambda s, v: s.bernoulli(v),
+    "choice": lambda s, v: s.choice(3, (4,), p=v),
+    "choice without replacement": lambda s, v: s.choice(3, (2,), replace=False, p=v),
+    "categorical": lambda s, v: s.categorical(v),
+}
+WRONG = {
+    "bernoulli": ([0.5, 1.5, 0.0], [0.5, -0.1, 0.0], [np.nan, 0.0, 1.0]),
+    "choice": ([0.5, -0.1, 0.6], [np.nan, 0.5, 0.5], [0.0, 0.0, 0.0]),
+    "choice without replacement": ([0.5, -0.1, 0.6], [np.nan, 0.5, 0.5]),
+    "categorical": ([0.5, np.nan, 0.6],),
+}
+
+
+@pytest.mark.parametrize("mode", ["native", "eager"])
+@pytest.mark.parametrize("name", list(DRAWS))
+def test_probabilities_of_variables_are_checked_in_the_call(name, mode):
+    v = sg.vector("v", dtype="float64")
+    f = sg.function([v], DRAWS[name](sg.random.RandomStream(0), v), mode=mode)
+    assert np.all(f(np.array([0.2, 0.3, 0.5])) >= 0)
+    for numbers in WRONG[name]:
+        with pytest.raises(ValueError, match=f"{name.split()[0]}: .*must be") as info:
+            f(np.array(numbers))
+        assert "test_distributions.py" in str(info.value)
+    assert np.all(f(np.array([0.2, 0.3, 0.5])) >= 0)
+
+
+def test_probabilities_are_checked_in_batches_and_loops():
+    v = sg.matrix("v", dtype="float64")
+    stream = sg.random.RandomStream(0)
+    f = sg.function([v], sg.vmap(lambda p: sg.cast(stream.bernoulli(p), "int64").sum())(v))
+    g = sg.function([v], sg.scan(lambda p, s: s + stream.categorical(p), v, np.int64(0)))
+    good, bad = np.full((4, 3), 0.5), np.full((4, 3), np.nan)
+    assert f(good).shape == g(good).shape == (4,)
+    for h in (f, g):
+        with pytest.raises(ValueError, match="must be"):
+            h(bad)
