@@ -163,13 +163,14 @@ def _complex_logaddexp(o: Namespace, x: Node, y: Node) -> Node:
 
 
 elementwise(
-    "logaddexp", doc="log(exp(x) + exp(y)) without overflow.", types=to_float,
+    "logaddexp", types=to_float,
+    doc="log(exp(x) + exp(y)) without overflow; results near 0 have the error of larger ones.",
     numpy=np.logaddexp, domain=TWO, scalar=_logaddexp, commutative=True,
     partials=lambda o, n: (
         o.sigmoid(n.inputs[0] - n.inputs[1]),
         o.sigmoid(n.inputs[1] - n.inputs[0]),
     ),
-    ulp={"float32": 8, "float64": 8}, complex_form=_complex_logaddexp,
+    ulp={"float32": 20, "float64": 20}, complex_form=_complex_logaddexp,
 )  # fmt: skip
 
 
