@@ -16,7 +16,7 @@ from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
 from symgraph.cpu.call import EntrySpec, emit_entry
-from symgraph.cpu.program import Module
+from symgraph.cpu.module import Module
 from symgraph.dims.dim import Atom
 from symgraph.loops.amount import program_amount
 

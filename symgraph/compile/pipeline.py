@@ -19,7 +19,8 @@ from symgraph.core.record import dataclass, field
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
 from symgraph.cpu import jit
-from symgraph.cpu.program import Module, ProgramEmitter
+from symgraph.cpu.module import Module
+from symgraph.cpu.program import ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.aligned import aligned_operands
 from symgraph.loops.borders import split_borders

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from symgraph.compile.build import Built
     from symgraph.compile.function import Compiled
     from symgraph.compile.pipeline import Stages
-    from symgraph.cpu.program import Module
+    from symgraph.cpu.module import Module
 
 # A version whose plan is on disk needs none of the compiler.
 builder: Any = lazy("symgraph.compile.build")

@@ -8,13 +8,14 @@ from typing import Any
 
 from symgraph.core.dtype import BOOL
 from symgraph.core.lazy import lazy
-from symgraph.core.record import dataclass, field
+from symgraph.core.record import dataclass
 from symgraph.cpu import bypass
 from symgraph.cpu.abi import CTX_USER, RELEASE_WORK, Ctx
 from symgraph.cpu.access import ZEROS_TEXT
 from symgraph.cpu.call_site import Call
 from symgraph.cpu.cases import MOST_FORMS, with_cases
 from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.module import KernelInfo, Module
 from symgraph.cpu.product import (
     PRODUCT_NAMES,
     PRODUCTS,
@@ -24,7 +25,8 @@ from symgraph.cpu.product import (
     product_words,
     scattered_strips,
 )
-from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, Timed, added, in_profile
+from symgraph.cpu.size_text import SizeText
+from symgraph.cpu.stopwatch import CLOCK, Laps, Stopwatch, added, in_profile
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.alike import free_axes, repeated_loops
 from symgraph.loops.amount import nest_amount, statement_amount
@@ -33,7 +35,7 @@ from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.rebase import rebased
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
-from symgraph.loops.storage import ALIGNMENT, Plan, plan_storage, reads, writes
+from symgraph.loops.storage import ALIGNMENT, plan_storage, reads, writes
 
 # What most programs do not have in them.
 dft: Any = lazy("symgraph.cpu.dft")
@@ -46,41 +48,6 @@ PRODUCT_WORDS = {name: CTX_USER + k for k, name in enumerate(PRODUCTS)}
 LAPACK_WORD = CTX_USER + len(PRODUCTS)  # address of the table of LAPACK functions
 CONSTANT_WORDS = LAPACK_WORD + 1  # addresses of constants, in order
 CHECK_WORK = RELEASE_WORK  # operations between two looks at signals, where statements are short
-
-
-@dataclass(slots=True)
-class KernelInfo:
-    """What a report needs to know of one statement."""
-
-    name: str
-    origin: tuple[Any, ...]
-    schedule: Schedule | None
-    work: int | None
-    shared_with: int = 0  # earlier kernels with the same code
-
-
-@dataclass(slots=True)
-class Module:
-    """LLVM text of a program and what its context table must hold."""
-
-    text: str
-    kernels: list[KernelInfo]
-    constants: list[Buffer]  # their addresses belong in the context from CONSTANT_WORDS on
-    products: tuple[str, ...]  # those whose address belongs in PRODUCT_WORDS
-    needs_lapack: bool  # a table of cpu/lapack.py belongs in LAPACK_WORD
-    arena: Size  # bytes, or a symbolic size
-    plan: Plan
-    work: int | None
-    parallel: bool
-    detached: bool  # there are library calls that take long, or may
-    symbols: list[Atom] = field(default_factory=list)  # run-time sizes, first in `dims`
-    derived: list[Dim] = field(default_factory=list)  # what `derive` stores behind them
-    timed: list[Timed] = field(default_factory=list)  # profiled statements, those of `run` first
-    statements: list[KernelInfo] = field(default_factory=list)  # the kernel of each statement
-
-    @property
-    def release_gil(self) -> bool:
-        return self.work is None or self.work > RELEASE_WORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,63 +509,6 @@ class ProgramEmitter:
 
     def _new(self, instruction: str) -> str:
         name = f"%r{self._next()}"
-        self.lines.append(f"  {name} = {instruction}")
-        return name
-
-
-class SizeText:
-    """Emits the arithmetic of symbolic sizes from the run-time sizes in `dims`."""
-
-    def __init__(self, symbols: Sequence[Atom], lines: list[str]) -> None:
-        self.symbols, self.lines = list(symbols), lines
-        self._known: dict[Any, str] = {}
-
-    def emit(self, n: Size) -> str:
-        """Return the register (or number) that holds `n`."""
-        if isinstance(n, int):
-            return str(n)
-        found = self._known.get(n)
-        if found is None:
-            total: str | None = None
-            for monomial, coefficient in n.terms:
-                term = str(coefficient)
-                for atom in monomial:
-                    value = self._atom(atom)
-                    term = value if term == "1" else self._new(f"mul i64 {term}, {value}")
-                total = term if total is None else self._new(f"add i64 {total}, {term}")
-            found = self._known[n] = total or "0"
-        return found
-
-    def _atom(self, atom: Atom) -> str:
-        found = self._known.get(atom)
-        if found is not None:
-            return found
-        if atom.kind == "symbol":
-            at = self._new(f"getelementptr i64, ptr %dims, i64 {self.symbols.index(atom)}")
-            found = self._new(f"load i64, ptr {at}, align 8")
-        else:
-            a, b = (self.emit(x) for x in atom.args)
-            found = self._call(atom.kind, a, b)
-        self._known[atom] = found
-        return found
-
-    def _call(self, kind: str, a: str, b: str) -> str:
-        if kind in ("min", "max", "broadcast"):
-            test = "slt" if kind == "min" else "sgt"
-            first = self._new(f"icmp {test} i64 {a}, {b}")
-            return self._new(f"select i1 {first}, i64 {a}, i64 {b}")
-        quotient = self._new(f"sdiv i64 {a}, {b}")
-        whole = self._new(f"mul i64 {quotient}, {b}")
-        rest = self._new(f"sub i64 {a}, {whole}")
-        negative = self._new(f"icmp slt i64 {rest}, 0")  # divisors are positive sizes
-        if kind == "floordiv":
-            down = self._new(f"sub i64 {quotient}, 1")
-            return self._new(f"select i1 {negative}, i64 {down}, i64 {quotient}")
-        up = self._new(f"add i64 {rest}, {b}")
-        return self._new(f"select i1 {negative}, i64 {up}, i64 {rest}")
-
-    def _new(self, instruction: str) -> str:
-        name = f"%z{len(self.lines)}"
         self.lines.append(f"  {name} = {instruction}")
         return name
 

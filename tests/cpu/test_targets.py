@@ -12,7 +12,7 @@ from symgraph.core.node import INPUT, Node
 from symgraph.cpu import jit, runtime
 from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
 from symgraph.cpu.jit import Target
-from symgraph.cpu.program import Module
+from symgraph.cpu.module import Module
 from symgraph.dims.dim import Dim
 from symgraph.testing.samples import SAMPLES, Sample, emitted
 from symgraph.testing.tolerances import mismatch
