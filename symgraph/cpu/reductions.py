@@ -13,7 +13,7 @@ from symgraph.cpu.search import SEARCH_LANES, Searches, first_position
 from symgraph.cpu.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
 from symgraph.dims.bounds import divides
-from symgraph.loops.expr import SUMS, Axis, Expr, walk
+from symgraph.loops.expr import SUMS, Axis, Buffer, Expr, walk
 from symgraph.loops.schedule import SHUFFLE_STRIDE, element_bytes, fit_lanes, stride
 from symgraph.loops.statements import Store
 
@@ -21,6 +21,7 @@ LONG_BODY = 12  # cost of a reduction's body from which two accumulators are eno
 LEAST_ROW, LARGEST_ROW = 1 << 10, 1 << 15  # bytes of rows of which the next one is fetched ahead
 CACHE_LINE = 64
 NO_REDUCTION = 1 << 30  # the depth of what is stored: deeper than any reduction
+DEARER = 10  # operations by which a later loop over a row is dear beside an earlier one
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
 
@@ -317,18 +318,23 @@ class Reductions(Searches, Extrema, Stores):
         if not several or rows is None:
             return []
         depth = min(self._depths[r] for r in running)
-        cost = max(r.args[0].cost for r in running)
-        others = [r for r in self._reductions if self._depths[r] != depth]
-        better = [r for r in others if (r.args[0].cost, -self._depths[r]) > (cost, -depth)]
-        near = {e.data for e in walk([r.args[0] for r in better]) if e.op == "load"}
         found: dict[Expr, int] = {}
         for e in own_values([r.args[0] for r in group]):  # a sum in them has loops of its own
-            if e.op != "load" or e.data in near or stride(e.args[0], axis) != 1:
+            if e.op != "load" or stride(e.args[0], axis) != 1 or depth != self._asking(e.data):
                 continue
             step, size = stride(e.args[0], rows), e.data.dtype.itemsize
             if isinstance(step, int) and LEAST_ROW <= step * size <= LARGEST_ROW:
                 found[e] = step * size
         return list(found.items()) if lanes > 1 else []
+
+    def _asking(self, buffer: Buffer) -> int:
+        """Return the depth of the loop that asks for the next row: the first dear one."""
+        readers = [
+            r for r in self._reductions
+            if any(e.op == "load" and e.data is buffer for e in own_values([r.args[0]]))
+        ]  # fmt: skip
+        most = max(r.args[0].cost for r in readers)
+        return min(self._depths[r] for r in readers if r.args[0].cost >= most - DEARER)
 
     def _fetch(self, scope: Scope, load: Expr, distance: int, lanes: int) -> None:
         """Ask for the elements of a load some bytes further on, for the first-level cache."""
