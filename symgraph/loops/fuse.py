@@ -33,6 +33,7 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     """
     statements: list[Statement] = []
     written: dict[Buffer, int] = {}  # buffer -> place of its last writer in `statements`
+    users: dict[Buffer, dict[int, None]] = {}  # buffer -> places of nests that read or store it
     writers: dict[Buffer, int] = {}
     for statement in given:
         for b in writes(statement):
@@ -40,7 +41,8 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     for statement in given:
         at = len(statements)
         if isinstance(statement, Nest) and _summed(statement) is not None:
-            place = _host(statements, statement, written, writers)
+            near = {k for b in reads(statement) for k in users.get(b, ())}
+            place = _host(statements, sorted(near, reverse=True), statement, written, writers)
             if place is not None:
                 host = statements[place]
                 assert isinstance(host, Nest)
@@ -50,6 +52,9 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
             statements.append(statement)
         for b in writes(statement):
             written[b] = at
+        if isinstance(statement, Nest):
+            for b in (*reads(statement), *writes(statement)):
+                users.setdefault(b, {})[at] = None
     return statements
 
 
@@ -67,22 +72,26 @@ def _summed(nest: Nest) -> tuple[Axis, ...] | None:
 
 
 def _host(
-    statements: list[Statement], nest: Nest, written: dict[Buffer, int], writers: dict[Buffer, int]
+    statements: list[Statement],
+    near: Sequence[int],
+    nest: Nest,
+    written: dict[Buffer, int],
+    writers: dict[Buffer, int],
 ) -> int | None:
-    """Return the place of the nest that can take this one in, None if there is none."""
+    """Return the last of the places `near` whose nest can take this one in, None if none can."""
     needed, axes = reads(nest), _summed(nest)
     earliest = max((written[b] for b in needed if b in written), default=0)
     if any(writers[t.buffer] > 1 for t in nest.stores):
         return None
-    for place in range(len(statements) - 1, earliest - 1, -1):
+    for place in near:
         host = statements[place]
-        if not isinstance(host, Nest) or host.axes != nest.axes or _summed(host) != axes:
+        if place < earliest or not isinstance(host, Nest) or host.axes != nest.axes:
+            continue
+        if _summed(host) != axes:
             continue
         if any(writers[t.buffer] > 1 for t in host.stores):
             continue
         stored = {t.buffer: t.address for t in host.stores}
-        if not any(b in stored for b in needed) and not set(needed) & set(reads(host)):
-            continue  # nothing would be shared
         if axes and any(b in stored for b in needed):
             continue  # a sum of sums
         if len(host.stores) + len(nest.stores) > (MOST_SUMS if axes else MOST_STORES):

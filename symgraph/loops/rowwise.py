@@ -34,10 +34,10 @@ def join_rows(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     for statement in given:
         at = len(statements)
         if isinstance(statement, Nest) and all(writers[t.buffer] == 1 for t in statement.stores):
-            earliest = max((written.get(b, 0) for b in reads(statement)), default=0)
-            places = range(at - 1, earliest - 1, -1)
-            at = next((k for k in places if _takes(statements[k], statement, writers)), at)
-            if at < len(statements):
+            makers = [written[b] for b in reads(statement) if b in written]
+            # the last of them: what it needs is there, and no later nest stores what it reads
+            if makers and _takes(statements[max(makers)], statement, writers):
+                at = max(makers)
                 statements[at] = _joined(s, statements[at], statement)
         if at == len(statements):
             statements.append(statement)
