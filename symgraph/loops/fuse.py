@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.loops.expr import Axis, Buffer, Expr, walk
+from symgraph.loops.expr import Axis, Buffer, walk
 from symgraph.loops.interned import Builder
-from symgraph.loops.rowwise import join_rows
-from symgraph.loops.statements import Nest, Program, Statement, Store
+from symgraph.loops.rowwise import both, join_rows, times_written
+from symgraph.loops.statements import Nest, Program, Statement
 from symgraph.loops.storage import reads, writes
 
 MOST_STORES = 6
@@ -34,10 +34,7 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     statements: list[Statement] = []
     written: dict[Buffer, int] = {}  # buffer -> place of its last writer in `statements`
     users: dict[Buffer, dict[int, None]] = {}  # buffer -> places of nests that read or store it
-    writers: dict[Buffer, int] = {}
-    for statement in given:
-        for b in writes(statement):
-            writers[b] = writers.get(b, 0) + 1
+    writers = times_written(given)
     for statement in given:
         at = len(statements)
         if isinstance(statement, Nest) and _summed(statement) is not None:
@@ -46,7 +43,7 @@ def merge_statements(s: Builder, given: Sequence[Statement]) -> list[Statement]:
             if place is not None:
                 host = statements[place]
                 assert isinstance(host, Nest)
-                statements[place] = _merged(s, host, statement)
+                statements[place] = both(s, host, statement, host.axes)
                 at = place
         if at == len(statements):
             statements.append(statement)
@@ -102,16 +99,3 @@ def _host(
         if all(e.data not in stored or e.args == (stored[e.data],) for e in loads):
             return place
     return None
-
-
-def _merged(s: Builder, host: Nest, nest: Nest) -> Nest:
-    """Return both nests as one; loads of what the host stores become its values."""
-    known: dict[Expr, Expr] = {
-        s.load(t.buffer, t.address): t.value for t in host.stores
-    }
-    memo: dict[Expr, Expr] = {}
-    for e in walk([t.value for t in nest.stores]):
-        args = tuple(memo[a] for a in e.args)
-        memo[e] = known.get(e) or (e if args == e.args else s.rebuild(e, args))
-    stores = tuple(Store(t.buffer, t.address, memo[t.value]) for t in nest.stores)
-    return Nest(host.axes, (*host.stores, *stores), origin=(*host.origin, *nest.origin))

@@ -6,6 +6,7 @@ of the same array again: as one nest it finds the row in the first-level cache.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from symgraph.loops.expr import Axis, Buffer, Expr, walk
@@ -27,10 +28,7 @@ def join_rows(s: Builder, given: Sequence[Statement]) -> list[Statement]:
     """
     statements: list[Statement] = []
     written: dict[Buffer, int] = {}  # buffer -> place of its last writer in `statements`
-    writers: dict[Buffer, int] = {}
-    for statement in given:
-        for b in writes(statement):
-            writers[b] = writers.get(b, 0) + 1
+    writers = times_written(given)
     for statement in given:
         at = len(statements)
         if isinstance(statement, Nest) and all(writers[t.buffer] == 1 for t in statement.stores):
@@ -123,14 +121,23 @@ def _is_row(axis: Axis, values: Sequence[Expr]) -> bool:
 
 
 def _joined(s: Builder, host: Statement, nest: Nest) -> Nest:
-    """Return both nests as one; loads of what the host stores become its values."""
+    """Return both nests as one, over the axes of that which has more of them."""
     assert isinstance(host, Nest)
+    wider = any(a.extent != 1 and a not in nest.axes for a in host.axes)
+    return both(s, host, nest, host.axes if wider else nest.axes)
+
+
+def both(s: Builder, host: Nest, nest: Nest, axes: tuple[Axis, ...]) -> Nest:
+    """Return two nests as one over `axes`; loads of what the host stores become its values."""
     known = {s.load(t.buffer, t.address): t.value for t in host.stores}
     memo: dict[Expr, Expr] = {}
     for e in walk([t.value for t in nest.stores]):
         args = tuple(memo[a] for a in e.args)
         memo[e] = known.get(e) or (e if args == e.args else s.rebuild(e, args))
     stores = tuple(Store(t.buffer, t.address, memo[t.value]) for t in nest.stores)
-    wider = any(a.extent != 1 and a not in nest.axes for a in host.axes)
-    axes = host.axes if wider else nest.axes
     return Nest(axes, (*host.stores, *stores), origin=(*host.origin, *nest.origin))
+
+
+def times_written(statements: Sequence[Statement]) -> dict[Buffer, int]:
+    """Return how many statements write each buffer."""
+    return Counter(b for statement in statements for b in writes(statement))
