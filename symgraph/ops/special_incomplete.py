@@ -169,21 +169,6 @@ def _first_power(o: Namespace, a: Node) -> Node:
     return o.where(o.lt(a, 1.0), math.inf, o.where(o.eq(a, 1.0), 1.0, 0.0))
 
 
-def _exponential_integral(m: Any, x: Any) -> Any:
-    """Return E1(x) = Gamma(0, x): by its series up to SMALL_X, beyond by the integral above."""
-    inside = (x > 0.0) & (x < 1e300)
-    z = m.where(inside, x, 1.0)
-    low, high = m.minimum(z, SMALL_X), m.maximum(z, SMALL_X)
-    series = 0.0 * z
-    for n in range(TERMS, 0, -1):
-        series = series - (-low) ** n / float(n * math.factorial(n))
-    y, w = _points(m, high + m.sqrt(m.maximum(high, LEAST_X)))
-    tail = m.exp(-high) * m.sum(w * m.exp(-m.expand_dims(high, -1) * m.expm1(y)), -1)
-    value = m.where(z <= SMALL_X, series - m.log(z) - EULER, tail)
-    edge = m.where(x >= 1e300, 0.0, m.where(x < 0.0, np.nan, m.where(x <= 0.0, np.inf, x)))
-    return m.where(inside, value, edge)
-
-
 # -- beta -----------------------------------------------------------------------------------------
 def _beta_parts(m: Any, a: Any, b: Any, x: Any, moments: bool) -> Any:
     """Return (mirrored, p, q, tail, and the derivatives by p and q without those of D)."""
@@ -299,19 +284,6 @@ class Gammaincc(Gammainc):
 
 
 @register
-class Exp1(Composed):
-    name, doc = "exp1", "Exponential integral E1(x) of x > 0; inf at 0, NaN below."
-    arity, domain = 1, ((0.2, 6.0),)
-    ulp = {"float32": 1.0, "float64": 64.0}
-
-    def formula(self, m: Any, *x: Any) -> Any:
-        return _exponential_integral(m, x[0])
-
-    def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
-        return (-o.exp(-x[0]) / x[0],)
-
-
-@register
 class Betainc(Composed):
     name, doc = "betainc", "Regularised incomplete beta function I_x(a, b)."
     arity, domain = 3, ((0.3, 9.5), (0.3, 9.5), (0.05, 0.95))
@@ -344,12 +316,6 @@ def gammainc(a: Any, x: Any) -> Node:
 def gammaincc(a: Any, x: Any) -> Node:
     """Return Q(a, x) = 1 - P(a, x), see `gammainc`."""
     return _apply(Gammaincc.instance, a, x)
-
-
-@function
-def exp1(x: Any) -> Node:
-    """Return E1(x), the integral of exp(-t) / t from x to inf, for x > 0; inf at 0, NaN below."""
-    return _apply(Exp1.instance, x)
 
 
 @function

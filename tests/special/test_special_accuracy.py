@@ -47,11 +47,19 @@ WHOLE = {
     "k1": [linear(0, 20), linear(0, 700), by_size(1e-300, 1)],
     "k0e": [linear(0, 20), by_size(1e-3, 1e4)],
     "k1e": [linear(0, 20), by_size(1e-3, 1e4)],
+    "exp1": [linear(0, 3), linear(3, 700), by_size(1e-300, 1)],
+    "expi": [linear(-20, 0), linear(-700, -1), linear(0.5, 12), linear(12, 715), by_size(1e-300, 0.3)],
+    "dawsn": [linear(-12, 12), by_size(1e-300, 1e300)],
+    "sinint": [linear(-20, 20), by_size(1e-300, 1e6)],
+    "fresnel_sin": [linear(-10, 10), by_size(1e-90, 1), by_size(10, 1e9)],
+    "fresnel_cos": [linear(-10, 10), by_size(1e-300, 1), by_size(10, 1e9)],
 }
 # Functions with zeros: the ulp are those of the size beside the points.
 ZEROS = {
     "gammaln": [(linear(-20, 0), np.ones_like)],
     "digamma": [(linear(-20, 0), np.ones_like)],
+    "expi": [(linear(0.3, 0.5), lambda x: np.full_like(x, 0.03))],
+    "cosint": [(draw, lambda x: np.minimum(1, 1 / x)) for draw in (linear(0, 20), by_size(1, 1e6))],
     **{
         n: [
             (draw, lambda x: np.sqrt(2 / np.pi / np.maximum(np.abs(x), 0.6)))
@@ -126,6 +134,30 @@ def test_accuracy_of_polygamma_falls_with_the_order(n, dtype):
     inside = np.abs(want) < np.finfo(dtype).max
     ulps = np.abs(got - want)[inside] / np.spacing(np.abs(want[inside]).astype(dtype))
     assert ulps.max() <= ops["polygamma"].ulp[dtype] + (n if dtype == "float64" else 0)
+
+
+def exponential_integral(n, x):
+    """Return E_n(x) by its recurrence from E1, with digits enough for what it loses."""
+    with mpmath.workdps(50 + int(x / 2)):
+        decay, value = mpmath.exp(-x), mpmath.e1(mpmath.mpf(x))
+        for k in range(1, n):
+            value = (decay - x * value) / k
+        return np.longdouble(mpmath.nstr(value, 25))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [2, 3, 8, 9, 19, 20, 21, 50, 300, 10000])
+def test_accuracy_of_exponential_integrals(n, dtype):
+    rng = np.random.default_rng(16)
+    few = 30 if n < 100 else 4
+    x = np.concatenate([rng.uniform(0, 3, few), rng.uniform(3, 650, few // 2), [1e-30, 1e-5, 2.0]])
+    x = x.astype(dtype)
+    v = sg.vector("v", dtype=dtype)
+    got = sg.function([v], sg.special.expn(n, v))(x).astype(np.longdouble)
+    want = np.array([exponential_integral(n, float(v)) for v in x])
+    inside = want > np.finfo(dtype).tiny * 4
+    ulps = np.abs(got - want)[inside] / np.spacing(np.abs(want[inside]).astype(dtype))
+    assert ulps.max() <= ops["expn"].ulp[dtype], (ulps.max(), x[inside][np.argmax(ulps)])
 
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
