@@ -370,7 +370,7 @@ def sources() -> dict[str, str]:
     for name, zeros in (("J0", J0_ZEROS), ("J1", J1_ZEROS)):
         main += [f"{name}_ZEROS_SQUARED = (", *(f"    {split(z**2)!r}," for z in zeros), ")"]
     integrals.append(f"EI_ROOT = {split(EI_ROOT)!r}")
-    integrals.append(f"CI_ROOTS = ({split(CI_ROOTS[0])!r}, {split(CI_ROOTS[1])!r})")
+    integrals += ["CI_ROOTS = (", *(f"    {split(z)!r}," for z in CI_ROOTS), ")"]
     found = {"special_tables.py": main, "special_tables_integrals.py": integrals}
     return {name: "\n".join(lines) + "\n" for name, lines in found.items()}
 

@@ -60,7 +60,7 @@ def in_double(f: Algorithm) -> tuple[Algorithm, Algorithm]:
     return scalar, reference
 
 
-def rules(f: Algorithm) -> dict[str, Algorithm]:
+def rules(f: Algorithm) -> dict[str, Any]:
     """Return the fields of an elementwise op that follow from an algorithm on float64 values."""
     scalar, reference = in_double(f)
     return {"scalar": scalar, "numpy": reference}

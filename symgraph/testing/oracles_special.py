@@ -68,6 +68,22 @@ def _dawson(m: Any, x: Any) -> Any:
     return m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x)
 
 
+def _owens_t(m: Any, h: Any, a: Any) -> Any:
+    if m.isinf(h) or not a:
+        return m.mpf(0)
+    if m.isinf(a):
+        return m.sign(a) * m.erfc(abs(h) / m.sqrt(2)) / 4
+    end = min(abs(a), 40 / max(abs(h), m.mpf(10) ** -30))
+    f = lambda x: m.exp(-h * h * x * x / 2) / (1 + x * x)  # noqa: E731
+    parts = [k / max(abs(h), 1) for k in (0.5, 1, 2, 4, 8, 16)]
+    places = [0, *(m.mpf(p) for p in parts if p < end), end]
+    return m.sign(a) * m.exp(-h * h / 2) * m.quad(f, places) / (2 * m.pi)
+
+
+def _poch(m: Any, z: Any, n: Any) -> Any:
+    return m.rf(z, n)
+
+
 SPECIAL: dict[str, Callable[..., Any]] = {
     "gammaln": lambda m, x: _pole(m, lambda v: m.re(m.loggamma(v)), x, m.inf),
     "gamma": lambda m, x: _pole(m, m.gamma, x, m.nan if x else m.inf),
@@ -103,6 +119,10 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "fresnel_sin": lambda m, x: m.fresnels(x),
     "fresnel_cos": lambda m, x: m.fresnelc(x),
     "dawsn": _dawson,
+    "owens_t": _owens_t,
+    "poch": _poch,
+    "hyp1f1": lambda m, a, b, x: m.hyp1f1(a, b, x),
+    "hyp2f1": lambda m, a, b, c, x: m.hyp2f1(a, b, c, x),
 }
 
 
@@ -114,6 +134,11 @@ def polygamma(params: dict[str, Any], x: Any) -> Any:
 def expn(params: dict[str, Any], x: Any) -> Any:
     """Return the exponential integral E_n of each element."""
     return _each(lambda m, v: m.expint(params["n"], v), x)
+
+
+def jn(params: dict[str, Any], x: Any) -> Any:
+    """Return the Bessel function of order n of each element."""
+    return _each(lambda m, v: m.besselj(params["n"], v), x)
 
 
 def _each(f: Callable[[Any, Any], Any], x: Any) -> Any:

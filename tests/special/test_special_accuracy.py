@@ -8,22 +8,13 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+from accuracy_rig import by_size, linear, native, points, worst
 
 import symgraph as sg
 from symgraph import special
 from symgraph.core.op import ops
-from symgraph.testing.oracles_special import SPECIAL
 
 INF, NAN = math.inf, math.nan
-COUNT = 120
-
-
-def linear(low, high):
-    return lambda rng: rng.uniform(low, high, COUNT)
-
-
-def by_size(low, high):
-    return lambda rng: np.exp(rng.uniform(np.log(low), np.log(high), COUNT))
 
 
 # Where the stated ulp hold, of the value itself.
@@ -48,7 +39,9 @@ WHOLE = {
     "k0e": [linear(0, 20), by_size(1e-3, 1e4)],
     "k1e": [linear(0, 20), by_size(1e-3, 1e4)],
     "exp1": [linear(0, 3), linear(3, 700), by_size(1e-300, 1)],
-    "expi": [linear(-20, 0), linear(-700, -1), linear(0.5, 12), linear(12, 715), by_size(1e-300, 0.3)],
+    "expi": [
+        linear(-20, 0), linear(-700, -1), linear(0.5, 12), linear(12, 715), by_size(1e-300, 0.3)
+    ],
     "dawsn": [linear(-12, 12), by_size(1e-300, 1e300)],
     "sinint": [linear(-20, 20), by_size(1e-300, 1e6)],
     "fresnel_sin": [linear(-10, 10), by_size(1e-90, 1), by_size(10, 1e9)],
@@ -68,42 +61,6 @@ ZEROS = {
         for n in ("j0", "j1", "y0", "y1")
     },
 }
-
-
-def exact(name, *arrays):
-    """Return mpmath's values as extended precision numbers."""
-    out = []
-    with mpmath.workdps(60):
-        for x in zip(*arrays, strict=True):
-            value = mpmath.mpf(SPECIAL[name](mpmath, *(mpmath.mpf(float(v)) for v in x)))
-            high = float(value)
-            rest = float(value - mpmath.mpf(high)) if math.isfinite(high) else 0.0
-            out.append(np.longdouble(high) + np.longdouble(rest))
-    return np.array(out)
-
-
-def native(name, dtype, *arrays):
-    inputs = [sg.vector(f"x{k}", dtype=dtype) for k in range(len(arrays))]
-    return sg.function(inputs, getattr(sg, name)(*inputs))(*arrays)
-
-
-def worst(name, dtype, floor, *arrays):
-    """Return the largest error in ulp and where it is; results outside of the dtype are left."""
-    arrays = [a.astype(dtype) for a in arrays]
-    got, want = native(name, dtype, *arrays), exact(name, *arrays)
-    info = np.finfo(dtype)
-    keep = (np.abs(want) < info.max) & (np.abs(want) > info.tiny * 4)
-    with np.errstate(all="ignore"):
-        size = np.maximum(np.abs(want), 0 if floor is None else floor(*arrays)).astype(dtype)
-        error = np.abs(got.astype(np.longdouble) - want) / np.spacing(np.maximum(size, info.tiny))
-    error = np.where(keep, np.where(np.isnan(error), np.inf, error), 0)
-    k = int(np.argmax(error))
-    return float(error[k]), [a[k] for a in arrays], got[k], want[k]
-
-
-def points(dtype, draw):
-    x = draw(np.random.default_rng(11)).astype(dtype)
-    return x[np.isfinite(x) & (x != 0)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -134,30 +91,6 @@ def test_accuracy_of_polygamma_falls_with_the_order(n, dtype):
     inside = np.abs(want) < np.finfo(dtype).max
     ulps = np.abs(got - want)[inside] / np.spacing(np.abs(want[inside]).astype(dtype))
     assert ulps.max() <= ops["polygamma"].ulp[dtype] + (n if dtype == "float64" else 0)
-
-
-def exponential_integral(n, x):
-    """Return E_n(x) by its recurrence from E1, with digits enough for what it loses."""
-    with mpmath.workdps(50 + int(x / 2)):
-        decay, value = mpmath.exp(-x), mpmath.e1(mpmath.mpf(x))
-        for k in range(1, n):
-            value = (decay - x * value) / k
-        return np.longdouble(mpmath.nstr(value, 25))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [2, 3, 8, 9, 19, 20, 21, 50, 300, 10000])
-def test_accuracy_of_exponential_integrals(n, dtype):
-    rng = np.random.default_rng(16)
-    few = 30 if n < 100 else 4
-    x = np.concatenate([rng.uniform(0, 3, few), rng.uniform(3, 650, few // 2), [1e-30, 1e-5, 2.0]])
-    x = x.astype(dtype)
-    v = sg.vector("v", dtype=dtype)
-    got = sg.function([v], sg.special.expn(n, v))(x).astype(np.longdouble)
-    want = np.array([exponential_integral(n, float(v)) for v in x])
-    inside = want > np.finfo(dtype).tiny * 4
-    ulps = np.abs(got - want)[inside] / np.spacing(np.abs(want[inside]).astype(dtype))
-    assert ulps.max() <= ops["expn"].ulp[dtype], (ulps.max(), x[inside][np.argmax(ulps)])
 
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
