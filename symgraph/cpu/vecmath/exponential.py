@@ -8,10 +8,11 @@ The price is the reduced argument |r| <= log 2 instead of log(2)/2, one or two m
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.floats import FORMATS, horner, pairs, to_bits
+from symgraph.cpu.vecmath.floats import FORMATS, pairs, polynomial, to_bits
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -47,8 +48,8 @@ def reduce_exponent(s: Builder, x: Expr, magic: float) -> tuple[Expr, Expr]:
     return shifted, s.fma(n, -low, s.fma(n, -high, x))
 
 
-def exp_clamped(s: Builder, x: Expr) -> Expr:
-    """Return e**x for x within `EXP_RANGE` or NaN."""
+def exp_clamped(s: Builder, x: Expr, evaluate: Callable[..., Expr] = polynomial) -> Expr:
+    """Return e**x for x within `EXP_RANGE` or NaN; `evaluate`: `polynomial` or `pairs`."""
     form = FORMATS[x.dtype]
     magic = form.magic + form.bias
     high, low = LN2[x.dtype]
@@ -56,7 +57,7 @@ def exp_clamped(s: Builder, x: Expr) -> Expr:
     h = shifted - magic
     r = s.fma(h, -2 * low, s.fma(h, -2 * high, x))
     scale = power_of_two(s, shifted)
-    return s.fma(r, horner(s, r, c.EXP[x.dtype]), 1.0) * scale * scale
+    return s.fma(r, evaluate(s, r, c.EXP[x.dtype]), 1.0) * scale * scale
 
 
 def exp_accurate(s: Builder, x: Expr, scale_by: int = 0) -> Expr:
@@ -70,7 +71,7 @@ def exp_accurate(s: Builder, x: Expr, scale_by: int = 0) -> Expr:
     first = s.lshr(both, s.const(1, form.integer))
     scale = s.bitcast(first << form.fraction, x.dtype)
     rest = s.bitcast((both - first) << form.fraction, x.dtype)
-    return s.fma(r, horner(s, r, c.EXP_HALF[x.dtype]), 1.0) * scale * rest
+    return s.fma(r, polynomial(s, r, c.EXP_HALF[x.dtype]), 1.0) * scale * rest
 
 
 def exp_of_minus_abs(s: Builder, x: Expr) -> Expr:
@@ -91,7 +92,7 @@ def exp2(s: Builder, x: Expr) -> Expr:
     shifted = s.fma(x, 0.5, magic)
     r = s.fma(shifted - magic, -2.0, x)
     scale = power_of_two(s, shifted)
-    return s.fma(r, horner(s, r, c.EXP2[x.dtype]), 1.0) * scale * scale
+    return s.fma(r, polynomial(s, r, c.EXP2[x.dtype]), 1.0) * scale * scale
 
 
 def expm1(s: Builder, x: Expr) -> Expr:
@@ -101,7 +102,7 @@ def expm1(s: Builder, x: Expr) -> Expr:
     # The factor is 2**(n - 1), as 2**n overflows before the result does.
     magic = form.magic + (form.bias - 1)
     shifted, r = reduce_exponent(s, bounded, magic)
-    q = s.fma(r * r, horner(s, r, c.EXPM1[x.dtype]), r)
+    q = s.fma(r * r, polynomial(s, r, c.EXPM1[x.dtype]), r)
     half = power_of_two(s, shifted)
     value = s.fma(half, q, half - 0.5) * 2.0
     # Halving would lose the last bit of subnormals, and the sum would lose the sign of -0.
