@@ -31,6 +31,20 @@ BELOW: dict[str, set[str]] = {
     "fft": {"core", "ops"},
     "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},
 }
+# The same inside of symgraph/cpu, from machine code up to calls.
+INSIDE_CPU: dict[str, set[str]] = {
+    "abi": set(),
+    "text": set(),
+    "function_text": set(),
+    "native": {"abi"},
+    "vecmath": set(),
+    "gemm": {"function_text", "native"},
+    "kernels": {"native", "text", "vecmath"},
+    "programs": {"abi", "gemm", "kernels", "text"},
+    "entry": {"abi", "native"},
+    "machine": {"gemm", "native", "programs"},
+    "runtime": {"entry", "native"},
+}
 ANYTHING = {"testing", "__init__", "__main__"}
 # Single edges against the table: (file, module).
 EXCEPTIONS = {
@@ -60,7 +74,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module in PUBLIC:
+            if node.module in PUBLIC or node.module == "symgraph.cpu":
                 yield from (f"{node.module}.{a.name}" for a in node.names)
             else:
                 yield node.module
@@ -90,6 +104,20 @@ def violations(path: Path, source: str) -> list[str]:
     return found
 
 
+def inside_cpu(path: Path, source: str) -> list[str]:
+    """Return the imports of a file of symgraph/cpu that lead to a part of it it must not know."""
+    own = path.relative_to(ROOT / "symgraph" / "cpu").with_suffix("").parts[0]
+    tree = ast.parse(source)
+    found = []
+    for name in (*imported(tree), *postponed(tree)):
+        parts = name.split(".")
+        if parts[:2] != ["symgraph", "cpu"] or parts[2] == own:
+            continue
+        if parts[2] not in INSIDE_CPU[own]:
+            found.append(name)
+    return found
+
+
 def inner_imports(source: str) -> list[str]:
     """Return the modules imported inside functions."""
     tree = ast.parse(source)
@@ -104,6 +132,13 @@ def test_imports_go_up(path: Path) -> None:
     assert not violations(path, path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    "path", files("symgraph/cpu")[1:], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_imports_go_up_in_cpu(path: Path) -> None:
+    assert not inside_cpu(path, path.read_text(encoding="utf-8"))
+
+
 def test_wrong_direction_is_found() -> None:
     core = ROOT / "symgraph" / "core" / "node.py"
     assert violations(core, "from symgraph.loops.build import lower") == ["symgraph.loops.build"]
@@ -111,6 +146,9 @@ def test_wrong_direction_is_found() -> None:
     assert not violations(core, "from symgraph.dims.dim import symbol")
     assert violations(core, 'eager = lazy("symgraph.compile.eager")') == ["symgraph.compile.eager"]
     assert not violations(core, 'html = lazy("html")')
+    jit = ROOT / "symgraph" / "cpu" / "native" / "jit.py"
+    assert inside_cpu(jit, "from symgraph.cpu import machine") == ["symgraph.cpu.machine"]
+    assert not inside_cpu(jit, "from symgraph.cpu import abi")
 
 
 @pytest.mark.parametrize("package", sorted(PUBLIC))

@@ -15,8 +15,8 @@ from symgraph.compile.specialise import specialise
 from symgraph.core.errors import ShapeError
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
-from symgraph.cpu.call import EntrySpec, emit_entry
-from symgraph.cpu.module import Module
+from symgraph.cpu.entry.call import EntrySpec, emit_entry
+from symgraph.cpu.programs.module import Module
 from symgraph.dims.dim import Atom
 from symgraph.loops.amount import program_amount
 

@@ -31,7 +31,7 @@ from symgraph.dims.dim import (
 
 UNBOUNDED = (1 << 63) - 1
 # Bounds that a class gives to the sizes it reads: a row of up to 4032 numbers fits into a row
-# buffer (cpu/rows.py), shorter ones than 32768 are summed in one piece (loops/split.py).
+# buffer (cpu/kernels/rows.py), shorter ones than 32768 are summed in one piece (loops/split.py).
 LEVELS = (4032, 32767)
 
 

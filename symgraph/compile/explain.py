@@ -9,10 +9,10 @@ from symgraph.compile.forecast import forecast
 from symgraph.compile.profile import Timing, timings, title
 from symgraph.core.node import Node, describe
 from symgraph.core.walk import toposort
-from symgraph.cpu import jit
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.machine import machine
-from symgraph.cpu.pool import get_threads
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.pool import get_threads
 from symgraph.dims.dim import Atom
 from symgraph.loops.expr import format_expr
 from symgraph.loops.schedule import NEVER_SHARED, PARALLEL_WORK

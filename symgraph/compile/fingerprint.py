@@ -17,7 +17,7 @@ from symgraph.core.node import BOUND, CONSTANT, INPUT, SHARED, Node
 from symgraph.core.op import Op, ops
 from symgraph.core.types import TensorType
 from symgraph.core.walk import toposort
-from symgraph.cpu.digest import digest
+from symgraph.cpu.native.digest import digest
 from symgraph.dims.dim import Atom, Dim
 
 _LEAVES = (INPUT, SHARED, CONSTANT, BOUND)

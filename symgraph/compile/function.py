@@ -42,7 +42,7 @@ runtime: Any = lazy("symgraph.cpu.runtime")
 debug_mode: Any = lazy("symgraph.compile.debug_mode")
 profile_module: Any = lazy("symgraph.compile.profile")
 nan_mode: Any = lazy("symgraph.compile.nan_mode")
-call: Any = lazy("symgraph.cpu.call")
+call: Any = lazy("symgraph.cpu.entry.call")
 limit: Any = lazy("symgraph.compile.threads")
 html: Any = lazy("html")  # for notebooks
 # Calls in debug mode compare variables before and after: no other one may change them meanwhile.

@@ -18,9 +18,9 @@ from symgraph.core.op import o
 from symgraph.core.record import dataclass, field
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
-from symgraph.cpu import jit
-from symgraph.cpu.module import Module
-from symgraph.cpu.program import ProgramEmitter
+from symgraph.cpu.native import jit
+from symgraph.cpu.programs.module import Module
+from symgraph.cpu.programs.program import ProgramEmitter
 from symgraph.dims.dim import Atom
 from symgraph.loops.aligned import aligned_operands
 from symgraph.loops.borders import split_borders

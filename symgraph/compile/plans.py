@@ -21,9 +21,9 @@ from symgraph.core.config import config
 from symgraph.core.dtype import as_dtype
 from symgraph.core.record import dataclass
 from symgraph.core.stamp import Stamp
-from symgraph.cpu import jit
 from symgraph.cpu.abi import ArraySpec, Condition, EntrySpec, Slot
-from symgraph.cpu.digest import digest
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.digest import digest
 from symgraph.dims.dim import Atom, Dim, as_symbol, broadcast, maximum, minimum, symbol
 
 if TYPE_CHECKING:

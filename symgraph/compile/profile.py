@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
-from symgraph.cpu import jit
+from symgraph.cpu.native import jit
 
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled

@@ -14,7 +14,7 @@ from symgraph.core.node import SHARED, Node, describe, fresh_uid, make, weak_dty
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import symbol
 
-cells: Any = lazy("symgraph.cpu.cells")
+cells: Any = lazy("symgraph.cpu.entry.cells")
 
 
 class Container:

@@ -9,7 +9,7 @@ from symgraph.compile.classes import SizeClass
 from symgraph.compile.specialise import size_symbols
 from symgraph.core.node import Node
 from symgraph.cpu.abi import ArraySpec, Condition, EntrySpec, Slot
-from symgraph.cpu.module import Module
+from symgraph.cpu.programs.module import Module
 from symgraph.dims.dim import Atom, Dim, as_symbol
 from symgraph.loops.amount import Amount
 

@@ -20,11 +20,11 @@ from symgraph.core.config import config
 from symgraph.core.errors import ShapeError
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
-from symgraph.cpu import jit
 from symgraph.cpu.abi import Ctx
-from symgraph.cpu.call import Entry, entry_names
-from symgraph.cpu.jit import Loaded
-from symgraph.cpu.product import PRODUCTS
+from symgraph.cpu.entry.call import Entry, entry_names
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.jit import Loaded
+from symgraph.cpu.programs.product import PRODUCTS
 from symgraph.dims.dim import Atom, evaluate
 from symgraph.ops.gather import out_of_bounds
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from symgraph.compile.build import Built
     from symgraph.compile.function import Compiled
     from symgraph.compile.pipeline import Stages
-    from symgraph.cpu.module import Module
+    from symgraph.cpu.programs.module import Module
 
 # A version whose plan is on disk needs none of the compiler.
 builder: Any = lazy("symgraph.compile.build")
 explain: Any = lazy("symgraph.compile.explain")
 gemm: Any = lazy("symgraph.cpu.gemm.compiled")
-lapack: Any = lazy("symgraph.cpu.lapack")
+lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 slow: Any = lazy("symgraph.compile.slow")
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
 

@@ -1,8 +1,8 @@
 """Short Fourier transforms as straight expressions of anything that can be added and multiplied.
 
-Used on nodes of the graph (ops/dft.py) and on vector registers (cpu/dft.py), where long transforms
-are passes of short ones (Stockham): before a pass of radix r the numbers lie as (r, m, s), of which
-r is transformed; after it as (m, r, s), and m is what is left to do.
+Used on nodes of the graph (ops/dft.py) and on vector registers (cpu/kernels/dft.py), where long
+transforms are passes of short ones (Stockham): before a pass of radix r the numbers lie as
+(r, m, s), of which r is transformed; after it as (m, r, s), and m is what is left to do.
 """
 
 from __future__ import annotations

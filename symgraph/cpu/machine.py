@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from symgraph.core.record import dataclass
-from symgraph.cpu import jit
 from symgraph.cpu.gemm import compiled as gemm
-from symgraph.cpu.product import SLICES, product_words
+from symgraph.cpu.native import jit
+from symgraph.cpu.programs.product import SLICES, product_words
 
 SIDE = 96  # of a product that the caches near the core hold
 FOOTPRINTS = (1 << 17, 1 << 21, 1 << 25)  # bytes read and written at a time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 from symgraph.core.config import config
-from symgraph.cpu import entry, jit, pool
+from symgraph.cpu.entry import context
+from symgraph.cpu.native import jit, pool
 
 
 def start() -> None:
@@ -14,7 +15,7 @@ def start() -> None:
     Cheap when nothing changed.
     """
     jit.follow_settings()
-    entry.begin()
+    context.begin()
     _apply_threads(config.threads)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from symgraph.compile.function import function
 from symgraph.core import config as settings_module
 from symgraph.core.config import config
-from symgraph.cpu import blas, jit, pool
-from symgraph.cpu.cache import ObjectCache
+from symgraph.cpu.native import blas, jit, pool
+from symgraph.cpu.native.cache import ObjectCache
 from symgraph.tensor import tensor
 
 PACKAGES = ("symgraph", "numpy", "llvmlite", "networkx", "scipy-openblas32")

@@ -21,8 +21,8 @@ from symgraph.compile.shared import SharedVariable, shared
 from symgraph.compile.specialise import specialise
 from symgraph.core.node import Node, describe, new_input
 from symgraph.core.op import o
-from symgraph.cpu import jit
-from symgraph.cpu.product import SLICES, product_shares
+from symgraph.cpu.native import jit
+from symgraph.cpu.programs.product import SLICES, product_shares
 from symgraph.debug.stages import emitted, leaves_of, lowered
 from symgraph.dims.dim import Dim, symbol
 from symgraph.loops.build import Lowering

@@ -9,8 +9,8 @@ from symgraph.compile.pipeline import Stages
 from symgraph.core.config import config
 from symgraph.core.node import INPUT, SHARED, Node
 from symgraph.core.walk import toposort
-from symgraph.cpu.module import Module
-from symgraph.cpu.program import ProgramEmitter
+from symgraph.cpu.programs.module import Module
+from symgraph.cpu.programs.program import ProgramEmitter
 from symgraph.dims.dim import Dim
 
 Updates = Sequence[tuple[Node, Node]]

@@ -1,4 +1,4 @@
-"""Lower the passes of a Fourier transform to one call of a kernel (cpu/dft.py)."""
+"""Lower the passes of a Fourier transform to one call of a kernel (cpu/kernels/dft.py)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def order_key(s: Builder, x: Expr, descending: bool) -> Expr:
 
 
 def lower_argsort(low: Any, node: Node, out: Any) -> None:
-    """Store the keys of all rows, and call the kernel that ranks them (cpu/sort.py)."""
+    """Store the keys of all rows, and call the kernel that ranks them (cpu/kernels/sort.py)."""
     s, x = low.s, node.inputs[0]
     shape, target = node.type.shape, key_dtype(x.dtype)
     axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(shape))

@@ -12,7 +12,7 @@ import numpy as np
 import symgraph as sg
 from symgraph.core.node import Node, new_input
 from symgraph.core.record import dataclass
-from symgraph.cpu.module import Module
+from symgraph.cpu.programs.module import Module
 from symgraph.debug import stages
 from symgraph.dims.dim import Dim, symbol
 

@@ -10,7 +10,7 @@ from symgraph.compile import op_costs
 from symgraph.compile.forecast import forecast
 from symgraph.core.op import o
 from symgraph.cpu.machine import Machine
-from symgraph.cpu.pool import get_threads
+from symgraph.cpu.native.pool import get_threads
 from symgraph.debug import op_costs as measure
 from symgraph.loops.expr import MATH, MATH2
 from symgraph.loops.statements import Loop

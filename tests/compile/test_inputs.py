@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import entry, pool
 from symgraph.cpu.abi import CTX_USER, Ctx
+from symgraph.cpu.entry import context
+from symgraph.cpu.native import pool
 
 MODES = ["native", "eager", "debug"]
 
@@ -195,7 +196,7 @@ def test_threads_of_a_function():
 @pytest.mark.parametrize("options", [{"strict": True}, {"allow_downcast": False}])
 @pytest.mark.parametrize("portable", [False, True])
 def test_numbers_are_refused_after_native_code_exists_as_before(monkeypatch, options, portable):
-    monkeypatch.setattr(entry, "_layout_problem", lambda: "planted" if portable else None)
+    monkeypatch.setattr(context, "_layout_problem", lambda: "planted" if portable else None)
     x = sg.scalar("x", dtype="float32")
     with sg.config.override(floatX="float64"):
         f = sg.function([sg.In(x, **options)], x * 2)

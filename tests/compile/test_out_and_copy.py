@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import entry
+from symgraph.cpu.entry import context
 
 MODES = ["native", "eager", "debug", "nan"]
 ONES = np.ones(3, "float32")
@@ -46,7 +46,7 @@ def test_native_code_checks_and_fills_an_array_given_by_name():
 
 
 def test_results_are_stored_where_the_native_entry_cannot_be_used(monkeypatch):
-    monkeypatch.setattr(entry, "_layout_problem", lambda: "planted")
+    monkeypatch.setattr(context, "_layout_problem", lambda: "planted")
     v, out = sg.vector("v"), np.zeros(3, "float32")
     f = sg.function([v], v * 2)
     assert f(ONES, out=out) is out and out.tolist() == [2, 2, 2]

@@ -17,11 +17,12 @@ import symgraph as sg
 from symgraph.compile import fingerprint, function
 from symgraph.compile.function import Compiled
 from symgraph.core import stamp
-from symgraph.cpu import jit, runtime
+from symgraph.cpu import runtime
 from symgraph.cpu.abi import Ctx
+from symgraph.cpu.native import jit
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("symgraph.rewrites", "symgraph.compile.pipeline", "symgraph.cpu.kernel")
+HEAVY = ("symgraph.rewrites", "symgraph.compile.pipeline", "symgraph.cpu.kernels.kernel")
 HEAD = "import sys, numpy as np, symgraph as sg\nfrom symgraph.core import stamp\n"
 # The tests' own tree may have been edited a moment ago; plans are then off, rightly.
 SETTLED = "stamp._SETTLED = -(1 << 62)\n"

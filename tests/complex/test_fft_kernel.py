@@ -9,7 +9,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.butterfly import passes, twiddles
-from symgraph.cpu.dft import block, dft_kernel
+from symgraph.cpu.kernels.dft import block, dft_kernel
 from symgraph.ops.dft import kernel_radices
 
 LENGTHS = (16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 60, 64, 96, 100, 128, 144, 240, 260, 512, 1000,

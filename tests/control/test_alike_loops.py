@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import program
+from symgraph.cpu.programs import program
 
 
 def sines(w: Any, xs: Any) -> Any:

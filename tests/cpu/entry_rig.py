@@ -1,7 +1,7 @@
 """A small compiled function for tests of the native entry."""
 
-from symgraph.cpu import jit
-from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
+from symgraph.cpu.entry.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
+from symgraph.cpu.native import jit
 
 N = Slot(0, defines=True)
 ELEMENT = {

@@ -5,9 +5,9 @@ import functools
 
 import numpy as np
 
-from symgraph.cpu import jit
 from symgraph.cpu.gemm.contract import contract_text
 from symgraph.cpu.gemm.whole import gemm_text
+from symgraph.cpu.native import jit
 
 TEXTS = {"gemm": gemm_text, "contract": contract_text}
 ELEMENTS = {"float32": "float", "float64": "double"}

@@ -1,4 +1,4 @@
-"""Large results are stored past the caches, wherever they begin: `symgraph/cpu/bypass.py`."""
+"""Large results are stored past the caches, wherever they begin: `cpu/kernels/bypass.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import jit
-from symgraph.cpu.bypass import LARGE, MARK
+from symgraph.cpu.kernels.bypass import LARGE, MARK
+from symgraph.cpu.native import jit
 
 
 def placed(shape: tuple[int, ...], dtype: Any, offset: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import pytest
 from entry_rig import N, Slow, add_one, element, make
 
 from symgraph.cpu import abi
-from symgraph.cpu.call import ArraySpec, EntrySpec, Slot
-from symgraph.cpu.plan import encode_plan
+from symgraph.cpu.entry.call import ArraySpec, EntrySpec, Slot
+from symgraph.cpu.entry.plan import encode_plan
 
 
 def test_layouts_are_known():

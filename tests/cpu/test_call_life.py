@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from entry_rig import DERIVE, N, Slow, add_one, fail, loop_text, make, vector_spec
 
-from symgraph.cpu import abi, jit
-from symgraph.cpu.call import (
+from symgraph.cpu import abi
+from symgraph.cpu.entry.call import (
     ArraySpec,
     Entry,
     EntrySpec,
@@ -21,6 +21,7 @@ from symgraph.cpu.call import (
     emit_entry,
     make_callable_class,
 )
+from symgraph.cpu.native import jit
 
 
 def test_references_stay_balanced():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from entry_rig import N, loop_text, make, vector_spec
 
-from symgraph.cpu import abi, memory
-from symgraph.cpu.call import ArraySpec, EntrySpec, SharedCell
+from symgraph.cpu import abi
+from symgraph.cpu.entry.call import ArraySpec, EntrySpec, SharedCell
+from symgraph.cpu.native import memory
 
 
 @pytest.mark.parametrize("portable", [False, True])

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import abi, jit
+from symgraph.cpu import abi
 from symgraph.cpu.abi import Condition, Ctx
-from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
-from symgraph.cpu.plan import encode_plan
+from symgraph.cpu.entry.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
+from symgraph.cpu.entry.plan import encode_plan
+from symgraph.cpu.native import jit
 
 N, M = Slot(0, defines=True), Slot(1, defines=True)
 RUN = "define i32 @run(ptr %a, ptr %b, ptr %c, ptr %d) {\n  ret i32 0\n}\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from product_rig import chain, multiply
 
 from symgraph.cpu.gemm.shape import DEPTH
-from symgraph.cpu.product import SLICES, contraction_words
+from symgraph.cpu.programs.product import SLICES, contraction_words
 from symgraph.loops.convolution import table
 
 Axes = list[tuple[int, int]]  # (length, stride) of each axis

@@ -1,4 +1,4 @@
-"""The largest and smallest numbers of rows, with NaN anywhere: `symgraph/cpu/extrema.py`."""
+"""The largest and smallest numbers of rows, with NaN anywhere: `cpu/kernels/extrema.py`."""
 
 from __future__ import annotations
 

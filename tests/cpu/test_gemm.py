@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from product_rig import TEXTS, chain, multiply
 
 import symgraph as sg
-from symgraph.cpu import jit
 from symgraph.cpu.gemm.shape import DEPTH
 from symgraph.cpu.gemm.whole import gemm_text
-from symgraph.cpu.product import SLICES, product_shares, product_words
+from symgraph.cpu.native import jit
+from symgraph.cpu.programs.product import SLICES, product_shares, product_words
 from symgraph.testing.tolerances import RELATIVE
 
 

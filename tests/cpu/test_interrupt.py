@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.cpu import lapack, program
 from symgraph.cpu.abi import Ctx
+from symgraph.cpu.kernels import lapack
+from symgraph.cpu.programs import program
 from symgraph.loops import schedule
 
 SCRIPT = """
@@ -187,7 +188,7 @@ def test_one_sort_is_left_quickly():
 AFTERWARDS = """
 import gc, os, signal, sys, threading, time
 import numpy as np, symgraph as sg
-from symgraph.cpu.memory import result_pool
+from symgraph.cpu.native.memory import result_pool
 signal.signal(signal.SIGINT, signal.default_int_handler)
 x = sg.matrix("x", dtype="float64")
 f = sg.function([x], sg.linalg.eigvalsh(x))

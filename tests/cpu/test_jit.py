@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from symgraph.cpu import jit
-from symgraph.cpu.cache import ObjectCache
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.cache import ObjectCache
 
 ADD = """
 @offset = dso_local global i64 0
@@ -156,8 +156,8 @@ def test_least_recently_used_goes_first(tmp_path):
 def test_two_processes_share_a_folder(tmp_path):
     script = f"""
 import ctypes
-from symgraph.cpu import jit
-from symgraph.cpu.cache import ObjectCache
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.cache import ObjectCache
 cache = ObjectCache({str(tmp_path)!r})
 for i in range(40):
     text = "define i64 @f() {{\\n  ret i64 %d\\n}}" % (i % 10)
@@ -174,7 +174,7 @@ for i in range(40):
 
 def test_import_does_not_load_llvmlite():
     root = Path(__file__).resolve().parents[2]
-    script = "import sys, symgraph.cpu.jit; assert 'llvmlite' not in sys.modules"
+    script = "import sys, symgraph.cpu.native.jit; assert 'llvmlite' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
 
 

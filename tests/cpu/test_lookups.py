@@ -12,8 +12,8 @@ from vecmath_oracle import exact_by_mpmath, exact_values, points, ulp_error
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32, FLOAT64, INT32
-from symgraph.cpu import jit
-from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.kernels.kernel import KernelEmitter
+from symgraph.cpu.native import jit
 from symgraph.cpu.vecmath import BY_LOOKUP, EXPANSIONS, ULP, expanded
 from symgraph.loops.evaluate import evaluate
 from symgraph.loops.expr import Buffer, Expr, walk

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from symgraph.cpu import memory
+from symgraph.cpu.native import memory
 
 
 @pytest.fixture

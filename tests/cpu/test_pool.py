@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symgraph.cpu import jit, pool
 from symgraph.cpu.abi import CTX_USER, Ctx
+from symgraph.cpu.native import jit, pool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -246,7 +246,7 @@ def test_fork_while_another_thread_is_inside(rig):
 def test_clean_exit(ending):
     script = f"""
 import threading
-from symgraph.cpu import pool as P
+from symgraph.cpu.native import pool as P
 P.set_threads(4)
 assert threading.active_count() == 1 and P.get_threads() == 4  # none before one is needed
 P.close = P.thread_pool().close

@@ -10,9 +10,9 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import as_dtype
-from symgraph.cpu import rows
-from symgraph.cpu.rows import KEEP_COST, ROW_BYTES, find_rows
-from symgraph.cpu.search import first_position
+from symgraph.cpu.kernels import rows
+from symgraph.cpu.kernels.rows import KEEP_COST, ROW_BYTES, find_rows
+from symgraph.cpu.kernels.search import first_position
 from symgraph.loops.expr import Buffer, walk
 from symgraph.loops.interned import Builder
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from symgraph.core.lazy import lazy
-from symgraph.cpu import abi, jit
+from symgraph.cpu import abi
 from symgraph.cpu.abi import ArraySpec, EntrySpec, Slot
-from symgraph.cpu.cache import ObjectCache
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.cache import ObjectCache
 
 SEVEN = "define i32 @seven() {\n  ret i32 7\n}\n"
 

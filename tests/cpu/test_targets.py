@@ -9,10 +9,11 @@ import pytest
 
 from symgraph.compile import eager
 from symgraph.core.node import INPUT, Node
-from symgraph.cpu import jit, runtime
-from symgraph.cpu.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
-from symgraph.cpu.jit import Target
-from symgraph.cpu.module import Module
+from symgraph.cpu import runtime
+from symgraph.cpu.entry.call import ArraySpec, Entry, EntrySpec, Slot, emit_entry, entry_names
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.jit import Target
+from symgraph.cpu.programs.module import Module
 from symgraph.dims.dim import Dim
 from symgraph.testing.samples import SAMPLES, Sample, emitted
 from symgraph.testing.tolerances import mismatch

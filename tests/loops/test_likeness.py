@@ -9,8 +9,8 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32, FLOAT64
-from symgraph.cpu import program
-from symgraph.cpu.kernel import KernelEmitter
+from symgraph.cpu.kernels.kernel import KernelEmitter
+from symgraph.cpu.programs import program
 from symgraph.loops.expr import Axis, Buffer, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.likeness import likeness

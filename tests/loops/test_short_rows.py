@@ -7,9 +7,9 @@ import pytest
 
 import symgraph as sg
 from benchmarks import shapes_sweep as sweep
-from symgraph.cpu import jit
-from symgraph.cpu.cases import MOST_FORMS
-from symgraph.cpu.pool import get_threads
+from symgraph.cpu.kernels.cases import MOST_FORMS
+from symgraph.cpu.native import jit
+from symgraph.cpu.native.pool import get_threads
 
 WIDTHS = (2, 3, 4, 5, 8, 9, 16, 17, 33, 64, 65)
 OPS = (

@@ -8,7 +8,7 @@ import pytest
 import symgraph as sg
 from symgraph.core.dtype import ALL
 from symgraph.core.node import new_input
-from symgraph.cpu.sort import SHORT_ROW, argsort_kernel
+from symgraph.cpu.kernels.sort import SHORT_ROW, argsort_kernel
 
 LENGTHS = (0, 1, 2, SHORT_ROW - 1, SHORT_ROW, SHORT_ROW + 1, 255, 256, 257, 5000)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from symgraph.cpu import jit
 from symgraph.cpu.gemm.contract import contract_text
 from symgraph.cpu.gemm.whole import gemm_text
+from symgraph.cpu.native import jit
 
 _ELEMENTS = {"float32": "float", "float64": "double"}
 _TEXTS = {"gemm": gemm_text, "contract": contract_text}

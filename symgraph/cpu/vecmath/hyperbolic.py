@@ -11,7 +11,7 @@ from symgraph.cpu.vecmath.exponential import (
     exp_accurate,
     power_of_two,
 )
-from symgraph.cpu.vecmath.floats import FORMATS, INF, horner, pairs, to_bits, with_sign
+from symgraph.cpu.vecmath.floats import FORMATS, INF, pairs, polynomial, to_bits, with_sign
 from symgraph.cpu.vecmath.logarithm import (
     guard_domain,
     log1p_reduced,
@@ -47,7 +47,7 @@ def tanh(s: Builder, x: Expr) -> Expr:
     divisor = s.fma(part * z, pairs(s, r, rest), s.fma(part, first, scale + 1.0))
     large = 1.0 - 2.0 / divisor
     z = a * a
-    small = s.fma(a * z, horner(s, z, c.TANH[x.dtype]), a)
+    small = s.fma(a * z, polynomial(s, z, c.TANH[x.dtype]), a)
     return with_sign(s, s.select(a >= TANH_POLYNOMIAL, large, small), x)
 
 
@@ -62,7 +62,7 @@ def sinh(s: Builder, x: Expr) -> Expr:
     half = half_exp(s, a)
     large = half - 0.25 / half
     z = x * x
-    small = s.fma(a * z, horner(s, z, c.SINH[x.dtype]), a)
+    small = s.fma(a * z, polynomial(s, z, c.SINH[x.dtype]), a)
     return with_sign(s, s.select(a < 1.0, small, large), x)
 
 
@@ -75,7 +75,7 @@ def cosh(s: Builder, x: Expr) -> Expr:
 def odd_series(s: Builder, a: Expr, table: c.Table) -> Expr:
     """Return a + a z p(z), z = a**2."""
     z = a * a
-    return s.fma(a * z, horner(s, z, table[a.dtype]), a)
+    return s.fma(a * z, polynomial(s, z, table[a.dtype]), a)
 
 
 def asinh(s: Builder, x: Expr) -> Expr:

@@ -1,0 +1,1 @@
+"""One kernel as LLVM text: nests of loops with explicit vectors, and whole-array algorithms."""

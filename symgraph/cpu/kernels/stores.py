@@ -1,0 +1,100 @@
+"""Stores of values at a point of a nest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgraph.core.dtype import BOOL
+from symgraph.cpu.kernels.access import Access
+from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
+from symgraph.cpu.kernels.scope import Scope
+from symgraph.cpu.text import memory_type, shape_suffix, vector_type
+from symgraph.loops.schedule import stride
+from symgraph.loops.statements import Store
+
+
+class Stores(Access, Bypass):
+    """Emits the stores of a point, after all of its values."""
+
+    def _stores(self, scope: Scope, stores: Sequence[Store]) -> None:
+        """Store all values; every value is computed before the first store of this point."""
+        pending = []
+        for t in stores:
+            moves = scope.vector is not None and t.address.free & scope.vector.axis.bit
+            pending.append((t, (self.splatted if moves else self.value)(t.value, scope)))
+        while pending:
+            t, value = pending.pop(0)
+            if pending and self._are_pairs(scope, t, pending[0][0]):
+                self._store_pairs(scope, t, value, *pending.pop(0))
+            else:
+                self._store(scope, t, value)
+
+    def _are_pairs(self, scope: Scope, t: Store, u: Store) -> bool:
+        """Tell whether two stores fill alternate places, as the parts of complex numbers do."""
+        vector = scope.vector
+        if vector is None or vector.lanes == 1 or vector.mask is not None:
+            return False
+        if t.buffer is not u.buffer or t.accumulate or u.accumulate or t.buffer.dtype is BOOL:
+            return False
+        return (
+            stride(t.address, vector.axis) == stride(u.address, vector.axis) == 2
+            and self.builder.isub(u.address, t.address) is self.builder.index(1)
+        )
+
+    def _store_pairs(self, scope: Scope, t: Store, first: str, u: Store, second: str) -> None:
+        """Store two vectors as pairs, by one shuffle and one store."""
+        assert scope.vector is not None
+        lanes, element = scope.vector.lanes, memory_type(t.buffer.dtype)
+        kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
+        order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
+        pairs = self._new(
+            scope,
+            f"shufflevector {kind} {first}, {kind} {second}, <{2 * lanes} x i32> <{order}>",
+        )
+        pointer = self.pointer(t.buffer, t.address, scope)
+        align = t.buffer.dtype.itemsize
+        scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
+
+    def _store(self, scope: Scope, t: Store, value: str) -> None:
+        """Store a register; it is a vector where the address moves with the lanes."""
+        element = memory_type(t.buffer.dtype)
+        vector = scope.vector
+        lanes = vector.lanes if vector is not None else 1
+        moves = vector is not None and bool(t.address.free & vector.axis.bit)
+        if t.accumulate:
+            loaded = self._load_at(scope, t.buffer, t.address, None)
+            wide = lanes if moves else 1
+            value = self._combine(scope, t.accumulate, t.buffer.dtype, wide, loaded, value)
+        if t.buffer.dtype is BOOL:
+            kind = vector_type("i1", lanes if moves else 1)
+            value = self._new(
+                scope, f"zext {kind} {value} to {vector_type('i8', lanes if moves else 1)}"
+            )
+        if not moves:
+            pointer = self.pointer(t.buffer, t.address, scope)
+            scope.lines.append(
+                f"  store {element} {value}, ptr {pointer}, align {t.buffer.dtype.itemsize}"
+            )
+            return
+        assert vector is not None
+        step = stride(t.address, vector.axis)
+        kind = vector_type(element, lanes)
+        align = t.buffer.dtype.itemsize
+        if step == 1 or lanes == 1:
+            pointer = self.pointer(t.buffer, t.address, scope)
+            if vector.mask is None:
+                mark = ""
+                if self.bypassing and lanes * align % LINE == 0:
+                    align, mark = LINE, MARK
+                scope.lines.append(f"  store {kind} {value}, ptr {pointer}, align {align}{mark}")
+            else:
+                name = f"@llvm.masked.store.{shape_suffix(element, lanes)}.p0"
+                self.declared.add(f"declare void {name}({kind}, ptr, i32, <{lanes} x i1>)")
+                scope.lines.append(
+                    f"  call void {name}({kind} {value}, ptr {pointer}, i32 {align}, "
+                    f"<{lanes} x i1> {vector.mask})"
+                )
+            return
+        for k, pointer in enumerate(self._lane_pointers(scope, t.buffer, t.address)):
+            part = self._new(scope, f"extractelement {kind} {value}, i32 {k}")
+            scope.lines.append(f"  store {element} {part}, ptr {pointer}, align {align}")

@@ -1,0 +1,201 @@
+"""Loads that run across the rows they are stored in: squares of vectors, strip by strip.
+
+A tile is as many rows of the result as a vector has lanes. Its elements are a square of contiguous
+vectors, which log2(lanes) rounds of exchanges turn round in registers. The tiles of a strip of
+columns are done one below the other: they read the same few rows, whose pages and cache lines are
+still near, where a pass along whole rows would touch every row of the operand for each tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from symgraph.cpu.kernels.access import ZEROS
+from symgraph.cpu.kernels.columns import Columns
+from symgraph.cpu.kernels.scope import Body, Scope, Vector
+from symgraph.cpu.text import memory_type, vector_type
+from symgraph.dims.bounds import divides
+from symgraph.loops.expr import Axis, Buffer, Expr, walk
+from symgraph.loops.schedule import coefficient, turns_round
+from symgraph.loops.statements import Store
+
+FEW = 5  # columns of a rest that are stored one by one: a square is some 150 instructions
+
+
+class Transposes(Columns):
+    """Emits nests whose vectors run across the rows of what they load."""
+
+    _squares: dict[tuple[Buffer, Expr], tuple[Expr, int]]  # the first row of a load, and its place
+    _strip: tuple[str, str] | None = None  # where it begins and ends
+    _in_tiles = False  # of as many rows as a vector has lanes
+
+    def _find_squares(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> None:
+        """Note the loads of a tile that are the rows of a square, `places` being its rows."""
+        vector = self.schedule.vector
+        if not self.schedule.strip or len(places) != self.schedule.lanes or vector is None:
+            return
+        s = self.builder
+        for e in walk([t.value for t in stores]):
+            if turns_round(e, axis, vector):
+                rows = [s.replace(e.args[0], {axis: at}, {}) for at in places]
+                for k, row in enumerate(rows):
+                    self._squares[e.data, row] = rows[0], k
+
+    def _load_lanes(
+        self, scope: Scope, buffer: Buffer, address: Expr, guard: Any, guarded: bool, moves: bool
+    ) -> str:
+        """Take a row of a square where it is one, else go lane by lane."""
+        vector, square = scope.vector, self._squares.get((buffer, address))
+        whole = vector is not None and vector.lanes == self.schedule.lanes
+        if square is None or not whole or guard is not None:
+            return super()._load_lanes(scope, buffer, address, guard, guarded, moves)
+        start, row = square
+        if (start, buffer, 0) not in scope.env:
+            for k, value in enumerate(self._square(scope, buffer, start)):
+                scope.env[start, buffer, k] = value
+        return scope.env[start, buffer, row]
+
+    def _square(self, scope: Scope, buffer: Buffer, start: Expr) -> list[str]:
+        """Load a square of contiguous vectors, return its columns."""
+        vector = scope.vector
+        assert vector is not None
+        lanes, mask = vector.lanes, vector.mask
+        if vector.count is not None:
+            pointers = self._first_rows(scope, buffer, start, vector)
+        else:
+            pointers = self._lane_pointers(scope, buffer, start)
+            if mask is not None:  # rows behind the last one are zeros
+                pointers = [
+                    self._new(scope, f"select i1 {self._bit(scope, mask, k)}, ptr {p}, ptr {ZEROS}")
+                    for k, p in enumerate(pointers)
+                ]
+        kind = vector_type(memory_type(buffer.dtype), lanes)
+        rows = [self._new(scope, self._load_text(buffer, p, lanes)) for p in pointers]
+        for bit, orders in _rounds(lanes, buffer.dtype.bits):
+            for k in (k for k in range(lanes) if not k & bit):
+                pair = rows[k], rows[k + bit]
+                rows[k], rows[k + bit] = (
+                    self._new(
+                        scope,
+                        f"shufflevector {kind} {pair[0]}, {kind} {pair[1]}, "
+                        f"<{lanes} x i32> <{', '.join(f'i32 {i}' for i in order)}>",
+                    )
+                    for order in orders
+                )
+        return rows
+
+    def _bit(self, scope: Scope, mask: str, lane: int) -> str:
+        assert scope.vector is not None
+        return self._new(scope, f"extractelement <{scope.vector.lanes} x i1> {mask}, i32 {lane}")
+
+    def _first_rows(self, scope: Scope, buffer: Buffer, start: Expr, vector: Vector) -> list[str]:
+        """Return pointers to the rows of a square of which only the first ones count.
+
+        The others are the last of these: what is computed of them is not stored.
+        """
+        step = coefficient(start, vector.axis)
+        assert step is not None
+        element, first = memory_type(buffer.dtype), self.pointer(buffer, start, scope)
+        last = self._new(scope, f"sub nsw i64 {vector.count}, 1")
+        pointers = []
+        for k in range(vector.lanes):
+            test = self._new(scope, f"icmp sgt i64 {last}, {k}")
+            row = self._new(scope, f"select i1 {test}, i64 {k}, i64 {last}")
+            at = self._new(scope, f"mul i64 {row}, {self._size(step)}")
+            pointers.append(self._gep(scope, element, first, at))
+        return pointers
+
+    def _strips(self, scope: Scope, shared: bool, inside: Callable[[Scope], None]) -> None:
+        """Emit `inside` in a loop over strips of the vector axis, which threads may share."""
+        axis = self.schedule.vector
+        assert axis is not None
+        width, extent = self.schedule.strip, self._size(axis.extent)
+        if isinstance(axis.extent, int) and axis.extent <= width:
+            self._strip = "0", extent
+            inside(scope)
+            return
+        strips = self.builder.axis(f"{axis.name}s", (axis.extent + (width - 1)) // width)
+
+        def body(inner: Scope, _: list[str]) -> list[str]:
+            begin = self._new(inner, f"mul i64 {inner.positions[strips]}, {width}")
+            end = self._new(inner, f"add i64 {begin}, {width}")
+            last = self._new(inner, f"icmp sgt i64 {end}, {extent}")
+            self._strip = begin, self._new(inner, f"select i1 {last}, i64 {extent}, i64 {end}")
+            inside(inner)
+            return []
+
+        self._loop(scope, strips, ("%begin", "%end") if shared else None, body)
+
+    def _strip_loop(self, scope: Scope, axis: Axis, body: Body) -> None:
+        """Emit the loop over the columns of a strip."""
+        assert self._strip is not None
+        lanes = self.schedule.lanes
+        begin, end = self._strip
+        if divides(lanes, axis.extent):
+            self._loop(scope, axis, self._strip, body, (), lanes, Vector(axis, lanes, None))
+        elif self._in_tiles and not isinstance(axis.extent, int) and self._needs_scalar_tail(axis):
+            span = self._new(scope, f"sub i64 {end}, {begin}")
+            whole = self._new(scope, f"and i64 {span}, {-lanes}")
+            main = self._new(scope, f"add i64 {begin}, {whole}")
+            self._loop(scope, axis, (begin, main), body, (), lanes, Vector(axis, lanes, None))
+            few = self._new(scope, f"add i64 {main}, {FEW}")
+            many = self._new(scope, f"icmp slt i64 {few}, {end}")
+            first = self._new(scope, f"select i1 {many}, i64 {end}, i64 {main}")
+            self._square_rest(scope, axis, (main, end), many, body)
+            self._loop(scope, axis, (first, end), body, (), 1, Vector(axis, 1, None))
+        else:
+            self._vector_loop(scope, axis, lanes, self._strip, body)
+
+    def _square_rest(
+        self, scope: Scope, axis: Axis, bounds: tuple[str, str], test: str, body: Body
+    ) -> None:
+        """One masked turn over the rest of the columns, if the test holds."""
+        lanes = self.schedule.lanes
+        count = self._new(scope, f"sub i64 {bounds[1]}, {bounds[0]}")
+        vector = Vector(axis, lanes, self._rest_mask(scope, lanes, *bounds, -1), count)
+        inner = Scope(scope, "", scope.bits | axis.bit, vector)
+        inner.label = inner.entry = self._label("square")
+        inner.positions[axis] = bounds[0]
+        body(inner, [])
+        exit_ = self._label("done")
+        scope.lines.append(f"  br i1 {test}, label %{inner.entry}, label %{exit_}")
+        scope.lines.extend([f"{inner.entry}:", *inner.lines, f"  br label %{exit_}", f"{exit_}:"])
+        scope.label = exit_
+
+
+def _rounds(lanes: int, bits: int) -> Iterator[tuple[int, tuple[list[int], list[int]]]]:
+    """Yield the rounds that turn a square round: rows k and k + bit become two other vectors.
+
+    In each, a bit of the row's number becomes one of the place in the vector, and the other way
+    round. Every order of lanes is a single instruction: interleaving within 16 bytes first, then
+    taking every other 16 bytes of both.
+    """
+    near = min(lanes, 128 // bits)
+    bit = near // 2
+    while bit:
+        halves = (range(0, near // 2), range(near // 2, near))
+        low, high = (
+            [
+                at + k
+                for start in range(0, lanes, near)
+                for k in half
+                for at in (start, lanes + start)
+            ]
+            for half in halves
+        )
+        yield bit, (low, high)
+        bit //= 2
+    bit = near
+    while bit < lanes:
+        even, odd = (
+            [
+                at + start + k
+                for at in (0, lanes)
+                for start in range(first, lanes, 2 * near)
+                for k in range(near)
+            ]
+            for first in (0, near)
+        )
+        yield bit, (even, odd)
+        bit *= 2

@@ -1,0 +1,464 @@
+"""The machine program of the thread pool: worker loops and `parallel_for`, as LLVM text."""
+
+from __future__ import annotations
+
+from symgraph.cpu.abi import Ctx
+from symgraph.cpu.native import jit
+
+MAX_WORKERS = 255
+
+# The state in bytes: what is written by different threads is on different cache lines.
+LOCK, REMAINING, CALLER_SLEEPS, KERNEL, ARGS, COUNT, PARTS = 0, 64, 68, 128, 136, 144, 152
+STEP, CANCEL = 160, 168
+LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
+# One line a thread, the caller's first: the number of its last job, whether it sleeps, whether its
+# part in the job is still on offer, and the steps that are taken from its piece.
+THREADS, LINE = 256, 64
+SLEEPS, OFFER, TAKEN = 4, 8, 16
+BYTES = THREADS + (MAX_WORKERS + 1) * LINE
+
+FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
+PAUSE = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+}
+
+WAKE = """
+define internal void @wake(ptr %pool, ptr %word) {{
+  %at = getelementptr i8, ptr %pool, i64 {syscall}
+  %syscall = load ptr, ptr %at
+  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 129, i32 1)
+  ret void
+}}
+"""
+_TEMPLATE = """
+@pool = dso_local global [{bytes} x i8] zeroinitializer, align 64
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+{declare_pause}
+
+define internal void @pause() alwaysinline {{
+  {pause}
+  ret void
+}}
+
+define internal void @sleep_while(ptr %pool, ptr %word, i32 %value) {{
+  %at = getelementptr i8, ptr %pool, i64 {syscall}
+  %syscall = load ptr, ptr %at
+  %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 128, i32 %value, ptr null)
+  ret void
+}}
+
+define i64 @spin(i64 %rounds) {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i1, %loop ]
+  call void @pause()
+  %seen = load atomic i32, ptr @pool acquire, align 4
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %rounds
+  br i1 %more, label %loop, label %end
+end:
+  ret i64 %i1
+}}
+
+; Run a kernel from 0 to `end` in steps, with a look at signals between two; -1 if that ended the
+; job early, else 0.
+define internal i32 @steps(ptr %kernel, ptr %args, i64 %end, i64 %step, ptr %ctx) {{
+entry:
+  br label %next
+next:
+  %at = phi i64 [ 0, %entry ], [ %to, %check ]
+  %left = sub i64 %end, %at
+  %size = call i64 @llvm.umin.i64(i64 %left, i64 %step)
+  %to = add i64 %at, %size
+  call void %kernel(ptr %args, i64 %at, i64 %to)
+  %more = icmp slt i64 %to, %end
+  br i1 %more, label %check, label %done
+check:
+  %check.at = getelementptr i64, ptr %ctx, i64 {check_interrupt}
+  %check.code = load ptr, ptr %check.at
+  %status = call i32 %check.code(ptr %ctx)
+  %fine = icmp eq i32 %status, 0
+  br i1 %fine, label %next, label %stop
+stop:
+  ret i32 -1
+done:
+  ret i32 0
+}}
+
+define internal ptr @line(ptr %pool, i64 %index) alwaysinline {{
+  %offset = mul i64 %index, {line}
+  %lines = getelementptr i8, ptr %pool, i64 {threads}
+  %r = getelementptr i8, ptr %lines, i64 %offset
+  ret ptr %r
+}}
+
+; Take steps of one of the equal contiguous pieces of the present job until none is left. The caller
+; (who has `ctx`) looks at signals after each, and all look at `cancel`; -1 if that ended the job.
+define internal i32 @piece(ptr %pool, i64 %index, i64 %parts, ptr %ctx) {{
+entry:
+  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
+  %kernel = load ptr, ptr %kernel.at
+  %args.at = getelementptr i8, ptr %pool, i64 {args}
+  %args = load ptr, ptr %args.at
+  %count.at = getelementptr i8, ptr %pool, i64 {count}
+  %count = load i64, ptr %count.at
+  %step.at = getelementptr i8, ptr %pool, i64 {step}
+  %wanted = load i64, ptr %step.at
+  %cancel = getelementptr i8, ptr %pool, i64 {cancel}
+  %own = call ptr @line(ptr %pool, i64 %index)
+  %taken = getelementptr i8, ptr %own, i64 {taken}
+  %after = add i64 %index, 1
+  %b = mul i64 %count, %index
+  %e = mul i64 %count, %after
+  %begin = udiv i64 %b, %parts
+  %end = udiv i64 %e, %parts
+  %size = sub i64 %end, %begin
+  %step = call i64 @llvm.umin.i64(i64 %size, i64 %wanted)
+  br label %next
+next:
+  %mine = atomicrmw add ptr %taken, i64 1 monotonic, align 8
+  %offset = mul i64 %mine, %step
+  %some = icmp ult i64 %offset, %size
+  br i1 %some, label %look, label %done
+look:
+  %word = load atomic i64, ptr %cancel monotonic, align 8
+  %cancelled = icmp ne i64 %word, 0
+  br i1 %cancelled, label %stop, label %run
+run:
+  %at = add i64 %begin, %offset
+  %left = sub i64 %size, %offset
+  %some.size = call i64 @llvm.umin.i64(i64 %left, i64 %step)
+  %to = add i64 %at, %some.size
+  call void %kernel(ptr %args, i64 %at, i64 %to)
+  %deaf = icmp eq ptr %ctx, null
+  br i1 %deaf, label %next, label %check
+check:
+  %check.at = getelementptr i64, ptr %ctx, i64 {check_interrupt}
+  %check.code = load ptr, ptr %check.at
+  %status = call i32 %check.code(ptr %ctx)
+  %fine = icmp eq i32 %status, 0
+  br i1 %fine, label %next, label %raised
+raised:
+  store atomic i64 1, ptr %cancel monotonic, align 8
+  br label %stop
+stop:
+  ret i32 -1
+done:
+  ret i32 0
+}}
+
+; Do a thread's own piece, then help with what others have not begun: the one that is disturbed or
+; wakes late does not keep all waiting.
+define internal i32 @pieces(ptr %pool, i64 %index, ptr %ctx) {{
+entry:
+  %parts.at = getelementptr i8, ptr %pool, i64 {parts}
+  %parts = load i64, ptr %parts.at
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %go_on ]
+  %sum = add i64 %index, %i
+  %which = urem i64 %sum, %parts
+  %r = call i32 @piece(ptr %pool, i64 %which, i64 %parts, ptr %ctx)
+  %fine = icmp eq i32 %r, 0
+  br i1 %fine, label %go_on, label %end
+go_on:
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %parts
+  br i1 %more, label %next, label %end
+end:
+  ret i32 %r
+}}
+
+define void @worker(ptr %pool) {{
+entry:
+  %ready = getelementptr i8, ptr %pool, i64 {ready}
+  %index = atomicrmw add ptr %ready, i64 1 acq_rel, align 8
+  %part = add i64 %index, 1
+  %box = call ptr @line(ptr %pool, i64 %part)
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
+  %offer = getelementptr i8, ptr %box, i64 {offer}
+  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
+  %stop.at = getelementptr i8, ptr %pool, i64 {stop}
+  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
+  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
+  br label %wait
+wait:
+  %seen = phi i32 [ 0, %entry ], [ %now, %wait_again ], [ %job, %finished ]
+  %limit = load i64, ptr %spin.at
+  br label %spin
+spin:
+  %i = phi i64 [ 0, %wait ], [ %i1, %again ]
+  %a = load atomic i32, ptr %box acquire, align 4
+  %new = icmp ne i32 %a, %seen
+  br i1 %new, label %work, label %still
+still:
+  %i1 = add i64 %i, 1
+  %patient = icmp ult i64 %i1, %limit
+  br i1 %patient, label %again, label %sleep
+again:
+  call void @pause()
+  br label %spin
+sleep:
+  ; Say so first, then look once more: the caller posts first, then looks whether we sleep.
+  store atomic i32 1, ptr %sleeps seq_cst, align 4
+  %b = load atomic i32, ptr %box seq_cst, align 4
+  %late = icmp ne i32 %b, %seen
+  br i1 %late, label %awake, label %block
+block:
+  call void @sleep_while(ptr %pool, ptr %box, i32 %seen)
+  br label %awake
+awake:
+  store atomic i32 0, ptr %sleeps seq_cst, align 4
+  %c = load atomic i32, ptr %box acquire, align 4
+  %came = icmp ne i32 %c, %seen
+  br i1 %came, label %work, label %wait_again
+wait_again:
+  %now = phi i32 [ %seen, %awake ]
+  br label %wait
+work:
+  %job = phi i32 [ %a, %spin ], [ %c, %awake ]
+  %stop = load atomic i64, ptr %stop.at acquire, align 8
+  %stopped = icmp ne i64 %stop, 0
+  br i1 %stopped, label %leave, label %claim
+claim:
+  ; Too late: the others did it all, and the caller took the offer back.
+  %offered = atomicrmw xchg ptr %offer, i32 0 acq_rel, align 4
+  %mine = icmp ne i32 %offered, 0
+  br i1 %mine, label %run, label %finished
+run:
+  %status = call i32 @pieces(ptr %pool, i64 %part, ptr null)
+  %before = atomicrmw sub ptr %remaining, i32 1 seq_cst, align 4
+  %last = icmp eq i32 %before, 1
+  br i1 %last, label %tell, label %finished
+tell:
+  %sleeping = load atomic i32, ptr %caller seq_cst, align 4
+  %must = icmp ne i32 %sleeping, 0
+  br i1 %must, label %ring, label %finished
+ring:
+  call void @wake(ptr %pool, ptr %remaining)
+  br label %finished
+finished:
+  br label %wait
+leave:
+  ret void
+}}
+
+; Mark no step of any piece as taken. Before anybody is told of the job: who is quick helps others.
+define internal void @untouched(ptr %pool, i64 %parts) {{
+entry:
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %own = call ptr @line(ptr %pool, i64 %i)
+  %taken = getelementptr i8, ptr %own, i64 {taken}
+  store atomic i64 0, ptr %taken monotonic, align 8
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %parts
+  br i1 %more, label %next, label %end
+end:
+  ret void
+}}
+
+; Offer the first workers their parts of a job, and wake those that sleep.
+define internal void @post(ptr %pool, i64 %workers) {{
+entry:
+  %none = icmp eq i64 %workers, 0
+  br i1 %none, label %end, label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %posted ]
+  %i1 = add i64 %i, 1
+  %box = call ptr @line(ptr %pool, i64 %i1)
+  %offer = getelementptr i8, ptr %box, i64 {offer}
+  store atomic i32 1, ptr %offer release, align 4
+  %old = atomicrmw add ptr %box, i32 1 seq_cst, align 4
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
+  %s = load atomic i32, ptr %sleeps seq_cst, align 4
+  %sleeping = icmp ne i32 %s, 0
+  br i1 %sleeping, label %ring, label %posted
+ring:
+  call void @wake(ptr %pool, ptr %box)
+  br label %posted
+posted:
+  %more = icmp ult i64 %i1, %workers
+  br i1 %more, label %next, label %end
+end:
+  ret void
+}}
+
+; Take back the offers that no worker has accepted: nothing is left to do.
+define internal void @withdraw(ptr %pool, i64 %workers) {{
+entry:
+  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %back = phi i32 [ 0, %entry ], [ %back1, %next ]
+  %i1 = add i64 %i, 1
+  %box = call ptr @line(ptr %pool, i64 %i1)
+  %offer = getelementptr i8, ptr %box, i64 {offer}
+  %offered = atomicrmw xchg ptr %offer, i32 0 acq_rel, align 4
+  %back1 = add i32 %back, %offered
+  %more = icmp ult i64 %i1, %workers
+  br i1 %more, label %next, label %end
+end:
+  %before = atomicrmw sub ptr %remaining, i32 %back1 seq_cst, align 4
+  ret void
+}}
+
+define internal void @wait_for_all(ptr %pool) {{
+entry:
+  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
+  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
+  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
+  %limit = load i64, ptr %spin.at
+  br label %spin
+spin:
+  %i = phi i64 [ 0, %entry ], [ %i1, %again ]
+  %a = load atomic i32, ptr %remaining acquire, align 4
+  %done = icmp eq i32 %a, 0
+  br i1 %done, label %end, label %still
+still:
+  %i1 = add i64 %i, 1
+  %patient = icmp ult i64 %i1, %limit
+  br i1 %patient, label %again, label %sleep
+again:
+  call void @pause()
+  br label %spin
+sleep:
+  store atomic i32 1, ptr %caller seq_cst, align 4
+  %b = load atomic i32, ptr %remaining seq_cst, align 4
+  %done2 = icmp eq i32 %b, 0
+  br i1 %done2, label %end, label %block
+block:
+  call void @sleep_while(ptr %pool, ptr %remaining, i32 %b)
+  br label %sleep
+end:
+  ret void
+}}
+
+; Run a kernel over 0 to n on at most as many threads as the pool and the caller's context allow,
+; each with `grain` iterations at least. With `step` > 0 the caller looks at signals every so many
+; iterations; -1 if a handler raised (the rest is not done), else 0. Must not hold the interpreter.
+define i32 @parallel_for(ptr %pool, ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %step,
+                         ptr %ctx) {{
+entry:
+  %deaf = icmp eq i64 %step, 0
+  %stride = select i1 %deaf, i64 -1, i64 %step
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %plan, label %end
+plan:
+  %g = call i64 @llvm.smax.i64(i64 %grain, i64 1)
+  %pieces = udiv i64 %n, %g
+  %limit.at = getelementptr i8, ptr %pool, i64 {limit}
+  %limit = load atomic i64, ptr %limit.at monotonic, align 8
+  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
+  %ready = load atomic i64, ptr %ready.at acquire, align 8
+  %threads = add i64 %ready, 1
+  %allowed.at = getelementptr i64, ptr %ctx, i64 {max_threads}
+  %allowed = load i64, ptr %allowed.at
+  %any = icmp eq i64 %allowed, 0
+  %most = select i1 %any, i64 -1, i64 %allowed
+  %agreed = call i64 @llvm.umin.i64(i64 %limit, i64 %most)
+  %usable = call i64 @llvm.umin.i64(i64 %agreed, i64 %threads)
+  %parts = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
+  %many = icmp ugt i64 %parts, 1
+  br i1 %many, label %lock, label %serial
+lock:
+  ; Also taken when a kernel asks for threads itself: the inner loop then runs serially.
+  %pair = cmpxchg ptr %pool, i32 0, i32 1 acquire monotonic, align 4
+  %free = extractvalue {{ i32, i1 }} %pair, 1
+  br i1 %free, label %share, label %serial
+share:
+  %kernel.at = getelementptr i8, ptr %pool, i64 {kernel}
+  store ptr %kernel, ptr %kernel.at
+  %args.at = getelementptr i8, ptr %pool, i64 {args}
+  store ptr %args, ptr %args.at
+  %count.at = getelementptr i8, ptr %pool, i64 {count}
+  store i64 %n, ptr %count.at
+  %parts.at = getelementptr i8, ptr %pool, i64 {parts}
+  store i64 %parts, ptr %parts.at
+  %step.at = getelementptr i8, ptr %pool, i64 {step}
+  store i64 %stride, ptr %step.at
+  %cancel = getelementptr i8, ptr %pool, i64 {cancel}
+  store atomic i64 0, ptr %cancel monotonic, align 8
+  %workers = sub i64 %parts, 1
+  %workers32 = trunc i64 %workers to i32
+  %remaining = getelementptr i8, ptr %pool, i64 {remaining}
+  store atomic i32 %workers32, ptr %remaining monotonic, align 4
+  %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
+  store atomic i32 0, ptr %caller monotonic, align 4
+  call void @untouched(ptr %pool, i64 %parts)
+  call void @post(ptr %pool, i64 %workers)
+  %listener = select i1 %deaf, ptr null, ptr %ctx
+  %shared = call i32 @pieces(ptr %pool, i64 0, ptr %listener)
+  call void @withdraw(ptr %pool, i64 %workers)
+  call void @wait_for_all(ptr %pool)
+  store atomic i32 0, ptr %pool release, align 4
+  br label %end
+serial:
+  %alone = call i32 @steps(ptr %kernel, ptr %args, i64 %n, i64 %stride, ptr %ctx)
+  br label %end
+end:
+  %r = phi i32 [ 0, %entry ], [ %shared, %share ], [ %alone, %serial ]
+  ret i32 %r
+}}
+
+; Take the pool out of use; 0 if a job is running in it.
+define i32 @try_lock(ptr %pool) {{
+  %pair = cmpxchg ptr %pool, i32 0, i32 1 acquire monotonic, align 4
+  %free = extractvalue {{ i32, i1 }} %pair, 1
+  %r = zext i1 %free to i32
+  ret i32 %r
+}}
+
+define void @stop(ptr %pool) {{
+  %stop.at = getelementptr i8, ptr %pool, i64 {stop}
+  store atomic i64 1, ptr %stop.at seq_cst, align 8
+  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
+  %ready = load atomic i64, ptr %ready.at acquire, align 8
+  call void @post(ptr %pool, i64 %ready)
+  ret void
+}}
+"""
+
+def futex() -> int:
+    """Return the number of the system call to sleep and wake; 0 where none is known."""
+    return FUTEX.get(jit.target().triple.partition("-")[0], 0)
+
+
+EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop")
+
+
+def pool_text() -> str:
+    """Return the LLVM text of `EXPORTS` for this machine."""
+    machine = jit.target().triple.partition("-")[0]
+    declare, pause = PAUSE.get(machine, ("", ""))
+    return (WAKE + _TEMPLATE).format(
+        bytes=BYTES,
+        declare_pause=declare,
+        pause=pause,
+        futex=futex(),
+        kernel=KERNEL,
+        args=ARGS,
+        count=COUNT,
+        parts=PARTS,
+        limit=LIMIT,
+        ready=READY,
+        spin=SPIN,
+        syscall=SYSCALL,
+        stop=STOP,
+        remaining=REMAINING,
+        caller_sleeps=CALLER_SLEEPS,
+        threads=THREADS,
+        sleeps=SLEEPS,
+        offer=OFFER,
+        taken=TAKEN,
+        step=STEP,
+        cancel=CANCEL,
+        check_interrupt=Ctx.CHECK_INTERRUPT,
+        max_threads=Ctx.MAX_THREADS,
+        line=LINE,
+    )

@@ -1,0 +1,205 @@
+"""Registers of the steps of a loop: what a step has stored is read again without a load.
+
+Memory has all of it too, for nests that read it in another way. Small states also go from step to
+step in registers: waiting for what was just stored takes as long as two operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from symgraph.core.dtype import FLOAT32, FLOAT64
+from symgraph.core.record import dataclass
+from symgraph.cpu.kernels.kernel import KernelEmitter
+from symgraph.cpu.kernels.scope import Scope
+from symgraph.cpu.text import memory_type, register_type, vector_type
+from symgraph.loops.expr import Buffer, Expr
+from symgraph.loops.points import MOST_POINTS, written_out
+from symgraph.loops.statements import Loop, Nest, Statement, Store
+from symgraph.loops.storage import writes
+
+WIDE_STATE = 4  # registers of a state that is carried as one vector
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A vector that a step has stored: `size` elements from `start` on; lanes behind are any."""
+
+    start: int
+    size: int
+    lanes: int
+    name: str
+
+
+@dataclass(slots=True)
+class Carried:
+    """A register that is handed from step to step: its type, and its value in this step."""
+
+    kind: str
+    name: str
+    now: Buffer
+    address: Expr
+    made: Buffer  # what a step stores for the next one
+    lanes: int
+    used: bool = False
+
+
+class StepRegisters(KernelEmitter):
+    """Remembers in which registers the elements and whole vectors are that a step has stored."""
+
+    aliases: Mapping[Buffer, Buffer]
+    _within: Scope  # the step of the loop in which a nest is emitted
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._held: dict[Buffer, list[tuple[Scope, Expr]]] = {}  # elements, known to their scope
+        self._vectors: dict[Buffer, list[Part]] = {}  # vectors, of buffers of few of them
+        self._carried: dict[Buffer, Carried] = {}  # states that are one vector
+
+    # -- within a step ---------------------------------------------------------------------------
+    def _hold(self, scope: Scope, t: Store) -> None:
+        """Let later nests of the step read an element from the register that was stored."""
+        element = self.builder.load(t.buffer, t.address)
+        if _is_plain(t) and scope.home(element.free) is scope:
+            scope.env[element] = self.value(t.value, scope)
+            self._held.setdefault(t.buffer, []).append((scope, element))
+
+    def _forget(self, statement: Statement) -> None:
+        """Forget the registers of what a statement stores: all of it, or an element each."""
+        for buffer in writes(statement):
+            self._vectors.pop(buffer, None)
+            held = self._held.pop(buffer, [])
+            if isinstance(statement, Nest) and not statement.axes:
+                places = {t.address for t in statement.stores if t.buffer is buffer}
+                known = not any(a.args for a in places)
+                self._held[buffer] = [h for h in held if known and h[1].args[0] not in places]
+                held = [h for h in held if h not in self._held[buffer]]
+            for scope, element in held:
+                scope.env.pop(element, None)
+
+    def _load_at(self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None) -> str:
+        vector = scope.vector
+        if guard is None and vector is not None and vector.mask is None:
+            start = self._start(scope, address)
+            held = None if start is None else self._held_part(scope, buffer, start, vector.lanes)
+            if held is not None:
+                return held
+            carried = self._carried.get(buffer)
+            if carried is not None and start == 0 and vector.lanes == carried.lanes:
+                carried.used = True
+                return carried.name
+        return super()._load_at(scope, buffer, address, guard)
+
+    def _store(self, scope: Scope, t: Store, value: str) -> None:
+        super()._store(scope, t, value)
+        axis, step, vector = t.buffer.axis, self._within, scope.vector
+        own = axis is not None and step.bits & axis.bit and step.home(axis.bit) is step
+        if not own or vector is None or not _is_plain(t) or not self.is_vector(t.value, scope):
+            return
+        start = self._start(scope, t.address)
+        loops = (p for a, p in scope.positions.items() if a not in step.positions)
+        if start is not None and all(p.isdigit() for p in loops):
+            extent, lanes = vector.axis.extent, vector.lanes
+            first = int(scope.positions[vector.axis])
+            size = min(lanes, extent - first) if isinstance(extent, int) else 0
+            self._vectors.setdefault(t.buffer, []).append(Part(start, size, lanes, value))
+
+    def _start(self, scope: Scope, address: Expr) -> int | None:
+        """Return where the vector around begins in a buffer, None if that is no known place."""
+        vector = scope.vector
+        if vector is None or vector.lanes == 1 or not address.free & vector.axis.bit:
+            return None
+        factors, start = address.data
+        for atom, factor in zip(address.args, factors, strict=True):
+            place = scope.positions.get(atom.data, "") if atom.op == "axis" else ""
+            if not place.isdigit() or not isinstance(factor, int):
+                return None
+            if atom.data is vector.axis and factor != 1:
+                return None
+            start = start + factor * int(place)
+        return start if isinstance(start, int) else None
+
+    def _held_part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
+        """Return elements of a buffer from the one register that has them all, if there is one."""
+        for part in self._vectors.get(buffer, ()):
+            first = start - part.start
+            if first == 0 and lanes == part.lanes == part.size:
+                return part.name
+            if first >= 0 and first + lanes <= part.size:
+                kind = vector_type(register_type(buffer.dtype), part.lanes)
+                places = ", ".join(f"i32 {first + k}" for k in range(lanes))
+                return self._new(
+                    scope,
+                    f"shufflevector {kind} {part.name}, {kind} poison, <{lanes} x i32> <{places}>",
+                )
+        return None
+
+    # -- from step to step -------------------------------------------------------------------------
+    def _enter(self, inner: Scope, loop: Loop) -> list[Carried]:
+        """Return the registers in which the steps of a loop may hand on its small states."""
+        found = []
+        for now, new in loop.carried:
+            size = now.size
+            if isinstance(size, int) and now.axis is loop.axis:
+                if size <= MOST_POINTS:
+                    found += self._elements(inner, loop, now, new)
+                elif self._is_vector_state(now, size):
+                    found += self._vector(loop, now, new, size)
+        return found
+
+    def _elements(self, inner: Scope, loop: Loop, now: Buffer, new: Buffer) -> list[Carried]:
+        """Return a register for each element that one store of the step makes by itself."""
+        s = self.builder
+        nests = [written_out(s, t) for t in loop.body if isinstance(t, Nest)]
+        stores = [t for nest in nests if not nest.axes for t in nest.stores if _is_plain(t)]
+        kind, found = register_type(now.dtype), []
+        for at in {t.address: None for t in stores if self._is(t.buffer, new)}:
+            made = [t.buffer for t in stores if t.address is at and self._is(t.buffer, new)]
+            element = s.load(now, at)
+            if len(made) == 1 and not at.args and inner.home(element.free) is inner:
+                inner.env[element] = self._name()
+                found.append(Carried(kind, inner.env[element], now, at, made[0], 1, True))
+        return found
+
+    def _vector(self, loop: Loop, now: Buffer, new: Buffer, size: int) -> list[Carried]:
+        """Return a register for a state that one statement of the step makes."""
+        made = [b for t in loop.body for b in writes(t) if self._is(b, new)]
+        if len(made) != 1:
+            return []
+        kind = vector_type(register_type(now.dtype), size)
+        at = self.builder.index(0)
+        self._carried[now] = Carried(kind, self._name(), now, at, made[0], size)
+        return [self._carried[now]]
+
+    def _is(self, buffer: Buffer, place: Buffer) -> bool:
+        return self.aliases.get(buffer, buffer) is place
+
+    def _is_vector_state(self, buffer: Buffer, size: int) -> bool:
+        base = self.vector_bytes // buffer.dtype.itemsize
+        fits = size <= WIDE_STATE * base and size & (size - 1) == 0
+        return fits and buffer.dtype in (FLOAT32, FLOAT64)
+
+    def _handed_on(self, inner: Scope, registers: list[Carried]) -> list[tuple[Carried, str]]:
+        """Return the registers that are read, and their values at the end of a step."""
+        found = []
+        for c in registers:
+            if c.lanes == 1:
+                found.append((c, self.value(self.builder.load(c.made, c.address), inner)))
+            elif c.used:
+                held = self._held_part(inner, c.made, 0, c.lanes)
+                found.append((c, held or self._read(inner, c, c.made, self._base(c.made))))
+        return found
+
+    def _read(self, scope: Scope, c: Carried, buffer: Buffer, base: str) -> str:
+        """Load what a register should hold from a buffer at `base`."""
+        (_, place) = c.address.data
+        element = memory_type(buffer.dtype)
+        pointer = self._new(scope, f"getelementptr {element}, ptr {base}, i64 {place}")
+        value = self._new(scope, self._load_text(buffer, pointer, c.lanes))
+        return self._bits(scope, buffer, value, c.lanes)
+
+
+def _is_plain(t: Store) -> bool:
+    """Tell whether the register that is stored holds what is read from there again."""
+    return t.value.dtype is t.buffer.dtype and not t.accumulate and t.guard is None
