@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
-from symgraph.cpu.gemm.shape import DEPTH, Shape
+from symgraph.cpu.gemm.shape import Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
@@ -22,7 +22,7 @@ def block(shape: Shape) -> str:
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
     packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
-    packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
+    packed_b = f.new(f"alloca [{PANEL * shape.depth * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     if shape.width == 64:
@@ -31,7 +31,7 @@ def block(shape: Shape) -> str:
         few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
-    deep = even(f, "%k", DEPTH)
+    deep = even(f, "%k", shape.depth)
     high = even(f, "%m", shape.block_rows, shape.rows)
 
     def rows(i: str, m: str, _: list[str]) -> None:
