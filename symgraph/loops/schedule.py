@@ -101,8 +101,6 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
-    if vector is None and not reductions:
-        unroll, tile = _running_rows(nest, exprs)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
         unroll = _transposed_axis(nest, vector, exprs)
@@ -332,6 +330,8 @@ def _tile(
     exprs: Sequence[Expr],
 ) -> tuple[Axis | None, int]:
     """Share the operands of a contraction, loaded or compared, among several rows: a tile."""
+    if nest.scan and vector is None and not reductions:
+        return _running_rows(nest, exprs)
     if nest.scan or nest.serial or not reductions or len(nest.stores) != 1:
         return None, 1
     body = walk([r.args[0] for r in reductions])
