@@ -13,7 +13,7 @@ from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import apart, gather, parted, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
-from symgraph.cpu.gemm.shape import DEPTH, Shape
+from symgraph.cpu.gemm.shape import Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
@@ -95,14 +95,14 @@ def block(shape: Shape) -> str:
     )
     bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
     packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
-    a_steps, b_steps = _scratch(f, DEPTH), _scratch(f, DEPTH)
+    a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
     row_axes = _axes(f, "a_rows")
     single = f.new(f"icmp eq i64 {f.load('i64', row_axes, 8)}, 1")
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
     few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
-    deep = even(f, "%k", DEPTH)
+    deep = even(f, "%k", shape.depth)
     high = even(f, "%m", shape.block_rows, shape.rows)
     wide = even(f, "%n", f.new(f"udiv i64 {CHUNK}, {high}"), shape.columns)
 
@@ -169,13 +169,13 @@ def slivers(shape: Shape) -> str:
         "nounwind"
     )
     stride = shape.columns * shape.size
-    packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
+    packed = f.new(f"alloca [{(shape.depth + shape.lanes) * stride} x i8], align 64")
     tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
     places = _scratch(f, shape.columns)
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
     # tiles take equal shares, rounded up: fewer than twice as many as there are
-    heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
-    in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
+    heads = f.new(f"alloca [{2 * shape.depth} x i64], align 64")
+    in_order = f.new(f"alloca [{shape.depth} x i64], align 64")  # the steps of a packed sliver
     lines = parted.lines(f, "%steps", "%step.runs", heads)
     few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))

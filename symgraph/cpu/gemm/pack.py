@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from symgraph.cpu.function_text import Body, FunctionText
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import Shape, prefetch
 
 PANEL = 4  # slivers of B that are packed together: whole cache lines of it side by side
 
@@ -132,10 +132,14 @@ def _turn(shape: Shape, f: FunctionText, lanes: Lanes) -> None:
         f.at(lanes.start, f.mul(f.least(str(i), last), lanes.stride)) for i in range(lanes.width)
     ]
     stride = lanes.width * shape.size
+    ahead = not lanes.whole and shape.width < 64  # the rows of A that are packed next
 
     def square(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
         target = f.at("%to", f.mul(p, stride))
+        if ahead:
+            for start in starts:
+                prefetch(f, f.at(start, at, f.mul(lanes.number, lanes.stride)))
 
         def read(lane: str) -> str:
             return shape.load(f, f.at(lane, at))
