@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from symgraph.core.lazy import lazy
 from symgraph.core.record import replace
 from symgraph.cpu.kernels.kernel import KernelEmitter, function_head
 from symgraph.loops.expr import walk
-from symgraph.loops.narrow import CHEAP, Case, narrow_nests
 from symgraph.loops.schedule import Schedule, choose_schedule, element_bytes
 from symgraph.loops.statements import Nest
 
+if TYPE_CHECKING:
+    from symgraph.loops.narrow import Case
+
+narrow: Any = lazy("symgraph.loops.narrow")  # no first version of a function needs it
 MOST_FORMS = 12  # of a program: each takes a millisecond or two to compile
 
 
@@ -22,31 +27,33 @@ def with_cases(
     All are passed the same: what one form needs beside the others is added to the emitter. There
     are none if there would be more than `most`.
     """
+    if not emitter.sizes:
+        return emitter.text("@KERNEL"), 0
     s = emitter.builder
     forms: list[tuple[Case, KernelEmitter]] = []
-    for narrow in narrow_nests(s, nest, schedule, emitter.vector_bytes, emitter.around):
-        case = narrow.case
+    for found in narrow.narrow_nests(s, nest, schedule, emitter.vector_bytes, emitter.around):
+        case = found.case
         width = emitter.vector_bytes // 2 if case.half else emitter.vector_bytes
-        own = replace(choose_schedule(narrow.nest, width), parallel=schedule.parallel)
+        own = replace(choose_schedule(found.nest, width), parallel=schedule.parallel)
         if own.tile > 1 or own.strip or own.order[0].name != schedule.order[0].name:
             continue
         form = KernelEmitter(s, width, emitter.around)
         form.buffers, form.sizes, form.declared = emitter.buffers, emitter.sizes, emitter.declared
-        form.originals, form.fixed = narrow.originals, narrow.fixed
+        form.originals, form.fixed = found.originals, found.fixed
         form.masked_stores = emitter.masked_stores
         if case.fixed and own.vector is own.order[0]:
             base = width // element_bytes(walk([t.value for t in nest.stores]))
-            dear = case.tile or max(t.value.cost for t in nest.stores) > CHEAP
+            dear = case.tile or max(t.value.cost for t in nest.stores) > narrow.CHEAP
             lanes = max(base, case.tile) if dear else own.lanes
             case, form.whole = replace(case, step=lanes), True
             own = replace(own, lanes=lanes)
-        form.write(narrow.nest, own)
+        form.write(found.nest, own)
         forms.append((case, form))
     last = forms.pop() if forms and forms[-1][0].last else None
     if not forms or len(forms) > most:
         return emitter.text("@KERNEL"), 0
     if last is None or not _complete([case for case, _ in forms], last[0]):
-        last = Case(forms[-1][0].size, 0, least=0, last=True), emitter
+        last = replace(forms[-1][0], least=0, last=True), emitter
     emitters = [*(form for _, form in forms), last[1]]
     names = [f"@KERNEL_{k}" for k in range(len(emitters))]
     cases = [(case, name) for (case, _), name in zip(forms, names, strict=False)]
