@@ -32,6 +32,7 @@ MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
 RUNNING_ROWS = 4  # rows of running sums that share a loop: an addition takes three to four cycles
 CHEAP_STEP = 8  # operations of a point; more of them fill those cycles
 LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
+MASKED_BYTES = 64  # of vectors from which a masked store takes no longer than another (AVX-512)
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
