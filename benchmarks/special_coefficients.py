@@ -1,7 +1,7 @@
-"""Compute the polynomial coefficients of the special functions and write `special_tables.py`.
+"""Compute the polynomial coefficients of the special functions and write their tables.
 
     python benchmarks/special_coefficients.py            print the error of each fit
-    python benchmarks/special_coefficients.py --write    also rewrite symgraph/ops/special_tables.py
+    python benchmarks/special_coefficients.py --write    also rewrite both tables in symgraph/ops
 
 Each polynomial interpolates at Chebyshev points of [low, high] in 50-digit arithmetic, and is
 written as powers of t = scale * (x - centre), which runs over [-1, 1] there.
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mpmath as mp
 
 mp.mp.dps = 50
-TARGET = Path(__file__).parents[1] / "symgraph" / "ops" / "special_tables.py"
+OPS = Path(__file__).parents[1] / "symgraph" / "ops"
 HEADER = '''"""Polynomials of the special functions; written by benchmarks/special_coefficients.py.
 
 Each entry is (centre, scale, coefficients) of a polynomial in t = scale * (x - centre), constant
@@ -196,6 +197,124 @@ def erfcx_large(u: mp.mpf) -> mp.mpf:
     return mp.sqrt(square / mp.pi) * mp.hyperu(0.5, 0.5, square)
 
 
+def asymptotic(term: Callable[[int], int], u: mp.mpf, count: int = 24) -> mp.mpf:
+    """Return the sum of term(k) u**k: what a divergent series gives for small u."""
+    return mp.fsum(term(k) * u**k for k in range(count))
+
+
+EI_ROOT = mp.findroot(mp.ei, 0.3725074107813666)
+
+
+def ei_rest(x: mp.mpf) -> mp.mpf:
+    """Return (Ei(x) - log(x / root)) / (x - root)."""
+    x = mp.mpf(10) ** -25 if x == 0 else x
+    with mp.workdps(90):
+        return (mp.ei(x) - mp.log(x / EI_ROOT)) / (x - EI_ROOT)
+
+
+def exponential_large(f: Callable[[mp.mpf], mp.mpf], sign: int) -> Callable[[mp.mpf], mp.mpf]:
+    """Return v -> x exp(-+x) times Ei or E1 at x = 1 / v."""
+
+    def value(v: mp.mpf) -> mp.mpf:
+        if v < mp.mpf(1) / 110:
+            return asymptotic(lambda k: sign**k * mp.factorial(k), v, 60)
+        return f(1 / v) * mp.exp(-sign / v) / v
+
+    return value
+
+
+def e1_rest(x: mp.mpf) -> mp.mpf:
+    with mp.workdps(80):
+        return mp.e1(x) + mp.log(x)
+
+
+def dawson(x: mp.mpf) -> mp.mpf:
+    with mp.workdps(60):
+        return mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x)
+
+
+def dawson_large(u: mp.mpf) -> mp.mpf:
+    """Return 2 x dawson(x) at u = 1 / x**2."""
+    if u < mp.mpf(1) / 900:
+        return asymptotic(lambda k: mp.fac2(2 * k - 1), u / 2, 30)
+    return 2 / mp.sqrt(u) * dawson(1 / mp.sqrt(u))
+
+
+CI_ROOTS = [mp.findroot(mp.ci, x) for x in (0.6165054856207162, 3.3841804225511863)]
+
+
+def ci_rest(x: mp.mpf) -> mp.mpf:
+    """Return (Ci(x) - log(x / root)) / (x - root)."""
+    x = mp.mpf(10) ** -25 if x == 0 else x
+    with mp.workdps(90):
+        return (mp.ci(x) - mp.log(x / CI_ROOTS[0])) / (x - CI_ROOTS[0])
+
+
+def _turned(f: Callable[[mp.mpf], tuple[mp.mpf, mp.mpf, mp.mpf]], second: bool, x: mp.mpf) -> Any:
+    """Return the part of (cosine integral, sine integral) along the angle or across it."""
+    c, s, angle = f(x)
+    cos, sin = mp.cos(angle), mp.sin(angle)
+    return c * cos + s * sin if second else c * sin - s * cos
+
+
+def trigonometric(second: bool) -> Callable[[mp.mpf], mp.mpf]:
+    """Return u -> x f(x) or x**2 g(x) at x = u**-1/2: Ci = f sin - g cos."""
+
+    def value(u: mp.mpf) -> mp.mpf:
+        if u < mp.mpf(1) / 3000:
+            return asymptotic(lambda k: (-1) ** k * mp.factorial(2 * k + second), u)
+        x = 1 / mp.sqrt(u)
+        with mp.workdps(60):
+            part = _turned(lambda x: (mp.ci(x), mp.si(x) - mp.pi / 2, x), second, x)
+            return -part * x * x if second else part * x
+
+    return value
+
+
+def fresnel_large(second: bool) -> Callable[[mp.mpf], mp.mpf]:
+    """Return u -> pi x f(x) or pi**2 x**3 g(x) at x = u**-1/4: C = 1/2 + f sin - g cos."""
+
+    def value(u: mp.mpf) -> mp.mpf:
+        if u < mp.mpf(1) / 8000:
+            return asymptotic(
+                lambda k: (-1) ** k * mp.fac2(4 * k - 1 + 2 * second), u / mp.pi**2
+            )
+        x, half = u ** (-mp.mpf(1) / 4), mp.mpf(1) / 2
+        with mp.workdps(60):
+            part = _turned(
+                lambda x: (mp.fresnelc(x) - half, mp.fresnels(x) - half, mp.pi * x * x / 2),
+                second, x,
+            )  # fmt: skip
+            return -part * mp.pi**2 * x**3 if second else part * mp.pi * x
+
+    return value
+
+
+INTEGRALS = [
+    Fit("EI", ei_rest, 0, 4, 22),
+    Fit("EI_MIDDLE", exponential_large(mp.ei, 1), 1 / 12, 1 / 4, 28),
+    Fit("EI_FAR", exponential_large(mp.ei, 1), 1 / 40, 1 / 12, 24),
+    Fit("EI_LAST", exponential_large(mp.ei, 1), 0, 1 / 40, 16),
+    Fit("E1", guarded(e1_rest), 0, 1, 14),
+    Fit("E1_MIDDLE", exponential_large(mp.e1, -1), 1 / 4, 1, 23),
+    Fit("E1_LARGE", exponential_large(mp.e1, -1), 0, 1 / 4, 24),
+    Fit("DAWSON", guarded(lambda z: dawson(mp.sqrt(z)) / mp.sqrt(z)), 0, 4, 22),
+    Fit("DAWSON_MIDDLE", lambda x: 2 * x * dawson(x), 2, 5, 28),
+    Fit("DAWSON_LARGE", dawson_large, 0, 1 / 25, 18),
+    Fit("SI", guarded(lambda z: mp.si(mp.sqrt(z)) / mp.sqrt(z)), 0, 16, 13),
+    Fit("CI", ci_rest, 0, 2.5, 18),
+    Fit("CI_MIDDLE", lambda x: mp.ci(x) / (x - CI_ROOTS[1]), 2.5, 4, 20),
+    Fit("SICI_F_MIDDLE", trigonometric(False), 1 / 64, 1 / 16, 22),
+    Fit("SICI_G_MIDDLE", trigonometric(True), 1 / 64, 1 / 16, 22),
+    Fit("SICI_F_LARGE", trigonometric(False), 0, 1 / 64, 23),
+    Fit("SICI_G_LARGE", trigonometric(True), 0, 1 / 64, 26),
+    Fit("FRESNEL_S", guarded(lambda z: mp.fresnels(z**0.25) / z**0.75), 0, 2.4**4, 18),
+    Fit("FRESNEL_C", guarded(lambda z: mp.fresnelc(z**0.25) / z**0.25), 0, 2.4**4, 18),
+    Fit("FRESNEL_F", fresnel_large(False), 0, 2.4**-4, 21),
+    Fit("FRESNEL_G", fresnel_large(True), 0, 2.4**-4, 24),
+]  # fmt: skip
+
+
 FITS = [
     Fit("LOG_GAMMA", guarded(lambda t: log_gamma(2 + t) / t), -0.5, 0.5, 20),
     Fit("GAMMA", lambda t: mp.gamma(2 + t), -0.5, 0.5, 20),
@@ -231,23 +350,32 @@ def split(x: mp.mpf) -> tuple[float, float]:
     return float(x), float(x - mp.mpf(float(x)))
 
 
-def source() -> str:
-    """Return the text of the module of tables; prints the error of each fit."""
+def table(fits: list[Fit]) -> list[str]:
+    """Return the lines of a module of tables; prints the error of each fit."""
     lines = [HEADER]
-    for fit in FITS:
+    for fit in fits:
         values = [float(c) for c in interpolate(fit)]
         print(f"{fit.name:16} degree {fit.degree:2} error {mp.nstr(worst(fit, values), 3)}")
         centre, scale = (fit.low + fit.high) / 2, 2 / (fit.high - fit.low)
         lines += [f"{fit.name}: Fit = (", f"    {centre!r}, {scale!r},", "    ("]
         lines += [f"        {v!r}," for v in values]
         lines += ["    ),", ")  # fmt: skip"]
-    lines.append(f"DIGAMMA_ROOT = {split(ROOT)!r}")
+    return lines
+
+
+def sources() -> dict[str, str]:
+    """Return the text of each module of tables."""
+    main, integrals = table(FITS), table(INTEGRALS)
+    main.append(f"DIGAMMA_ROOT = {split(ROOT)!r}")
     for name, zeros in (("J0", J0_ZEROS), ("J1", J1_ZEROS)):
-        lines += [f"{name}_ZEROS_SQUARED = (", *(f"    {split(z**2)!r}," for z in zeros), ")"]
-    return "\n".join(lines) + "\n"
+        main += [f"{name}_ZEROS_SQUARED = (", *(f"    {split(z**2)!r}," for z in zeros), ")"]
+    integrals.append(f"EI_ROOT = {split(EI_ROOT)!r}")
+    integrals += ["CI_ROOTS = (", *(f"    {split(z)!r}," for z in CI_ROOTS), ")"]
+    found = {"special_tables.py": main, "special_tables_integrals.py": integrals}
+    return {name: "\n".join(lines) + "\n" for name, lines in found.items()}
 
 
 if __name__ == "__main__":
-    text = source()
-    if "--write" in sys.argv:
-        TARGET.write_text(text)
+    for name, text in sources().items():
+        if "--write" in sys.argv:
+            (OPS / name).write_text(text)

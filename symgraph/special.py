@@ -7,12 +7,13 @@ from symgraph.core.op import o
 
 # fmt: off
 _NAMES = (
-    "beta", "beta_weight", "betainc", "betaln", "boxcox", "boxcox1p", "comb", "digamma", "entr",
-    "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp1", "expit", "factorial", "gamma",
-    "gammainc", "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "j0", "j1", "k0",
-    "k0e", "k1", "k1e", "kl_div", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "multigammaln",
-    "ndtr", "ndtri", "poisson_weight", "polygamma", "rel_entr", "sigmoid", "sinc", "softplus",
-    "spence", "trigamma", "xlog1py", "xlogy", "y0", "y1", "zeta",
+    "bessel_jn", "beta", "beta_weight", "betainc", "betaln", "boxcox", "boxcox1p", "comb",
+    "dawsn", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp1", "expi",
+    "expit", "expn", "factorial", "fresnel", "gamma", "gammainc", "gammaincc", "gammaln",
+    "gammasgn", "hyp1f1", "hyp2f1", "i0", "i0e", "i1", "i1e", "j0", "j1", "jn", "k0", "k0e",
+    "k1", "k1e", "kl_div", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "multigammaln",
+    "ndtr", "ndtri", "owens_t", "poch", "poisson_weight", "polygamma", "rel_entr", "sici",
+    "sigmoid", "sinc", "softplus", "spence", "trigamma", "xlog1py", "xlogy", "y0", "y1", "zeta",
 )
 # fmt: on
 globals().update({name: getattr(o, name) for name in _NAMES})

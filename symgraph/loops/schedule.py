@@ -29,6 +29,8 @@ SHORT = 64  # elements of an axis whose sums down columns stay in registers
 STRIP = 128  # columns of a strip, where loads run across the rows
 STRIP_ROWS = 64  # of the result that a thread should take from strips at least
 MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
+RUNNING_ROWS = 4  # rows of running sums that share a loop: an addition takes three to four cycles
+CHEAP_STEP = 8  # operations of a point; more of them fill those cycles
 LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
@@ -99,6 +101,8 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
+    if vector is None and not reductions:
+        unroll, tile = _running_rows(nest, exprs)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
         unroll = _transposed_axis(nest, vector, exprs)
@@ -354,6 +358,19 @@ def _tile(
         if tile >= best[1]:
             best = (axis, tile)
     return best
+
+
+def _running_rows(nest: Nest, exprs: Sequence[Expr]) -> tuple[Axis | None, int]:
+    """Run through several rows at once where each number waits for the one before it in its row."""
+    if not nest.scan or nest.scan == "linear" or nest.serial or len(nest.axes) < 2:
+        return None, 1
+    rows = nest.axes[-2]
+    most = interval(rows.extent)[1]
+    if len(nest.stores) > 1 or body_cost(nest, exprs) > CHEAP_STEP:
+        return None, 1
+    if most is not None and most < 2:
+        return None, 1
+    return rows, RUNNING_ROWS if most is None else min(RUNNING_ROWS, most)
 
 
 def work(nest: Nest) -> int | None:

@@ -60,6 +60,12 @@ def in_double(f: Algorithm) -> tuple[Algorithm, Algorithm]:
     return scalar, reference
 
 
+def rules(f: Algorithm) -> dict[str, Any]:
+    """Return the fields of an elementwise op that follow from an algorithm on float64 values."""
+    scalar, reference = in_double(f)
+    return {"scalar": scalar, "numpy": reference}
+
+
 def even_odd(s: Any, t: Any, coefficients: tuple[float, ...]) -> Any:
     """Return c0 + c1 t + c2 t**2 + ... in two chains: half the latency of Horner's rule."""
     if len(coefficients) < 6:
@@ -81,3 +87,12 @@ def fitted(s: Any, x: Any, fit: tuple[float, float, tuple[float, ...]]) -> Any:
     centre, scale, coefficients = fit
     shifted = x - centre if centre else x
     return even_odd(s, shifted * scale, coefficients)
+
+
+def beside_root(s: Any, x: Any, root: tuple[float, float], fit: Any) -> Any:
+    """Return log(x / root) + (x - root) p(x): a function with a logarithm and a zero at `root`."""
+    high, low = root
+    apart = (x - high) - low
+    close = s.abs(apart) < 0.15
+    log = s.select(close, s.log1p(s.select(close, apart / high, 0.0)), s.log(x / high))
+    return s.fma(apart, fitted(s, x, fit), log)

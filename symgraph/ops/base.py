@@ -164,7 +164,7 @@ class Elementwise(Op):
 
     Fields: `types` (dtype rule), `reference` (NumPy function), `scalar(s, *x)` (lowering),
     `partials(o, node)` (one derivative per input, None where it is zero), `ulp`, `domain` (ranges
-    that the generated tests draw each input from).
+    that the generated tests draw each input from), `edges` (whether they try special values too).
     """
 
     arity = 1
@@ -174,6 +174,7 @@ class Elementwise(Op):
     ulp: dict[str, float] | None = None
     domain: tuple[tuple[float, float], ...] = ()
     dtypes = "bool int float"
+    edges = True
     takes_complex = True  # the functions that make its nodes refuse them where it does not
     module = ""  # where `elementwise` was called
 
@@ -256,6 +257,7 @@ def elementwise(
     not_differentiable: str = "",
     dtypes: str = "bool int float",
     complex_form: Callable[..., Node] | None = None,
+    edges: bool = True,
 ) -> Callable[..., Node]:
     """Define an elementwise op and its public function.
 
@@ -278,6 +280,7 @@ def elementwise(
         commutative=commutative,
         not_differentiable=not_differentiable,
         dtypes=dtypes,
+        edges=edges,
         samples=lambda rng, dtype: (),
     )
     enter(op)

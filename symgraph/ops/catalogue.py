@@ -117,10 +117,16 @@ FUNCTIONS = {
         "k0 k0e k1 k1e lgamma log_ndtr log_sigmoid logit ndtr ndtri poisson_weight polygamma sinc "
         "trigamma xlog1py xlogy y0 y1"
     ),
+    "symgraph.ops.special_bessel_order": "bessel_jn jn",
     "symgraph.ops.special_composed": (
         "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
     ),
-    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
+    "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
+    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_integrals": "cosint dawsn fresnel fresnel_cos fresnel_sin sici sinint",
+    "symgraph.ops.special_owen": "owens_t",
+    "symgraph.ops.special_pochhammer": "poch",
     "symgraph.ops.special_series": "spence zeta",
     "symgraph.ops.statistics": (
         "average corrcoef cov median nanargmax nanargmin nancumprod nancumsum nanmax nanmean "
@@ -186,7 +192,13 @@ OPS = {
         "k0 k0e k1 k1e log_ndtr logit ndtr ndtri poisson_weight polygamma sinc xlog1py xlogy y0 "
         "y1"
     ),
-    "symgraph.ops.special_incomplete": "betainc exp1 gammainc gammaincc",
+    "symgraph.ops.special_bessel_order": "jn",
+    "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
+    "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
+    "symgraph.ops.special_integrals": "cosint dawsn fresnel_cos fresnel_sin sinint",
+    "symgraph.ops.special_owen": "owens_t",
+    "symgraph.ops.special_pochhammer": "poch",
     "symgraph.ops.transcendental": (
         "acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot log "
         "log10 log1p log2 logaddexp relu sigmoid sin sinh softplus tan tanh"

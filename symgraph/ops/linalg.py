@@ -8,6 +8,7 @@ derivatives, share its factorization.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -87,6 +88,13 @@ class Factor(MatrixOp):
 
     def statements(self, low: Any, node: Node, out: Any) -> None:
         low.lapack(node, out)
+
+
+def check_finite(low: Any, node: Node) -> None:
+    """Add a check that stops with the error of the node where a number is not finite."""
+    s = low.s
+    for x in node.inputs:  # parts of complex numbers are two
+        low.check_values(node, x, lambda v: s.unary("not", s.unary("abs", v) < math.inf))
 
 
 def user_matrix(x: Node) -> Node:

@@ -26,6 +26,7 @@ from symgraph.ops.linalg import (
     MatrixOp,
     adjoint,
     as_matrices,
+    check_finite,
     check_matrices,
     each,
     from_lower,
@@ -66,6 +67,10 @@ class SymmetricFactor(Factor):
     def result_dtype(self, dtype: DType, params: Any) -> DType:
         return dtype if params.vectors else dtype.part
 
+    def checks(self, low: Any, node: Node) -> None:
+        """Stop where a number is not finite: LAPACK may make finite numbers of it."""
+        check_finite(low, node)
+
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:
             w, v = eigh_one(self, node, k, x)
@@ -76,6 +81,8 @@ class SymmetricFactor(Factor):
 
 def eigh_one(op: MatrixOp, node: Node, k: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues and oriented eigenvectors of matrix k; raises the error of the op."""
+    if not np.isfinite(x).all():
+        raise op.failure(node, k, 1)
     try:
         w, v = np.linalg.eigh(x)
     except np.linalg.LinAlgError:
@@ -298,8 +305,8 @@ def eigh(x: Any) -> tuple[Node, Node]:
     makes sum(v[i] / (i + 1.7)) real and positive. Both triangles are read: it is the symmetric
     (Hermitian) part (A + A^H) / 2 that is taken, where NumPy reads the lower triangle alone, so
     derivatives are symmetric. The basis for equal eigenvalues is free; their 1 / gap counts as 0 in
-    derivatives, right for functions of the eigenvalues. A matrix with NaN
-    has NaN, or raises LinAlgError.
+    derivatives, right for functions of the eigenvalues. A matrix with NaN or infinities raises
+    LinAlgError.
     """
     node = as_matrices(x)
     check_matrices("eigh", node)

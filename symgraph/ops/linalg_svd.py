@@ -22,6 +22,7 @@ from symgraph.ops.linalg import (
     adjoint,
     as_matrices,
     as_operands,
+    check_finite,
     check_matrices,
     each,
     kept_oriented,
@@ -62,9 +63,7 @@ class SvdFactor(Factor):
 
     def checks(self, low: Any, node: Node) -> None:
         """Stop where a number is not finite: LAPACK's iteration may not end then."""
-        s = low.s
-        for x in node.inputs:  # parts of complex numbers are two
-            low.check_values(node, x, lambda v: s.unary("not", s.unary("abs", v) < math.inf))
+        check_finite(low, node)
 
     def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
         def one(k: int, x: np.ndarray) -> np.ndarray:

@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import FLOAT64
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node, as_node, make
-from symgraph.core.op import function, ops, register
-from symgraph.ops.base import Elementwise, as_nodes, cast_to, to_float
+from symgraph.core.node import Node
+from symgraph.core.op import function, register
+from symgraph.ops.quadrature import Composed, apply
 
 STEP = 1.0 / 12.0
 _T = STEP * np.arange(-43.5, 44.0)  # 88 points
@@ -46,39 +45,6 @@ LOG_GAMMA_SERIES = (
     2.1207184805554665e-07, -1.0043224823968099e-07, 4.7698101693639804e-08,
     -2.2711094608943164e-08,
 )
-
-
-def _reference(name: str) -> Any:
-    """Return the NumPy function of another op."""
-    op = ops[name]
-    assert isinstance(op, Elementwise)
-    return op.reference
-
-
-class _Arrays:
-    """The functions of `o` that the formulas use, on NumPy arrays."""
-
-    exp, expm1, log1p, log, sqrt = np.exp, np.expm1, np.log1p, np.log, np.sqrt
-    maximum, minimum = np.maximum, np.minimum
-    where: Any = staticmethod(np.where)
-    sum: Any = staticmethod(np.sum)
-    expand_dims: Any = staticmethod(np.expand_dims)
-
-    @staticmethod
-    def stop_gradient(x: Any) -> Any:
-        return x
-
-    @staticmethod
-    def gammaln(x: Any) -> Any:
-        return _reference("gammaln")(x)
-
-    @staticmethod
-    def poisson_weight(a: Any, x: Any) -> Any:
-        return _reference("poisson_weight")(a, x)
-
-    @staticmethod
-    def beta_weight(a: Any, b: Any, x: Any) -> Any:
-        return _reference("beta_weight")(a, b, x)
 
 
 def _points(m: Any, width: Any) -> tuple[Any, Any]:
@@ -169,21 +135,6 @@ def _first_power(o: Namespace, a: Node) -> Node:
     return o.where(o.lt(a, 1.0), math.inf, o.where(o.eq(a, 1.0), 1.0, 0.0))
 
 
-def _exponential_integral(m: Any, x: Any) -> Any:
-    """Return E1(x) = Gamma(0, x): by its series up to SMALL_X, beyond by the integral above."""
-    inside = (x > 0.0) & (x < 1e300)
-    z = m.where(inside, x, 1.0)
-    low, high = m.minimum(z, SMALL_X), m.maximum(z, SMALL_X)
-    series = 0.0 * z
-    for n in range(TERMS, 0, -1):
-        series = series - (-low) ** n / float(n * math.factorial(n))
-    y, w = _points(m, high + m.sqrt(m.maximum(high, LEAST_X)))
-    tail = m.exp(-high) * m.sum(w * m.exp(-m.expand_dims(high, -1) * m.expm1(y)), -1)
-    value = m.where(z <= SMALL_X, series - m.log(z) - EULER, tail)
-    edge = m.where(x >= 1e300, 0.0, m.where(x < 0.0, np.nan, m.where(x <= 0.0, np.inf, x)))
-    return m.where(inside, value, edge)
-
-
 # -- beta -----------------------------------------------------------------------------------------
 def _beta_parts(m: Any, a: Any, b: Any, x: Any, moments: bool) -> Any:
     """Return (mirrored, p, q, tail, and the derivatives by p and q without those of D)."""
@@ -242,38 +193,6 @@ def _beta_slopes(o: Namespace, a: Node, b: Node, x: Node) -> tuple[Node, Node, N
 
 
 # -- ops ------------------------------------------------------------------------------------------
-class Composed(Elementwise):
-    """An elementwise op that is expanded to a sum over quadrature points before lowering."""
-
-    types = staticmethod(to_float)
-    lower: Any = None
-    dtypes = "bool int float"
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        return ()
-
-    def formula(self, m: Any, *x: Any) -> Any:
-        """Return the value from float64 operands, with the functions of `m`."""
-        raise NotImplementedError
-
-    def expand(self, o: Namespace, node: Node) -> Node:
-        return cast_to(self.formula(o, *(cast_to(x, FLOAT64) for x in node.inputs)), node.dtype)
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            wide = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in arrays))
-            return np.asarray(self.formula(_Arrays, *wide)).astype(node.dtype.numpy)
-
-    def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
-        """Return the derivative by each operand, float64."""
-        raise NotImplementedError
-
-    def partials(self, o: Namespace, node: Node) -> tuple[Node, ...]:
-        wide = [cast_to(x, FLOAT64) for x in node.inputs]
-        return tuple(cast_to(d, node.dtype) for d in self.slopes(o, *wide))
-
-
 @register
 class Gammainc(Composed):
     name, doc = "gammainc", "Regularised lower incomplete gamma function P(a, x)."
@@ -299,19 +218,6 @@ class Gammaincc(Gammainc):
 
 
 @register
-class Exp1(Composed):
-    name, doc = "exp1", "Exponential integral E1(x) of x > 0; inf at 0, NaN below."
-    arity, domain = 1, ((0.2, 6.0),)
-    ulp = {"float32": 1.0, "float64": 64.0}
-
-    def formula(self, m: Any, *x: Any) -> Any:
-        return _exponential_integral(m, x[0])
-
-    def slopes(self, o: Namespace, *x: Node) -> tuple[Node, ...]:
-        return (-o.exp(-x[0]) / x[0],)
-
-
-@register
 class Betainc(Composed):
     name, doc = "betainc", "Regularised incomplete beta function I_x(a, b)."
     arity, domain = 3, ((0.3, 9.5), (0.3, 9.5), (0.05, 0.95))
@@ -324,12 +230,6 @@ class Betainc(Composed):
         return _beta_slopes(o, *x)
 
 
-def _apply(op: Any, *values: Any) -> Node:
-    nodes = as_nodes([as_node(v) if isinstance(v, np.ndarray) else v for v in values])
-    compute, _ = op.types(nodes[0].dtype, op.name)
-    return make(op, tuple(cast_to(n, compute) for n in nodes))
-
-
 @function
 def gammainc(a: Any, x: Any) -> Node:
     """Return P(a, x) = int_0^x t**(a-1) exp(-t) dt / Gamma(a) for a, x >= 0, NaN elsewhere.
@@ -337,19 +237,13 @@ def gammainc(a: Any, x: Any) -> Node:
     Differentiable by both. The smaller of P and 1 - P has a relative error of some 1e-14 (more in
     far tails: 2e-16 times the logarithm).
     """
-    return _apply(Gammainc.instance, a, x)
+    return apply(Gammainc.instance, a, x)
 
 
 @function
 def gammaincc(a: Any, x: Any) -> Node:
     """Return Q(a, x) = 1 - P(a, x), see `gammainc`."""
-    return _apply(Gammaincc.instance, a, x)
-
-
-@function
-def exp1(x: Any) -> Node:
-    """Return E1(x), the integral of exp(-t) / t from x to inf, for x > 0; inf at 0, NaN below."""
-    return _apply(Exp1.instance, x)
+    return apply(Gammaincc.instance, a, x)
 
 
 @function
@@ -358,4 +252,4 @@ def betainc(a: Any, b: Any, x: Any) -> Node:
 
     Differentiable by all three; NaN elsewhere.
     """
-    return _apply(Betainc.instance, a, b, x)
+    return apply(Betainc.instance, a, b, x)

@@ -14,7 +14,15 @@ from symgraph.core.node import Node, new_input
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import rewrite_rule
 from symgraph.rewrites.linalg import swapped
-from symgraph.rewrites.matrix_facts import definite, gram, orthogonal, square, symmetric, triangular
+from symgraph.rewrites.matrix_facts import (
+    columns_orthonormal,
+    definite,
+    gram,
+    orthogonal,
+    square,
+    symmetric,
+    triangular,
+)
 
 contract_order: Any = lazy("symgraph.ops.contract_order")  # only chains of products need them
 linalg_functions: Any = lazy("symgraph.ops.linalg_functions")
@@ -41,6 +49,34 @@ def _positive() -> Node:
 
 def _same_stack(a: Node, b: Node) -> bool:
     return a.type.shape[:-2] == b.type.shape[:-2]
+
+
+# -- orthogonal factors --------------------------------------------------------------------------
+def _orthonormal_example() -> list[Node]:
+    q, u = o.qr(_regular(4, 4))[0], o.svd(_regular(3, 3))[0]
+    thin = o.qr(_x(5, 2) + o.eye(5, 2, dtype="float32") * 9.0)[0]
+    return [o.matmul(o.matrix_transpose(x), x) for x in (q, u, thin)] + [
+        o.matmul(q, o.matrix_transpose(q))
+    ]
+
+
+@rewrite_rule(
+    phase="linalg", numeric="algebraic", roots=("matmul",),
+    children=("permute_dims", "qr_q", "svd_u", "svd_vh", "eigh_vectors"),
+    example=_orthonormal_example,
+)  # fmt: skip
+def product_of_orthogonal_factors(node: Node) -> Node | None:
+    """Q.T @ Q -> I for orthonormal columns, Q @ Q.T -> I for square Q.
+
+    Algebraic, as the error of a matrix without the factorization, or a NaN, would be lost.
+    """
+    a, b = node.inputs
+    if node.dtype.is_complex or not (swapped(a) is b or swapped(b) is a):
+        return None
+    if not columns_orthonormal(b):
+        return None
+    n = node.type.shape[-1]
+    return o.broadcast_to(o.eye(n, dtype=node.dtype), node.type.shape)
 
 
 # -- systems -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from symgraph.core.dtype import BOOL
 from symgraph.core.node import CONSTANT, Node
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import const_value
+from symgraph.dims.dim import provably_le
 from symgraph.rewrites.facts import DEPTH, non_negative
 from symgraph.rewrites.linalg import swapped
 
@@ -256,6 +257,17 @@ def _on_diagonal(mask: Node) -> bool:
 def _identity(x: Node) -> bool:
     """Recognise the numbers of row == column."""
     return x.op.name == "cast" and _on_diagonal(x.inputs[0])
+
+
+def columns_orthonormal(x: Node) -> bool:
+    """Tell whether X.T @ X is the identity, up to rounding: orthogonal factors, also thin ones."""
+    m, n = x.type.shape[-2:] if x.ndim >= 2 else (0, 1)
+    if x.op.name in ("qr_q", "svd_u"):
+        return provably_le(n, m)
+    y = swapped(x)
+    if y is not None and y.op.name == "svd_vh":
+        return provably_le(n, m)
+    return orthogonal(x)
 
 
 def orthogonal(x: Node) -> bool:

@@ -47,6 +47,7 @@ PAIRS = (
     ((1, 1), (2, 3)),
 )
 TRIPLES = (((2, 1), (3,), ()), ((), (3, 1), (2,)))
+QUADRUPLES = (((2, 1), (3,), (), (1,)), ((), (3, 1), (2,), ()))
 MIXED = (
     ("int32", "float32"),
     ("int8", "uint8"),
@@ -184,9 +185,10 @@ def _elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
             if d.is_float and params and params[0][1].kind == "u":
                 arrays = tuple(map(np.abs, arrays))  # C leaves negative floats undefined here
             yield Case(op, arrays, params)
-            yield from _special(op, d, params)
+            if op.edges:
+                yield from _special(op, d, params)
     params = _parameters(op)[-1]
-    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES}[op.arity]
+    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES, 4: QUADRUPLES}[op.arity]
     for shapes in (*groups, *([(s, s) for s in SHAPES] if op.arity == 2 else [])):
         arrays = _drawn(op, rng, shapes, _types_of(op, best))
         yield Case(op, arrays, params)
@@ -201,7 +203,7 @@ def _elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
 def _complex_elementwise(op: Elementwise, rng: np.random.Generator) -> Iterator[Case]:
     for d in COMPLEXES:
         yield Case(op, _drawn(op, rng, ((7,),) * op.arity, _types_of(op, d)))
-    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES}[op.arity]
+    groups = {1: [(s,) for s in SHAPES], 2: PAIRS, 3: TRIPLES, 4: QUADRUPLES}[op.arity]
     for shapes in groups:
         yield Case(op, _drawn(op, rng, shapes, _types_of(op, COMPLEX128)))
     if op.arity == 2 and _promotes(op):

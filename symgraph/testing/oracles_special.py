@@ -62,6 +62,28 @@ def _betainc(m: Any, a: Any, b: Any, x: Any) -> Any:
     return m.betainc(a, b, 0, x, regularized=True)
 
 
+def _dawson(m: Any, x: Any) -> Any:
+    if abs(x) > 1e3:
+        return (1 + 1 / (2 * x * x)) / (2 * x)
+    return m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x)
+
+
+def _owens_t(m: Any, h: Any, a: Any) -> Any:
+    if m.isinf(h) or not a:
+        return m.mpf(0)
+    if m.isinf(a):
+        return m.sign(a) * m.erfc(abs(h) / m.sqrt(2)) / 4
+    end = min(abs(a), 40 / max(abs(h), m.mpf(10) ** -30))
+    f = lambda x: m.exp(-h * h * x * x / 2) / (1 + x * x)  # noqa: E731
+    parts = [k / max(abs(h), 1) for k in (0.5, 1, 2, 4, 8, 16)]
+    places = [0, *(m.mpf(p) for p in parts if p < end), end]
+    return m.sign(a) * m.exp(-h * h / 2) * m.quad(f, places) / (2 * m.pi)
+
+
+def _poch(m: Any, z: Any, n: Any) -> Any:
+    return m.rf(z, n)
+
+
 SPECIAL: dict[str, Callable[..., Any]] = {
     "gammaln": lambda m, x: _pole(m, lambda v: m.re(m.loggamma(v)), x, m.inf),
     "gamma": lambda m, x: _pole(m, m.gamma, x, m.nan if x else m.inf),
@@ -91,13 +113,37 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "gammaincc": lambda m, a, x: 1 - _gammainc(m, a, x),
     "betainc": _betainc,
     "exp1": lambda m, x: m.e1(x) if x > 0 else m.nan if x else m.inf,
+    "expi": lambda m, x: m.ei(x) if x else -m.inf,
+    "sinint": lambda m, x: m.si(x),
+    "cosint": lambda m, x: m.ci(abs(x)) if x else -m.inf,
+    "fresnel_sin": lambda m, x: m.fresnels(x),
+    "fresnel_cos": lambda m, x: m.fresnelc(x),
+    "dawsn": _dawson,
+    "owens_t": _owens_t,
+    "poch": _poch,
+    "hyp1f1": lambda m, a, b, x: m.hyp1f1(a, b, x),
+    "hyp2f1": lambda m, a, b, c, x: m.hyp2f1(a, b, c, x),
 }
 
 
 def polygamma(params: dict[str, Any], x: Any) -> Any:
     """Return the n-th derivative of digamma of each element."""
+    return _each(lambda m, v: m.polygamma(params["n"], v), x)
+
+
+def expn(params: dict[str, Any], x: Any) -> Any:
+    """Return the exponential integral E_n of each element."""
+    return _each(lambda m, v: m.expint(params["n"], v), x)
+
+
+def jn(params: dict[str, Any], x: Any) -> Any:
+    """Return the Bessel function of order n of each element."""
+    return _each(lambda m, v: m.besselj(params["n"], v), x)
+
+
+def _each(f: Callable[[Any, Any], Any], x: Any) -> Any:
     import mpmath
 
     with mpmath.workdps(40):
-        values = [float(mpmath.polygamma(params["n"], float(v))) for v in np.ravel(x)]
+        values = [float(f(mpmath, float(v))) for v in np.ravel(x)]
     return np.asarray(values, np.float64).reshape(np.shape(x))

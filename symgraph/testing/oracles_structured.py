@@ -17,7 +17,7 @@ import numpy as np
 from symgraph.core.dtype import DType
 from symgraph.testing.oracles_linalg import LINALG
 from symgraph.testing.oracles_sorting import SORTING
-from symgraph.testing.oracles_special import polygamma
+from symgraph.testing.oracles_special import expn, jn, polygamma
 
 LARGEST_PRODUCT = 2000  # multiplications of a matrix product that the loop still does
 
@@ -412,6 +412,8 @@ def _pool_grad(by_place: bool) -> Any:
 
 STRUCTURED: dict[str, Callable[..., Any]] = {
     "polygamma": polygamma,
+    "expn": expn,
+    "jn": jn,
     "gamma_level": lambda p, a, y: y,
     "sum": _reduced(_total),
     "prod": _reduced(lambda e, d: math.prod(e)),

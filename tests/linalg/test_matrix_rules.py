@@ -79,6 +79,31 @@ def test_orthogonal() -> None:
     assert not facts.orthogonal(sg.qr(X[:, :2])[0])
 
 
+TALL = sg.qr(X[:, :2])[0]
+U, _, VH = sg.svd(X[:3])
+TO_IDENTITY = {
+    "q": (sg.qr(X)[0].T @ sg.qr(X)[0], True), "q_back": (sg.qr(X)[0] @ sg.qr(X)[0].T, True),
+    "eigh": (sg.eigh(X)[1].T @ sg.eigh(X)[1], True), "tall": (TALL.T @ TALL, True),
+    "tall_back": (TALL @ TALL.T, False), "u": (U.T @ U, True), "vh": (VH @ VH.T, True),
+    "vh_back": (VH.T @ VH, False), "others": (sg.qr(X)[0].T @ sg.qr(Y)[0], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TO_IDENTITY)
+def test_products_of_orthogonal_factors(name: str) -> None:
+    """They are identities where rules may hide a NaN, and products else."""
+    node, gone = TO_IDENTITY[name]
+    with sg.config.override(numerics="fast"):
+        left = {n.op.name for n in toposort([settled(node)])}
+    assert ("matmul" in left) is not gone
+    assert "matmul" in {n.op.name for n in toposort([settled(node)])}
+    at = np.random.default_rng(3).normal(size=(4, 4)) + 5 * np.eye(4)
+    f = sg.function([X, Y], [node, settled(node)], on_unused_input="ignore")
+    found = f(at, at.T)
+    assert np.allclose(*found)
+    assert np.allclose(found[0], np.eye(len(found[0])), atol=1e-12) or not gone
+
+
 RULES: dict[str, tuple[Node, set[str], set[str]]] = {  # expression, ops there, ops gone
     "inverse times vector": (sg.inv(X) @ V, {"solve"}, {"inv"}),
     "vector times inverse": (V @ sg.inv(X), {"solve"}, {"inv"}),

@@ -8,22 +8,13 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+from accuracy_rig import by_size, linear, native, points, worst
 
 import symgraph as sg
 from symgraph import special
 from symgraph.core.op import ops
-from symgraph.testing.oracles_special import SPECIAL
 
 INF, NAN = math.inf, math.nan
-COUNT = 120
-
-
-def linear(low, high):
-    return lambda rng: rng.uniform(low, high, COUNT)
-
-
-def by_size(low, high):
-    return lambda rng: np.exp(rng.uniform(np.log(low), np.log(high), COUNT))
 
 
 # Where the stated ulp hold, of the value itself.
@@ -47,11 +38,21 @@ WHOLE = {
     "k1": [linear(0, 20), linear(0, 700), by_size(1e-300, 1)],
     "k0e": [linear(0, 20), by_size(1e-3, 1e4)],
     "k1e": [linear(0, 20), by_size(1e-3, 1e4)],
+    "exp1": [linear(0, 3), linear(3, 700), by_size(1e-300, 1)],
+    "expi": [
+        linear(-20, 0), linear(-700, -1), linear(0.5, 12), linear(12, 715), by_size(1e-300, 0.3)
+    ],
+    "dawsn": [linear(-12, 12), by_size(1e-300, 1e300)],
+    "sinint": [linear(-20, 20), by_size(1e-300, 1e6)],
+    "fresnel_sin": [linear(-10, 10), by_size(1e-90, 1), by_size(10, 1e9)],
+    "fresnel_cos": [linear(-10, 10), by_size(1e-300, 1), by_size(10, 1e9)],
 }
 # Functions with zeros: the ulp are those of the size beside the points.
 ZEROS = {
     "gammaln": [(linear(-20, 0), np.ones_like)],
     "digamma": [(linear(-20, 0), np.ones_like)],
+    "expi": [(linear(0.3, 0.5), lambda x: np.full_like(x, 0.03))],
+    "cosint": [(draw, lambda x: np.minimum(1, 1 / x)) for draw in (linear(0, 20), by_size(1, 1e6))],
     **{
         n: [
             (draw, lambda x: np.sqrt(2 / np.pi / np.maximum(np.abs(x), 0.6)))
@@ -60,42 +61,6 @@ ZEROS = {
         for n in ("j0", "j1", "y0", "y1")
     },
 }
-
-
-def exact(name, *arrays):
-    """Return mpmath's values as extended precision numbers."""
-    out = []
-    with mpmath.workdps(60):
-        for x in zip(*arrays, strict=True):
-            value = mpmath.mpf(SPECIAL[name](mpmath, *(mpmath.mpf(float(v)) for v in x)))
-            high = float(value)
-            rest = float(value - mpmath.mpf(high)) if math.isfinite(high) else 0.0
-            out.append(np.longdouble(high) + np.longdouble(rest))
-    return np.array(out)
-
-
-def native(name, dtype, *arrays):
-    inputs = [sg.vector(f"x{k}", dtype=dtype) for k in range(len(arrays))]
-    return sg.function(inputs, getattr(sg, name)(*inputs))(*arrays)
-
-
-def worst(name, dtype, floor, *arrays):
-    """Return the largest error in ulp and where it is; results outside of the dtype are left."""
-    arrays = [a.astype(dtype) for a in arrays]
-    got, want = native(name, dtype, *arrays), exact(name, *arrays)
-    info = np.finfo(dtype)
-    keep = (np.abs(want) < info.max) & (np.abs(want) > info.tiny * 4)
-    with np.errstate(all="ignore"):
-        size = np.maximum(np.abs(want), 0 if floor is None else floor(*arrays)).astype(dtype)
-        error = np.abs(got.astype(np.longdouble) - want) / np.spacing(np.maximum(size, info.tiny))
-    error = np.where(keep, np.where(np.isnan(error), np.inf, error), 0)
-    k = int(np.argmax(error))
-    return float(error[k]), [a[k] for a in arrays], got[k], want[k]
-
-
-def points(dtype, draw):
-    x = draw(np.random.default_rng(11)).astype(dtype)
-    return x[np.isfinite(x) & (x != 0)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

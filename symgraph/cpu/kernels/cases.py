@@ -33,6 +33,7 @@ def with_cases(
         form = KernelEmitter(s, width, emitter.around)
         form.buffers, form.sizes, form.declared = emitter.buffers, emitter.sizes, emitter.declared
         form.originals, form.fixed = narrow.originals, narrow.fixed
+        form.masked_stores = emitter.masked_stores
         if case.fixed and own.vector is own.order[0]:
             base = width // element_bytes(walk([t.value for t in nest.stores]))
             lanes = base if max(t.value.cost for t in nest.stores) > CHEAP else own.lanes

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from symgraph.core.dtype import BOOL
 from symgraph.cpu.kernels.access import Access
 from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
+from symgraph.cpu.kernels.parts import Parts
 from symgraph.cpu.kernels.scope import Scope
-from symgraph.cpu.text import memory_type, shape_suffix, vector_type
+from symgraph.cpu.text import memory_type, vector_type
 from symgraph.loops.schedule import stride
 from symgraph.loops.statements import Store
 
 
-class Stores(Access, Bypass):
+class Stores(Access, Bypass, Parts):
     """Emits the stores of a point, after all of its values."""
 
     def _stores(self, scope: Scope, stores: Sequence[Store]) -> None:
@@ -88,12 +89,7 @@ class Stores(Access, Bypass):
                     align, mark = LINE, MARK
                 scope.lines.append(f"  store {kind} {value}, ptr {pointer}, align {align}{mark}")
             else:
-                name = f"@llvm.masked.store.{shape_suffix(element, lanes)}.p0"
-                self.declared.add(f"declare void {name}({kind}, ptr, i32, <{lanes} x i1>)")
-                scope.lines.append(
-                    f"  call void {name}({kind} {value}, ptr {pointer}, i32 {align}, "
-                    f"<{lanes} x i1> {vector.mask})"
-                )
+                self._store_first(scope, value, element, pointer, align)
             return
         for k, pointer in enumerate(self._lane_pointers(scope, t.buffer, t.address)):
             part = self._new(scope, f"extractelement {kind} {value}, i32 {k}")

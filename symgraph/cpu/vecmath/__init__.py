@@ -66,7 +66,7 @@ def expanded(e: Expr, vector_bytes: int) -> Expr:
 
 # Largest error over the samples of tests/cpu/test_vecmath.py, with a margin; (float32, float64).
 _LIMITS = {
-    "exp": (1.6, 1.6), "exp2": (1.2, 1.2), "expm1": (1.6, 1.8), "sigmoid": (1.9, 1.8),
+    "exp": (1.6, 1.6), "exp2": (1.2, 1.2), "expm1": (1.6, 1.8), "sigmoid": (2.1, 2.1),
     "log": (0.9, 0.9), "log2": (0.9, 0.8), "log10": (0.8, 0.8), "log1p": (1.5, 1.5),
     "softplus": (1.9, 1.7), "sinh": (1.6, 1.7), "cosh": (1.4, 1.4), "tanh": (1.8, 1.8),
     "asinh": (1.7, 1.7), "acosh": (2.0, 2.0), "atanh": (1.2, 1.2), "sin": (1.6, 1.6),

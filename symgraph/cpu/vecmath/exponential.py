@@ -7,9 +7,12 @@ The price is the reduced argument |r| <= log 2 instead of log(2)/2, one or two m
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.floats import FORMATS, fast_two_sum, horner, pairs, to_bits
+from symgraph.cpu.vecmath.floats import FORMATS, pairs, polynomial, to_bits
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -45,8 +48,8 @@ def reduce_exponent(s: Builder, x: Expr, magic: float) -> tuple[Expr, Expr]:
     return shifted, s.fma(n, -low, s.fma(n, -high, x))
 
 
-def exp_clamped(s: Builder, x: Expr) -> Expr:
-    """Return e**x for x within `EXP_RANGE` or NaN."""
+def exp_clamped(s: Builder, x: Expr, evaluate: Callable[..., Expr] = polynomial) -> Expr:
+    """Return e**x for x within `EXP_RANGE` or NaN; `evaluate`: `polynomial` or `pairs`."""
     form = FORMATS[x.dtype]
     magic = form.magic + form.bias
     high, low = LN2[x.dtype]
@@ -54,26 +57,27 @@ def exp_clamped(s: Builder, x: Expr) -> Expr:
     h = shifted - magic
     r = s.fma(h, -2 * low, s.fma(h, -2 * high, x))
     scale = power_of_two(s, shifted)
-    return s.fma(r, horner(s, r, c.EXP[x.dtype]), 1.0) * scale * scale
+    return s.fma(r, evaluate(s, r, c.EXP[x.dtype]), 1.0) * scale * scale
 
 
-def exp_accurate(s: Builder, x: Expr, scale_by: int = 0) -> Expr:
-    """Return e**x * 2**scale_by for x within `EXP_RANGE` or NaN; error below 1.6 ulp.
+def exp_parts(s: Builder, x: Expr, scale_by: int) -> tuple[Expr, Expr]:
+    """Return (1 + w, 2**(n + scale_by)) where e**x = 2**n (1 + w) and |w| < 1/2.
 
-    n is split into n >> 1 and n - (n >> 1), three more operations than in `exp_clamped`.
+    One factor, for x of which one sign only is large: `scale_by` keeps it a normal number, and what
+    the parts are multiplied with takes it back, so that only the last product is rounded into
+    subnormal numbers or to infinity.
     """
     form = FORMATS[x.dtype]
-    shifted, r = reduce_exponent(s, x, form.magic + (2 * form.bias + scale_by))
-    both = to_bits(s, shifted)
-    first = s.lshr(both, s.const(1, form.integer))
-    scale = s.bitcast(first << form.fraction, x.dtype)
-    rest = s.bitcast((both - first) << form.fraction, x.dtype)
-    return s.fma(r, horner(s, r, c.EXP_HALF[x.dtype]), 1.0) * scale * rest
+    shifted, r = reduce_exponent(s, x, form.magic + (form.bias + scale_by))
+    return s.fma(r, polynomial(s, r, c.EXP_HALF[x.dtype]), 1.0), power_of_two(s, shifted)
 
 
 def exp_of_minus_abs(s: Builder, x: Expr) -> Expr:
     """Return e**-|x|, at most 1, for functions that are then divided or added to."""
-    return exp_accurate(s, s.fmax(s.const(EXP_RANGE[x.dtype][0], x.dtype), -s.abs(x)))
+    apart = FORMATS[x.dtype].apart
+    least = s.const(EXP_RANGE[x.dtype][0], x.dtype)
+    value, scale = exp_parts(s, s.fmax(least, -s.abs(x)), apart)
+    return value * 2.0**-apart * scale
 
 
 def exp(s: Builder, x: Expr) -> Expr:
@@ -89,7 +93,7 @@ def exp2(s: Builder, x: Expr) -> Expr:
     shifted = s.fma(x, 0.5, magic)
     r = s.fma(shifted - magic, -2.0, x)
     scale = power_of_two(s, shifted)
-    return s.fma(r, horner(s, r, c.EXP2[x.dtype]), 1.0) * scale * scale
+    return s.fma(r, polynomial(s, r, c.EXP2[x.dtype]), 1.0) * scale * scale
 
 
 def expm1(s: Builder, x: Expr) -> Expr:
@@ -99,7 +103,7 @@ def expm1(s: Builder, x: Expr) -> Expr:
     # The factor is 2**(n - 1), as 2**n overflows before the result does.
     magic = form.magic + (form.bias - 1)
     shifted, r = reduce_exponent(s, bounded, magic)
-    q = s.fma(r * r, horner(s, r, c.EXPM1[x.dtype]), r)
+    q = s.fma(r * r, polynomial(s, r, c.EXPM1[x.dtype]), r)
     half = power_of_two(s, shifted)
     value = s.fma(half, q, half - 0.5) * 2.0
     # Halving would lose the last bit of subnormals, and the sum would lose the sign of -0.
@@ -107,27 +111,17 @@ def expm1(s: Builder, x: Expr) -> Expr:
 
 
 def sigmoid(s: Builder, x: Expr) -> Expr:
-    """Return 1 / (1 + e**-x) = b / (b + a * (1 + w)) with e**-x = (a / b) * (1 + w).
+    """Return 1 / (1 + e**-x) = c / (c + c e**-x).
 
-    a and b are powers of two with half the exponent each, so that nothing overflows, and 1 + w is
-    never rounded by itself: the error is little more than that of one sum and one division.
-
-    The sigmoid of -z is a * (1 + w) / (b + a * (1 + w)) for the a, b, w of z, so that a gate and
-    its complement, sigmoid(z) and 1 - sigmoid(z), cost one exponential and one division: the
-    quotient by a known inverse is set right by its remainder.
+    c is a power of two, by which all results down to the smallest subnormal number come out of one
+    division, and e**-x = 2**n (1 + w) needs one factor: with no c it is beyond the largest number.
+    1 + w is never rounded by itself, and of the parts of the sum the larger one is added last.
     """
-    mirrored = x.op == "neg"
-    x = x.args[0] if mirrored else x
     form = FORMATS[x.dtype]
-    high_limit = -EXP_RANGE[x.dtype][0]
-    y = clamp(s, -x, -high_limit, high_limit)
-    shifted, r = reduce_exponent(s, y, form.magic + 2 * form.bias)
-    q = pairs(s, r, c.EXP_HALF[x.dtype])  # w = r q
-    both = to_bits(s, shifted)
-    half = s.lshr(both, s.const(1, form.integer))
-    a = s.bitcast((both - half) << form.fraction, x.dtype)
-    b = s.bitcast((s.const(2 * form.bias, form.integer) - half) << form.fraction, x.dtype)
-    # a + b is inexact where one is just out of reach of the other; the rest goes to the small term.
-    total, lost = fast_two_sum(s, a, b)
-    whole = total + s.fma(a * r, q, lost)
-    return s.fma(a * r, q, a) / whole if mirrored else b / whole
+    down = form.apart
+    low, high = -math.log(2.0) * (form.bias - 1 - down), -EXP_RANGE[x.dtype][0]
+    y = x.args[0] if x.op == "neg" else -x
+    shifted, r = reduce_exponent(s, clamp(s, y, low, high), form.magic + (form.bias - down))
+    scale, c0 = power_of_two(s, shifted), s.const(2.0**-down, x.dtype)
+    whole = scale + s.fma(scale * r, pairs(s, r, c.EXP_HALF[x.dtype]), c0)
+    return c0 / whole

@@ -10,6 +10,7 @@ from symgraph.core.record import dataclass
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
+LONG = 8  # coefficients of a polynomial from which on its parts are computed beside each other
 INF = math.inf
 NAN = math.nan
 
@@ -39,6 +40,11 @@ class Format:
         return 2.0 ** (-self.fraction - 1)
 
     @property
+    def apart(self) -> int:
+        """Half of the exponents: a power of two that brings subnormal numbers far into range."""
+        return (self.bias + 1) // 2
+
+    @property
     def sign_mask(self) -> int:
         return -(1 << (self.dtype.bits - 1))
 
@@ -54,27 +60,41 @@ def to_bits(s: Builder, x: Expr) -> Expr:
     return s.bitcast(x, FORMATS[x.dtype].integer)
 
 
-def horner(s: Builder, x: Expr, coefficients: Sequence[float]) -> Expr:
-    """Return c0 + c1*x + c2*x**2 + ...; the fewest operations, as many points hide the latency."""
-    value = s.const(coefficients[-1], x.dtype)
-    for c in reversed(coefficients[:-1]):
-        value = s.fma(value, x, c)
-    return value
+def polynomial(s: Builder, x: Expr, coefficients: Sequence[float]) -> Expr:
+    """Return c0 + c1*x + c2*x**2 + ...: short ones by Horner's rule, the fewest operations.
+
+    A processor has some hundred operations in flight. Where they are few points of long chains,
+    they wait: from eight coefficients on, parts of four are evaluated beside each other (Estrin)
+    behind the first two, which weigh most and are added last.
+    """
+    head = [s.const(k, x.dtype) for k in coefficients]
+    if len(head) < LONG:
+        return _horner(s, x, head)
+    square = x * x
+    rest = _horner(s, square * square, _parts(s, square, _parts(s, x, coefficients[2:])))
+    return _horner(s, x, [*head[:2], rest])
 
 
 def pairs(s: Builder, x: Expr, coefficients: Sequence[float]) -> Expr:
-    """Return what `horner` does, in half the time and one operation more (Estrin's first step).
+    """Return what `polynomial` does, pair by pair: half the time, one operation more.
 
     For functions of which recurrences wait: few points there hide nothing.
     """
-    z = x * x
-    terms = [
-        s.fma(x, c[1], s.const(c[0], x.dtype)) if len(c) == 2 else s.const(c[0], x.dtype)
-        for c in (coefficients[k : k + 2] for k in range(0, len(coefficients), 2))
-    ]
+    return _horner(s, x * x, _parts(s, x, coefficients))
+
+
+def _parts(s: Builder, x: Expr, terms: Sequence[Expr | float]) -> list[Expr]:
+    """Return c0 + c1*x, c2 + c3*x, ...; the last term may stand alone."""
+    values = [t if isinstance(t, Expr) else s.const(t, x.dtype) for t in terms]
+    both = [s.fma(x, b, a) for a, b in zip(values[::2], values[1::2], strict=False)]
+    return both + values[2 * len(both) :]
+
+
+def _horner(s: Builder, step: Expr, terms: Sequence[Expr]) -> Expr:
+    """Return terms[0] + terms[1]*step + terms[2]*step**2 + ..."""
     value = terms[-1]
     for term in reversed(terms[:-1]):
-        value = s.fma(value, z, term)
+        value = s.fma(value, step, term)
     return value
 
 

@@ -8,10 +8,10 @@ from symgraph.cpu.vecmath.exponential import (
     EXP_RANGE,
     LN2,
     LOG2_E,
-    exp_accurate,
+    exp_parts,
     power_of_two,
 )
-from symgraph.cpu.vecmath.floats import FORMATS, INF, horner, pairs, to_bits, with_sign
+from symgraph.cpu.vecmath.floats import FORMATS, INF, pairs, polynomial, to_bits, with_sign
 from symgraph.cpu.vecmath.logarithm import (
     guard_domain,
     log1p_reduced,
@@ -47,13 +47,16 @@ def tanh(s: Builder, x: Expr) -> Expr:
     divisor = s.fma(part * z, pairs(s, r, rest), s.fma(part, first, scale + 1.0))
     large = 1.0 - 2.0 / divisor
     z = a * a
-    small = s.fma(a * z, horner(s, z, c.TANH[x.dtype]), a)
+    small = s.fma(a * z, polynomial(s, z, c.TANH[x.dtype]), a)
     return with_sign(s, s.select(a >= TANH_POLYNOMIAL, large, small), x)
 
 
 def half_exp(s: Builder, a: Expr) -> Expr:
     """Return e**a / 2 for a >= 0, finite for as long as the half is."""
-    return exp_accurate(s, s.fmin(s.const(EXP_RANGE[a.dtype][1] + 2.0, a.dtype), a), -1)
+    apart = FORMATS[a.dtype].apart
+    most = s.const(EXP_RANGE[a.dtype][1] + 2.0, a.dtype)
+    value, scale = exp_parts(s, s.fmin(most, a), -apart - 1)
+    return value * 2.0**apart * scale
 
 
 def sinh(s: Builder, x: Expr) -> Expr:
@@ -62,7 +65,7 @@ def sinh(s: Builder, x: Expr) -> Expr:
     half = half_exp(s, a)
     large = half - 0.25 / half
     z = x * x
-    small = s.fma(a * z, horner(s, z, c.SINH[x.dtype]), a)
+    small = s.fma(a * z, polynomial(s, z, c.SINH[x.dtype]), a)
     return with_sign(s, s.select(a < 1.0, small, large), x)
 
 
@@ -75,7 +78,7 @@ def cosh(s: Builder, x: Expr) -> Expr:
 def odd_series(s: Builder, a: Expr, table: c.Table) -> Expr:
     """Return a + a z p(z), z = a**2."""
     z = a * a
-    return s.fma(a * z, horner(s, z, table[a.dtype]), a)
+    return s.fma(a * z, polynomial(s, z, table[a.dtype]), a)
 
 
 def asinh(s: Builder, x: Expr) -> Expr:

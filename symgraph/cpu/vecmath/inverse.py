@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.floats import FORMATS, horner, to_bits, with_sign
+from symgraph.cpu.vecmath.floats import FORMATS, polynomial, to_bits, with_sign
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -20,7 +20,7 @@ def asin_parts(s: Builder, x: Expr) -> tuple[Expr, Expr, Expr]:
     inner = a < 0.5
     z = s.select(inner, a * a, s.fma(a, -0.5, 0.5))
     v = s.select(inner, a, s.sqrt(z))
-    return inner, v, v * z * horner(s, z, c.ASIN[x.dtype])
+    return inner, v, v * z * polynomial(s, z, c.ASIN[x.dtype])
 
 
 def asin(s: Builder, x: Expr) -> Expr:
@@ -48,7 +48,7 @@ def acos(s: Builder, x: Expr) -> Expr:
 def atan_unit(s: Builder, t: Expr) -> tuple[Expr, Expr]:
     """Return (t, w) with atan(t) = t + w for |t| <= 1."""
     z = t * t
-    return t, t * z * horner(s, z, c.ATAN[t.dtype])
+    return t, t * z * polynomial(s, z, c.ATAN[t.dtype])
 
 
 def atan(s: Builder, x: Expr) -> Expr:

@@ -7,7 +7,7 @@ import math
 from symgraph.core.dtype import FLOAT32, FLOAT64, DType
 from symgraph.cpu.vecmath import coefficients as c
 from symgraph.cpu.vecmath.exponential import LN2, exp_of_minus_abs
-from symgraph.cpu.vecmath.floats import FORMATS, INF, NAN, fast_two_sum, horner, to_bits
+from symgraph.cpu.vecmath.floats import FORMATS, INF, NAN, fast_two_sum, polynomial, to_bits
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -61,11 +61,11 @@ def log1p_reduced(s: Builder, k: Expr, f: Expr) -> Expr:
     high, low = LN2[f.dtype]
     half_square = f * f * 0.5
     if f.dtype is FLOAT32:
-        tail = s.fma(k, low, (f * f) * f * horner(s, f, c.LOG[FLOAT32]))
+        tail = s.fma(k, low, (f * f) * f * polynomial(s, f, c.LOG[FLOAT32]))
     else:
         ratio = f / (f + 2.0)
         z = ratio * ratio
-        tail = s.fma(ratio, s.fma(z, horner(s, z, c.LOG_RATIO[FLOAT64]), half_square), k * low)
+        tail = s.fma(ratio, s.fma(z, polynomial(s, z, c.LOG_RATIO[FLOAT64]), half_square), k * low)
     return s.fma(k, high, f - (half_square - tail))
 
 
@@ -86,11 +86,11 @@ def log_in_base(s: Builder, x: Expr, exact_unit: bool) -> Expr:
     k, f = normalised(s, x)
     half_square = f * f * 0.5
     if x.dtype is FLOAT32:
-        rest = (f * f) * f * horner(s, f, c.LOG[FLOAT32])
+        rest = (f * f) * f * polynomial(s, f, c.LOG[FLOAT32])
     else:
         ratio = f / (f + 2.0)
         z = ratio * ratio
-        rest = ratio * s.fma(z, horner(s, z, c.LOG_RATIO[FLOAT64]), half_square)
+        rest = ratio * s.fma(z, polynomial(s, z, c.LOG_RATIO[FLOAT64]), half_square)
     main, lost = fast_two_sum(s, f, -half_square)
     rest = rest + lost
     tail = s.fma(main, scale_low, rest * scale_high)

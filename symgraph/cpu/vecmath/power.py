@@ -13,8 +13,8 @@ from symgraph.cpu.vecmath.floats import (
     INF,
     NAN,
     fast_two_sum,
-    horner,
     pairs,
+    polynomial,
     to_bits,
     two_product,
     with_sign,
@@ -59,7 +59,7 @@ def log2_double(s: Builder, a: Expr) -> tuple[Expr, Expr]:
     z_low = s.fma(ratio + ratio, ratio_low, z_low)
     # log(1 + f) = 2 ratio + ratio z (2/3 + z q(z)); all but q in two parts.
     inner, inner_low = fast_two_sum(
-        s, s.const(TWO_THIRDS[0], FLOAT64), z * horner(s, z, c.LOG_RATIO_TAIL[FLOAT64])
+        s, s.const(TWO_THIRDS[0], FLOAT64), z * polynomial(s, z, c.LOG_RATIO_TAIL[FLOAT64])
     )
     inner_low = inner_low + TWO_THIRDS[1]
     cube, cube_low = two_product(s, ratio, z)
@@ -88,7 +88,7 @@ def exp2_double(s: Builder, high: Expr, low: Expr) -> Expr:
     half = s.lshr(both, s.const(1, form.integer))
     first = s.bitcast(half << form.fraction, FLOAT64)
     second = s.bitcast((both - half) << form.fraction, FLOAT64)
-    return s.fma(r, horner(s, r, c.EXP2_HALF[FLOAT64]), 1.0) * first * second
+    return s.fma(r, polynomial(s, r, c.EXP2_HALF[FLOAT64]), 1.0) * first * second
 
 
 def power_of_magnitude(s: Builder, a: Expr, y: Expr) -> Expr:
@@ -144,7 +144,7 @@ def cbrt(s: Builder, x: Expr) -> Expr:
     one = s.const(1.0, x.dtype)
     root = s.select(up, s.const(2.0 ** (1 / 3), x.dtype), s.select(down, 0.5 ** (1 / 3), one))
     scaled = m * s.select(up, s.const(2.0, x.dtype), s.select(down, 0.5, one))
-    start = horner(s, m, c.CBRT[x.dtype]) * root
+    start = polynomial(s, m, c.CBRT[x.dtype]) * root
     square, square_low = two_product(s, start, start)
     residual = s.fma(-square, start, scaled)
     residual = s.fma(-square_low, start, residual)

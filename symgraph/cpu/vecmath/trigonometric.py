@@ -11,7 +11,7 @@ from symgraph.cpu.vecmath.angle_reduction import HALF_PI, reduce_far32, reduce_f
 from symgraph.cpu.vecmath.floats import (
     FORMATS,
     fast_two_sum,
-    horner,
+    polynomial,
     to_bits,
     two_product,
 )
@@ -65,8 +65,8 @@ def sine_or_cosine(s: Builder, q: Expr, r: Expr) -> Expr:
     """Return sin(r + q pi/2)."""
     form = FORMATS[r.dtype]
     z = r * r
-    sine = s.fma(r * z, horner(s, z, c.SIN[r.dtype]), r)
-    cosine = s.fma(z * z, horner(s, z, c.COS[r.dtype]), s.fma(z, -0.5, 1.0))
+    sine = s.fma(r * z, polynomial(s, z, c.SIN[r.dtype]), r)
+    cosine = s.fma(z * z, polynomial(s, z, c.COS[r.dtype]), s.fma(z, -0.5, 1.0))
     value = s.select(is_odd(s, q), cosine, sine)
     sign = (q & 2) << (form.dtype.bits - 2)
     return s.bitcast(to_bits(s, value) ^ sign, r.dtype)
@@ -92,7 +92,7 @@ def tan(s: Builder, x: Expr) -> Expr:
     q, r, low = reduce_quadrant(s, s.abs(x), paired=True)
     z = r * r
     # 1 + 1.5 z is near enough to the derivative, 1 + tan**2.
-    t = r + s.fma(r * z, horner(s, z, c.TAN[x.dtype]), low * s.fma(z, 1.5, 1.0))
+    t = r + s.fma(r * z, polynomial(s, z, c.TAN[x.dtype]), low * s.fma(z, 1.5, 1.0))
     odd = is_odd(s, q)
     value = s.select(odd, -1.0, t) / s.select(odd, t, 1.0)
     form = FORMATS[x.dtype]
