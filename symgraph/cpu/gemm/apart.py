@@ -67,12 +67,11 @@ def copy_apart(shape: Shape, way: str) -> str:
         def run(r: str, _: list[str]) -> None:
             start, end = run_at(f, "%runs", r)
             if shape.width < 64:
-                (_, spare), (_, place) = _places(shape, f, start)
-                one, other = ends([spare, place]), ends([str(stride), "%ldc"])
-                tile.copy_pieces(
-                    shape, f, (one[0], other[0]), (one[1], other[1]), "%rows", f.sub(end, start),
-                    below if way == "out" else "",
-                )  # fmt: skip
+                there, place = (at for _kind, at in _places(shape, f, start))
+                firsts, steps = ends([there, place]), ends([str(stride), "%ldc"])
+                source, target = zip(firsts, steps, strict=True)
+                ahead = below if way == "out" else ""
+                tile.copy_pieces(shape, f, source, target, "%rows", f.sub(end, start), ahead)
                 return
             mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
 
