@@ -20,7 +20,7 @@ TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-FEW_LINES = 160  # beginnings of lines in a block's terms with which it has a sliver in place
+FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place (AVX-512)
 FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
@@ -245,7 +245,7 @@ def slivers(shape: Shape) -> str:
 
 def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
-    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if shape.width == 64 else "false"
     fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
     spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
     in_place = f.new(f"and i1 {fits}, {spread}")
