@@ -106,3 +106,25 @@ def test_a_record_with_a_field_changed() -> None:
     assert replace(one, y=7) == Point(1, 7) and one == Point(1, 5)
     with pytest.raises(TypeError):
         replace(one, z=1)
+
+
+def test_classes_of_one_pattern_keep_their_own_names() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Other:
+        """As many fields as Point, under other names."""
+
+        left: int
+        right: int = 7
+
+    assert (Other(1).left, Other(1).right, Other(left=3, right=4).right) == (1, 7, 4)
+    assert (Point(1, 5).x, Point(1, 5).y) == (1, 5)
+    with pytest.raises(TypeError, match=r"Other.__init__\(\) missing 1 .* 'left'"):
+        Other()
+    with pytest.raises(TypeError, match="fields without a default come first"):
+
+        @dataclass(slots=True)
+        class Wrong:
+            """A default before a field that has none."""
+
+            x: int = 1
+            y: int  # noqa: PLE0601

@@ -2,14 +2,16 @@
 
 The standard decorator generates and compiles six methods a class (about a millisecond); with two
 dozen classes that is a fifth of the time to a process' first result. Here only `__init__` is
-generated, the other methods are shared closures. No `fields` or `asdict`, and no inheritance
-between such classes.
+generated, once for all classes with as many fields, and the other methods are shared closures. No
+`fields` or `asdict`, and no inheritance between such classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
+from types import CodeType, FunctionType
 from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -69,29 +71,39 @@ def dataclass(
 
 def _init(cls: Any, names: tuple[str, ...], defaults: dict[str, Any], frozen: bool) -> Any:
     """Return `__init__`; a frozen class is filled through the descriptors of its slots."""
-    scope: dict[str, Any] = {"_Factory": _Factory}
-    given, lines = ["self"], []
-    for name in names:
-        value = name
-        if name in defaults:
-            default = scope[f"default_{name}"] = defaults[name]
-            given.append(f"{name}=default_{name}")
-            if isinstance(default, _Factory):
-                value = f"{name}.make() if type({name}) is _Factory else {name}"
-        else:
-            given.append(name)
-        if frozen:
-            scope[f"set_{name}"] = cls.__dict__[name].__set__
-            lines.append(f"    set_{name}(self, {value})")
-        else:
-            lines.append(f"    self.{name} = {value}")
-    if hasattr(cls, "__post_init__"):
-        lines.append("    self.__post_init__()")
-    text = "\n".join([f"def __init__({', '.join(given)}):", *(lines or ["    pass"])])
-    exec(text, scope)  # noqa: S102 - our own text
-    init = scope["__init__"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
-    return init
+    required = len(names) - len(defaults)
+    if not defaults.keys() <= set(names[required:]):
+        raise TypeError(f"{cls.__qualname__}: fields without a default come first")
+    made = tuple(isinstance(defaults.get(name), _Factory) for name in names)
+    code = _pattern(made, frozen, hasattr(cls, "__post_init__"))
+    fields = {f"p{k}": name for k, name in enumerate(names)}
+    setters = {f"set_p{k}": f"set_{name}" for k, name in enumerate(names)}
+    code = code.replace(
+        co_varnames=("self", *names),
+        co_names=tuple((fields | setters).get(name, name) for name in code.co_names),
+        co_qualname=f"{cls.__qualname__}.__init__",
+    )
+    scope: dict[str, Any] = {"_Factory": _Factory, "type": type}
+    if frozen:
+        scope |= {f"set_{name}": cls.__dict__[name].__set__ for name in names}
+    return FunctionType(code, scope, "__init__", tuple(defaults[n] for n in names[required:]))
+
+
+@cache
+def _pattern(made: tuple[bool, ...], frozen: bool, checked: bool) -> CodeType:
+    """Return the code of an `__init__` for fields p0, p1, ..., some of which are `made` anew.
+
+    Classes put their own names into it: to read and compile source takes ten times as long.
+    """
+    lines = [f"def __init__({', '.join(['self', *(f'p{k}' for k in range(len(made)))])}):"]
+    for k, factory in enumerate(made):
+        value = f"p{k}.make() if type(p{k}) is _Factory else p{k}" if factory else f"p{k}"
+        lines.append(f"    set_p{k}(self, {value})" if frozen else f"    self.p{k} = {value}")
+    lines.append("    self.__post_init__()" if checked else "    pass")
+    scope: dict[str, Any] = {}
+    exec("\n".join(lines), scope)  # noqa: S102 - our own text
+    code: CodeType = scope["__init__"].__code__
+    return code
 
 
 def _methods(names: tuple[str, ...], frozen: bool, eq: bool, own: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,10 @@ SHORT = 64  # elements of an axis whose sums down columns stay in registers
 STRIP = 128  # columns of a strip, where loads run across the rows
 STRIP_ROWS = 64  # of the result that a thread should take from strips at least
 MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
+RUNNING_ROWS = 4  # rows of running sums that share a loop: an addition takes three to four cycles
+CHEAP_STEP = 8  # operations of a point; more of them fill those cycles
 LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
+MASKED_BYTES = 64  # of vectors from which a masked store takes no longer than another (AVX-512)
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
@@ -328,6 +331,8 @@ def _tile(
     exprs: Sequence[Expr],
 ) -> tuple[Axis | None, int]:
     """Share the operands of a contraction, loaded or compared, among several rows: a tile."""
+    if nest.scan and vector is None and not reductions:
+        return _running_rows(nest, exprs)
     if nest.scan or nest.serial or not reductions or len(nest.stores) != 1:
         return None, 1
     body = walk([r.args[0] for r in reductions])
@@ -354,6 +359,19 @@ def _tile(
         if tile >= best[1]:
             best = (axis, tile)
     return best
+
+
+def _running_rows(nest: Nest, exprs: Sequence[Expr]) -> tuple[Axis | None, int]:
+    """Run through several rows at once where each number waits for the one before it in its row."""
+    if not nest.scan or nest.scan == "linear" or nest.serial or len(nest.axes) < 2:
+        return None, 1
+    rows = nest.axes[-2]
+    most = interval(rows.extent)[1]
+    if len(nest.stores) > 1 or body_cost(nest, exprs) > CHEAP_STEP:
+        return None, 1
+    if most is not None and most < 2:
+        return None, 1
+    return rows, RUNNING_ROWS if most is None else min(RUNNING_ROWS, most)
 
 
 def work(nest: Nest) -> int | None:

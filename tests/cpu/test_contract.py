@@ -88,7 +88,7 @@ def test_any_axes_cuts_and_vectors(data, rows, terms, columns, dtype, width, cut
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_more_blocks_than_one_along_all_sides(width):
     rng = np.random.default_rng(1)
-    m, k, n = 300, 2 * DEPTH + 5, 700
+    m, k, n = 530, DEPTH + 5, 300
     a, b = rng.standard_normal((m, k)).astype("float32"), rng.standard_normal((k, n))
     b, out = b.astype("float32"), np.full((m, n), np.nan, "float32")
     tables: list[Axes] = [[(m, k)], [(k, 1)], [(k, n)], [(n, 1)], [(n, 1)]]

@@ -66,6 +66,13 @@ def copy_apart(shape: Shape, way: str) -> str:
     def by_runs() -> None:
         def run(r: str, _: list[str]) -> None:
             start, end = run_at(f, "%runs", r)
+            if shape.width < 64:
+                there, place = (at for _kind, at in _places(shape, f, start))
+                firsts, steps = ends([there, place]), ends([str(stride), "%ldc"])
+                source, target = zip(firsts, steps, strict=True)
+                ahead = below if way == "out" else ""
+                tile.copy_pieces(shape, f, source, target, "%rows", f.sub(end, start), ahead)
+                return
             mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
 
             def row(_: str, at: list[str]) -> Sequence[str]:
@@ -96,7 +103,8 @@ def copy_apart(shape: Shape, way: str) -> str:
         some = f.new(f"icmp sge i64 {end}, {SHORTEST}")
         f.when(some, lambda: _copy_every_second(shape, f, way), one_by_one)
 
-    f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, not_by_runs)
+    others = not_by_runs if shape.width == 64 else one_by_one
+    f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, others)
     return f.text()
 
 

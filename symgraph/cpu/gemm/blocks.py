@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
-from symgraph.cpu.gemm.shape import DEPTH, Shape
+from symgraph.cpu.gemm.shape import Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
 FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if its rows are
 CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
+FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -22,16 +23,18 @@ def block(shape: Shape) -> str:
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
     packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
-    packed_b = f.new(f"alloca [{PANEL * DEPTH * shape.columns * shape.size} x i8], align 64")
+    packed_b = f.new(f"alloca [{PANEL * shape.depth * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
-    if shape.width == 64:
+    if shape.width < 64:
+        few = f.new(f"and i1 {few}, {f.new(f'icmp slt i64 %br, {FAR_ROWS}')}")
+    else:
         close = f.new(f"icmp sle i64 %br, {CLOSE_ROWS}")
         some = f.new(f"icmp sle i64 %m, {FEW_TILES * shape.rows}")
         few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
-    deep = even(f, "%k", DEPTH)
+    deep = even(f, "%k", shape.depth)
     high = even(f, "%m", shape.block_rows, shape.rows)
 
     def rows(i: str, m: str, _: list[str]) -> None:
@@ -76,7 +79,8 @@ def even(f: FunctionText, total: str, most: str | int, multiple: int = 1) -> str
 def panels(shape: Shape) -> str:
     """Multiply a block of A with all slivers of B, packed panel by panel unless `direct`.
 
-    While a panel is worked on, the next one is fetched into the second cache.
+    With AVX-512, the next panel is fetched into the second cache while one is worked on; with AVX2
+    the processor does as well by itself.
     """
     f = FunctionText(
         "define internal void @panels(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
@@ -93,7 +97,7 @@ def panels(shape: Shape) -> str:
     def panel(j: str, left: str, _: list[str]) -> None:
         b = f.at("%b", f.mul(j, "%bc"))
         whole = f.new(f"and i1 {f.new(f'icmp eq i64 {left}, {wide}')}, {unit}")
-        fetched = f.new(f"select i1 {whole}, i64 %k, i64 0")
+        fetched = f.new(f"select i1 {whole}, i64 %k, i64 0") if shape.width == 64 else "0"
         fetched = f.new(f"select i1 {here}, i64 0, i64 {fetched}")
         together = f.new(f"select i1 %direct, i1 false, i1 {whole}")
         f.when(

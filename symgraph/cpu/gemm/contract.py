@@ -13,14 +13,14 @@ from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm import apart, gather, parted, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
-from symgraph.cpu.gemm.shape import DEPTH, Shape
+from symgraph.cpu.gemm.shape import Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-FEW_LINES = 160  # beginnings of lines in a block's terms with which it has a sliver in place
+FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place (AVX-512)
 FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
@@ -95,14 +95,14 @@ def block(shape: Shape) -> str:
     )
     bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
     packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
-    a_steps, b_steps = _scratch(f, DEPTH), _scratch(f, DEPTH)
+    a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
     row_axes = _axes(f, "a_rows")
     single = f.new(f"icmp eq i64 {f.load('i64', row_axes, 8)}, 1")
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
     few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
-    deep = even(f, "%k", DEPTH)
+    deep = even(f, "%k", shape.depth)
     high = even(f, "%m", shape.block_rows, shape.rows)
     wide = even(f, "%n", f.new(f"udiv i64 {CHUNK}, {high}"), shape.columns)
 
@@ -169,13 +169,13 @@ def slivers(shape: Shape) -> str:
         "nounwind"
     )
     stride = shape.columns * shape.size
-    packed = f.new(f"alloca [{(DEPTH + shape.lanes) * stride} x i8], align 64")
+    packed = f.new(f"alloca [{(shape.depth + shape.lanes) * stride} x i8], align 64")
     tables = _scratch(f, shape.columns), _scratch(f, shape.columns)
     places = _scratch(f, shape.columns)
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
     # tiles take equal shares, rounded up: fewer than twice as many as there are
-    heads = f.new(f"alloca [{2 * DEPTH} x i64], align 64")
-    in_order = f.new(f"alloca [{DEPTH} x i64], align 64")  # the steps of a packed sliver
+    heads = f.new(f"alloca [{2 * shape.depth} x i64], align 64")
+    in_order = f.new(f"alloca [{shape.depth} x i64], align 64")  # the steps of a packed sliver
     lines = parted.lines(f, "%steps", "%step.runs", heads)
     few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
@@ -245,7 +245,7 @@ def slivers(shape: Shape) -> str:
 
 def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
-    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}")
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if shape.width == 64 else "false"
     fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
     spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
     in_place = f.new(f"and i1 {fits}, {spread}")

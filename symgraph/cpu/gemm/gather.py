@@ -32,6 +32,8 @@ def gather(shape: Shape, width: int) -> str:
     along, across = f.load("i64", "%lane.runs", 8), f.load("i64", "%step.runs", 8)
     vectors = -(-width // shape.lanes)
     square = shape.lanes * (int(math.log2(shape.lanes)) + 4) * vectors
+    if shape.width < 64:
+        square //= 2
     together = f.mul(f.mul(along, RUN_COST), "%k")
     turned = f.mul(across, square)
     if vectors == 2:  # see _turn_short
@@ -244,9 +246,16 @@ def gather_steps(shape: Shape, width: int) -> str:
             whole = width % shape.lanes == 0
             store_turned(shape, f, starts, read, target, apart=whole, align=shape.size)
 
-        def each() -> None:
+        def some() -> None:
             mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
             turn(lambda lane: shape.load_masked(f, f.at(lane, at), mask, "zeroinitializer"))
+
+        def each() -> None:
+            if shape.width == 64:
+                some()
+                return
+            whole = f.new(f"icmp eq i64 {f.sub(end, start)}, {shape.lanes}")
+            f.when(whole, lambda: turn(lambda lane: shape.load(f, f.at(lane, at))), some)
 
         def every_second() -> None:
             bits = ones(f, "1", f.mul(f.sub(end, start), strided.STRIDE))
@@ -262,10 +271,21 @@ def gather_steps(shape: Shape, width: int) -> str:
             short = f.new(f"icmp sle i64 {length}, {shape.lanes // 2}")
             f.when(short, lambda: _turn_short(shape, f, starts, (at, length), target), each)
 
-        if width == shape.rows:
-            each()
-        else:
-            f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, short_or_long)
+        def one() -> None:
+            for lane, source in enumerate(starts):
+                value = shape.load_one(f, f.at(source, at))
+                shape.store_one(f, value, f.at(target, lane * shape.size))
+
+        def several() -> None:
+            if width == shape.rows:
+                each()
+            else:
+                f.when(f.new(f"icmp sgt i64 {apart}, {shape.size}"), every_second, short_or_long)
+
+        if shape.width == 64:
+            several()
+        else:  # windows of 3, 5 or 7 leave one element over
+            f.when(f.new(f"icmp eq i64 {f.sub(end, start)}, 1"), one, several)
 
     f.loop(0, number, 1, run)
     return f.text()
@@ -303,6 +323,21 @@ def gather_single(shape: Shape, width: int) -> str:
 
     ends = [f.least(str(lane), f.sub("%count", 1)) for lane in range(0, width, 2)]
 
+    def all_lanes() -> None:
+        starts = [f.at("%from", offset_at(f, "%lanes", lane)) for lane in range(width)]
+
+        def step(t: str, at: list[str]) -> list[str]:
+            source = offset_at(f, "%steps", t)
+            later = offset_at(f, "%steps", f.least(f.add(t, 4 * AHEAD), f.sub("%k", 1)))
+            for lane, start in enumerate(starts):
+                if not lane % 2:
+                    prefetch(f, f.at(start, later))
+                value = shape.load_one(f, f.at(start, source))
+                shape.store_one(f, value, f.at(at[0], lane * shape.size))
+            return [f.at(at[0], width * shape.size)]
+
+        f.loop(0, "%k", 1, step, [("ptr", "%to")])
+
     def step(t: str, at: list[str]) -> list[str]:
         source = f.at("%from", offset_at(f, "%steps", t))
         if width == shape.rows:
@@ -317,5 +352,11 @@ def gather_single(shape: Shape, width: int) -> str:
         f.loop(0, "%count", 1, lane)
         return [f.at(at[0], width * shape.size)]
 
-    f.loop(0, "%k", 1, step, [("ptr", "%to")])
+    def lane_by_lane() -> None:
+        f.loop(0, "%k", 1, step, [("ptr", "%to")])
+
+    if shape.width < 64 and width == shape.rows:
+        f.when(f.new(f"icmp eq i64 %count, {width}"), all_lanes, lane_by_lane)
+    else:
+        lane_by_lane()
     return f.text()

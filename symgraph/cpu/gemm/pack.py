@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from symgraph.cpu.function_text import Body, FunctionText
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import Shape, prefetch
 
 PANEL = 4  # slivers of B that are packed together: whole cache lines of it side by side
 
@@ -132,10 +132,14 @@ def _turn(shape: Shape, f: FunctionText, lanes: Lanes) -> None:
         f.at(lanes.start, f.mul(f.least(str(i), last), lanes.stride)) for i in range(lanes.width)
     ]
     stride = lanes.width * shape.size
+    ahead = not lanes.whole and shape.width < 64  # the rows of A that are packed next
 
     def square(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
         target = f.at("%to", f.mul(p, stride))
+        if ahead:
+            for start in starts:
+                prefetch(f, f.at(start, at, f.mul(lanes.number, lanes.stride)))
 
         def read(lane: str) -> str:
             return shape.load(f, f.at(lane, at))
@@ -223,6 +227,8 @@ def store_turned(
 def transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:
     """Transpose a square of registers: at each stage, blocks off the diagonal are exchanged."""
     n = len(rows)
+    if n == 8 and shape.width == 32:
+        return _interleaved(shape, f, rows)
     step = n // 2
     while step:
         new = list(rows)
@@ -239,3 +245,29 @@ def transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:
                 )
         rows, step = new, step // 2
     return rows
+
+
+_PAIRS = ((0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15))
+_FOURS = ((0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+_HALVES = ((0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+
+
+def _interleaved(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:
+    """Transpose 8 registers of 8 by the 24 exchanges that are one instruction each with AVX2."""
+
+    def both(one: str, other: str, masks: Sequence[Sequence[int]]) -> list[str]:
+        return [
+            f.new(
+                f"shufflevector {shape.vector} {one}, {shape.vector} {other}, "
+                f"<8 x i32> <{', '.join(f'i32 {lane}' for lane in mask)}>"
+            )
+            for mask in masks
+        ]
+
+    pairs = [both(rows[i], rows[i + 1], _PAIRS) for i in range(0, 8, 2)]
+    low, high = (
+        [column for k in range(2) for column in both(pairs[i][k], pairs[i + 1][k], _FOURS)]
+        for i in (0, 2)
+    )
+    columns = [both(one, other, _HALVES) for one, other in zip(low, high, strict=True)]
+    return [column[half] for half in range(2) for column in columns]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from symgraph.cpu.function_text import Carried, FunctionText, Part
 
 SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
-DEPTH = 256  # of k that is multiplied at a time
-A_BYTES = 264 << 10  # of the packed block of A: 256 rows of float32, in tiles of 6 or 12;
-WIDE_A_BYTES = 528 << 10  # machines with AVX-512 have second caches of a megabyte and more
+# Of k that is multiplied at a time, and bytes of the packed block of A. It is read in order: with
+# AVX2 four bytes a cycle, which the third cache gives as well; C is written half as often.
+DEPTH, A_BYTES = 512, 1056 << 10
+WIDE_DEPTH, WIDE_A_BYTES = 256, 528 << 10  # with AVX-512: the second cache has a megabyte or more
 
 
 class Shape:
@@ -25,8 +26,10 @@ class Shape:
         self.columns = 2 * self.lanes
         self.vector = f"<{self.lanes} x {element}>"
         self.suffix = f"v{self.lanes}f{8 * self.size}"
-        self.block_bytes = WIDE_A_BYTES if vector_bytes == 64 else A_BYTES
-        block = self.block_bytes // (DEPTH * self.size)
+        wide = vector_bytes == 64
+        self.depth = WIDE_DEPTH if wide else DEPTH
+        self.block_bytes = WIDE_A_BYTES if wide else A_BYTES
+        block = self.block_bytes // (self.depth * self.size)
         self.block_rows = block - block % self.rows
 
     def slivers(self, f: FunctionText, total: str, body: Part, carried: Carried = ()) -> list[str]:

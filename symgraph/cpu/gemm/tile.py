@@ -109,6 +109,10 @@ def copy_tile(shape: Shape) -> str:
         "i64 %count) nounwind"
     )
 
+    if shape.width < 64:
+        copy_pieces(shape, f, ("%from", "%fs"), ("%to", "%ts"), "%rows", "%count")
+        return f.text()
+
     def row(i: str, _: list[str]) -> None:
         source, target = f.at("%from", f.mul(i, "%fs")), f.at("%to", f.mul(i, "%ts"))
 
@@ -121,6 +125,39 @@ def copy_tile(shape: Shape) -> str:
 
     f.loop(0, "%rows", 1, row)
     return f.text()
+
+
+def copy_pieces(
+    shape: Shape,
+    f: FunctionText,
+    source: tuple[str, str],
+    target: tuple[str, str],
+    rows: str,
+    count: str,
+    ahead: str = "",
+) -> None:
+    """Copy fewer columns than two vectors have, a power of two at a time: masked stores are slow.
+
+    source, target: where rows begin, and the bytes between them. With `ahead`, lines so many bytes
+    behind the target are fetched for writing.
+    """
+    size = shape.lanes
+    while size:
+        kind, behind = f"<{size} x {shape.element}>", f.new(f"and i64 {count}, {-2 * size}")
+        start = f.mul(behind, shape.size)
+
+        def piece(kind: str = kind, start: str = start) -> None:
+            def row(_: str, at: list[str]) -> Sequence[str]:
+                if ahead:
+                    prefetch(f, f.at(at[1], ahead), write=True)
+                f.store(kind, f.load(kind, at[0], shape.size), at[1], shape.size)
+                return [f.at(at[0], source[1]), f.at(at[1], target[1])]
+
+            firsts = [("ptr", f.at(source[0], start)), ("ptr", f.at(target[0], start))]
+            f.loop(0, rows, 1, row, firsts)
+
+        f.when(f.new(f"icmp ne i64 {f.new(f'and i64 {count}, {size}')}, 0"), piece)
+        size //= 2
 
 
 def row_of_tiles(shape: Shape, runs: int = 0) -> str:

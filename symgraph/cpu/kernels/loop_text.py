@@ -173,8 +173,7 @@ class Loops(Operations):
     ) -> list[str]:
         """One masked turn over the last `count` elements (-1: not known, perhaps none)."""
         first, end = bounds
-        mask = self._rest_mask(scope, lanes, first, end, count)
-        vector = Vector(axis, lanes, mask)
+        vector = self._rest_vector(scope, axis, lanes, (first, end), count)
         inner = Scope(scope, scope.label, scope.bits | axis.bit, vector)
         inner.positions[axis] = first
         if count > 0:
@@ -206,8 +205,9 @@ class Loops(Operations):
         root = self.root
         key = ("short", axis.extent, lanes)
         if key not in root.env:
-            root.env[key] = self._rest_mask(root, lanes, "0", self._size(axis.extent), -1)
-        inner = Scope(scope, "", scope.bits | axis.bit, Vector(axis, lanes, root.env[key]))
+            root.env[key] = self._rest_mask(root, lanes, self._size(axis.extent))
+        vector = Vector(axis, lanes, root.env[key], self._size(axis.extent))
+        inner = Scope(scope, "", scope.bits | axis.bit, vector)
         inner.label = inner.entry = self._label("short")
         inner.positions[axis] = "0"
         return self._append(scope, inner, body(inner, values))
@@ -219,24 +219,29 @@ class Loops(Operations):
 
         Most short rows are one such turn, and nothing is computed in lanes that are all idle.
         """
-        vector = Vector(axis, lanes, None)
 
         def turn(inner: Scope, values: list[str]) -> list[str]:
             first = inner.positions[axis]
-            vector.mask = self._rest_mask(inner, lanes, first, bounds[1], -1)
+            inner.vector = self._rest_vector(inner, axis, lanes, (first, bounds[1]))
             return body(inner, values)
 
-        self._loop(scope, axis, bounds, turn, (), lanes, vector)
+        self._loop(scope, axis, bounds, turn, (), lanes, Vector(axis, lanes, None))
 
-    def _rest_mask(self, scope: Scope, lanes: int, first: str, end: str, count: int) -> str:
-        """Return which lanes from `first` on are in range: `count` of them (-1: not known)."""
-        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+    def _rest_vector(
+        self, scope: Scope, axis: Axis, lanes: int, bounds: tuple[str, str], count: int = -1
+    ) -> Vector:
+        """Return the vector of the lanes in `bounds`: the first `count` (-1: not known)."""
         if count > 0:
             bits = ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes))
-            return f"<{bits}>"
-        rest = self._new(scope, f"sub i64 {end}, {first}")
-        rest = self._new(scope, f"trunc i64 {rest} to i32")
-        wide = self._broadcast(scope, "i32", rest, lanes)
+            return Vector(axis, lanes, f"<{bits}>", str(count))
+        rest = self._new(scope, f"sub i64 {bounds[1]}, {bounds[0]}")
+        return Vector(axis, lanes, self._rest_mask(scope, lanes, rest), rest)
+
+    def _rest_mask(self, scope: Scope, lanes: int, count: str) -> str:
+        """Return which lanes are the first `count` ones, a register."""
+        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+        few = self._new(scope, f"trunc i64 {count} to i32")
+        wide = self._broadcast(scope, "i32", few, lanes)
         return self._new(scope, f"icmp sgt <{lanes} x i32> {wide}, <{numbers}>")
 
     def _scalar_tail(

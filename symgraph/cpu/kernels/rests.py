@@ -39,11 +39,10 @@ class Rests(Loops):
         ]
         blocks: list[tuple[Scope, list[str]]] = []  # each part of the rest, and all parts after it
         for k, first in enumerate(firsts):
-            vector = Vector(axis, least, None)
-            inner = Scope(scope, "", scope.bits | axis.bit, vector)
+            inner = Scope(scope, "", scope.bits | axis.bit, Vector(axis, least, None))
             inner.label = inner.entry = self._label("part")
             inner.positions[axis] = first
-            vector.mask = self._rest_mask(inner, least, first, end, -1)
+            inner.vector = self._rest_vector(inner, axis, least, (first, end))
             after = list(blocks[-1][1] if blocks else parts)
             for j, r in enumerate(group):
                 at = j * len(pieces) + k

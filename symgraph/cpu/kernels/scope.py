@@ -9,7 +9,7 @@ from symgraph.core.record import dataclass
 from symgraph.dims.dim import Atom, Dim, substitute
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
-from symgraph.loops.schedule import Schedule
+from symgraph.loops.schedule import MASKED_BYTES, Schedule
 from symgraph.loops.statements import Nest
 
 
@@ -17,7 +17,7 @@ from symgraph.loops.statements import Nest
 class Vector:
     """The vector axis of a scope: how many lanes, and which of them are in range (None: all).
 
-    `count` is how many these are, where they are the first ones and that is known as a register.
+    These are the first `count` ones, a number or a register; it may be more than there are lanes.
     """
 
     axis: Axis
@@ -55,11 +55,13 @@ class Emission:
     nest: Nest  # the nest that is being emitted
     schedule: Schedule
     originals: Mapping[Atom, Size] = {}  # sizes that a nest has by other symbols (loops/narrow.py)
+    masked_stores: bool  # a masked store is one fast instruction
     fixed: Mapping[Atom, Size] = {}  # sizes that are numbers in it, but not in shapes of buffers
 
     def __init__(self, builder: Builder, vector_bytes: int, around: Sequence[Axis] = ()) -> None:
         """`around` are loops in which the kernel is called; their steps are passed to it."""
         self.vector_bytes, self.around = vector_bytes, tuple(around)
+        self.masked_stores = vector_bytes >= MASKED_BYTES
         self.buffers: list[Buffer] = []
         self.sizes: list[Dim] = []
         self.declared: set[str] = set()

@@ -120,12 +120,12 @@ class Searches(Loops):
         count: int,
     ) -> None:
         """Test the last elements under a mask."""
-        first, end = bounds
-        mask = self._rest_mask(home, SEARCH_LANES, first, end, count)
+        first, _ = bounds
+        vector = self._rest_vector(home, axis, SEARCH_LANES, bounds, count)
         block, none = self._label("last"), self._label("none")
-        inner = Scope(home, block, home.bits | axis.bit, Vector(axis, SEARCH_LANES, mask))
+        inner = Scope(home, block, home.bits | axis.bit, vector)
         inner.positions[axis] = first
-        bits = self._hits(inner, condition, mask)
+        bits = self._hits(inner, condition, vector.mask)
         some = self._new(inner, f"icmp ne i{SEARCH_LANES} {bits}, 0")
         edges.append((inner.label, first, bits))
         home.lines.extend([f"  br label %{block}", f"{block}:", *inner.lines])

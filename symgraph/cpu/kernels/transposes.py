@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from symgraph.cpu.kernels.access import ZEROS
 from symgraph.cpu.kernels.columns import Columns
 from symgraph.cpu.kernels.scope import Body, Scope, Vector
 from symgraph.cpu.text import memory_type, vector_type
@@ -60,16 +59,11 @@ class Transposes(Columns):
         """Load a square of contiguous vectors, return its columns."""
         vector = scope.vector
         assert vector is not None
-        lanes, mask = vector.lanes, vector.mask
-        if vector.count is not None:
-            pointers = self._first_rows(scope, buffer, start, vector)
-        else:
+        lanes = vector.lanes
+        if vector.mask is None:
             pointers = self._lane_pointers(scope, buffer, start)
-            if mask is not None:  # rows behind the last one are zeros
-                pointers = [
-                    self._new(scope, f"select i1 {self._bit(scope, mask, k)}, ptr {p}, ptr {ZEROS}")
-                    for k, p in enumerate(pointers)
-                ]
+        else:
+            pointers = self._first_rows(scope, buffer, start, vector)
         kind = vector_type(memory_type(buffer.dtype), lanes)
         rows = [self._new(scope, self._load_text(buffer, p, lanes)) for p in pointers]
         for bit, orders in _rounds(lanes, buffer.dtype.bits):
@@ -84,10 +78,6 @@ class Transposes(Columns):
                     for order in orders
                 )
         return rows
-
-    def _bit(self, scope: Scope, mask: str, lane: int) -> str:
-        assert scope.vector is not None
-        return self._new(scope, f"extractelement <{scope.vector.lanes} x i1> {mask}, i32 {lane}")
 
     def _first_rows(self, scope: Scope, buffer: Buffer, start: Expr, vector: Vector) -> list[str]:
         """Return pointers to the rows of a square of which only the first ones count.
@@ -152,8 +142,7 @@ class Transposes(Columns):
     ) -> None:
         """One masked turn over the rest of the columns, if the test holds."""
         lanes = self.schedule.lanes
-        count = self._new(scope, f"sub i64 {bounds[1]}, {bounds[0]}")
-        vector = Vector(axis, lanes, self._rest_mask(scope, lanes, *bounds, -1), count)
+        vector = self._rest_vector(scope, axis, lanes, bounds)
         inner = Scope(scope, "", scope.bits | axis.bit, vector)
         inner.label = inner.entry = self._label("square")
         inner.positions[axis] = bounds[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.cpu.vecmath import coefficients as c
-from symgraph.cpu.vecmath.exponential import exp_accurate, exp_clamped
-from symgraph.cpu.vecmath.floats import pairs, polynomial, with_sign
+from symgraph.cpu.vecmath.exponential import exp_clamped, exp_parts
+from symgraph.cpu.vecmath.floats import FORMATS, pairs, polynomial, with_sign
 from symgraph.loops.expr import Expr
 from symgraph.loops.interned import Builder
 
@@ -27,12 +27,13 @@ def erf(s: Builder, x: Expr) -> Expr:
 
 def erfc(s: Builder, x: Expr) -> Expr:
     """Return 1 - erf(x), accurate for large x: exp(-a**2) times a scaled tail, for a = |x|."""
-    dtype = x.dtype
+    dtype, apart = x.dtype, FORMATS[x.dtype].apart
     a = s.fmin(s.const(ERFC_ZERO[dtype], dtype), s.abs(x))
     square = a * a
     lost = s.fma(a, a, -square)
-    quotient = _scaled_tail_narrow(s, a) if dtype is FLOAT32 else _scaled_tail(s, a)
-    tail = exp_accurate(s, -square) * s.fma(quotient, -lost, quotient)
+    exponential, scale = exp_parts(s, -square, apart)
+    scaled = (_scaled_tail_narrow if dtype is FLOAT32 else _scaled_tail)(s, a, 2.0**-apart)
+    tail = exponential * s.fma(scaled, -lost, scaled) * scale
     outer = s.select(x < 0.0, 2.0 - tail, tail)
     if dtype is FLOAT32:
         return outer
@@ -40,15 +41,19 @@ def erfc(s: Builder, x: Expr) -> Expr:
     return s.select(a < 0.5, inner, outer)
 
 
-def _scaled_tail(s: Builder, a: Expr) -> Expr:
-    """Return exp(a**2) erfc(a) for a >= 0.5: a polynomial in (a - 3) / (a + 3) over 1 + 2 a."""
-    return polynomial(s, (a - 3.0) / (a + 3.0), c.ERFCX[a.dtype]) / s.fma(a, 2.0, 1.0)
+def _scaled_tail(s: Builder, a: Expr, unit: float) -> Expr:
+    """Return exp(a**2) erfc(a) in units, for a >= 0.5: a polynomial over 1 + 2 a.
+
+    Its variable is (a - 3) / (a + 3). The unit is a power of two.
+    """
+    value = polynomial(s, (a - 3.0) / (a + 3.0), c.ERFCX[a.dtype])
+    return value * unit / s.fma(a, 2.0, 1.0)
 
 
-def _scaled_tail_narrow(s: Builder, a: Expr) -> Expr:
-    """Return exp(a**2) erfc(a), 1 at 0: u = 1 / (1 + a/2) times a polynomial in 1 - 2 u.
+def _scaled_tail_narrow(s: Builder, a: Expr, unit: float) -> Expr:
+    """Return exp(a**2) erfc(a) in units, 1 at 0: u = 1 / (1 + a/2) times a polynomial in 1 - 2 u.
 
     That variable is (a - 2) / (a + 2); a second division would take as long as ten operations.
     """
-    u = 1.0 / s.fma(a, 0.5, 1.0)
-    return u * polynomial(s, s.fma(u, -2.0, 1.0), c.ERFCX_NARROW[a.dtype])
+    u = unit / s.fma(a, 0.5, 1.0)
+    return u * polynomial(s, s.fma(u, -2.0 / unit, 1.0), c.ERFCX_NARROW[a.dtype])

@@ -60,23 +60,24 @@ def exp_clamped(s: Builder, x: Expr, evaluate: Callable[..., Expr] = polynomial)
     return s.fma(r, evaluate(s, r, c.EXP[x.dtype]), 1.0) * scale * scale
 
 
-def exp_accurate(s: Builder, x: Expr, scale_by: int = 0) -> Expr:
-    """Return e**x * 2**scale_by for x within `EXP_RANGE` or NaN; error below 1.6 ulp.
+def exp_parts(s: Builder, x: Expr, scale_by: int) -> tuple[Expr, Expr]:
+    """Return (1 + w, 2**(n + scale_by)) where e**x = 2**n (1 + w) and |w| < 1/2.
 
-    n is split into n >> 1 and n - (n >> 1), three more operations than in `exp_clamped`.
+    One factor, for x of which one sign only is large: `scale_by` keeps it a normal number, and what
+    the parts are multiplied with takes it back, so that only the last product is rounded into
+    subnormal numbers or to infinity.
     """
     form = FORMATS[x.dtype]
-    shifted, r = reduce_exponent(s, x, form.magic + (2 * form.bias + scale_by))
-    both = to_bits(s, shifted)
-    first = s.lshr(both, s.const(1, form.integer))
-    scale = s.bitcast(first << form.fraction, x.dtype)
-    rest = s.bitcast((both - first) << form.fraction, x.dtype)
-    return s.fma(r, polynomial(s, r, c.EXP_HALF[x.dtype]), 1.0) * scale * rest
+    shifted, r = reduce_exponent(s, x, form.magic + (form.bias + scale_by))
+    return s.fma(r, polynomial(s, r, c.EXP_HALF[x.dtype]), 1.0), power_of_two(s, shifted)
 
 
 def exp_of_minus_abs(s: Builder, x: Expr) -> Expr:
     """Return e**-|x|, at most 1, for functions that are then divided or added to."""
-    return exp_accurate(s, s.fmax(s.const(EXP_RANGE[x.dtype][0], x.dtype), -s.abs(x)))
+    apart = FORMATS[x.dtype].apart
+    least = s.const(EXP_RANGE[x.dtype][0], x.dtype)
+    value, scale = exp_parts(s, s.fmax(least, -s.abs(x)), apart)
+    return value * 2.0**-apart * scale
 
 
 def exp(s: Builder, x: Expr) -> Expr:
@@ -117,7 +118,7 @@ def sigmoid(s: Builder, x: Expr) -> Expr:
     1 + w is never rounded by itself, and of the parts of the sum the larger one is added last.
     """
     form = FORMATS[x.dtype]
-    down = (form.bias + 1) // 2
+    down = form.apart
     low, high = -math.log(2.0) * (form.bias - 1 - down), -EXP_RANGE[x.dtype][0]
     y = x.args[0] if x.op == "neg" else -x
     shifted, r = reduce_exponent(s, clamp(s, y, low, high), form.magic + (form.bias - down))

@@ -40,6 +40,11 @@ class Format:
         return 2.0 ** (-self.fraction - 1)
 
     @property
+    def apart(self) -> int:
+        """Half of the exponents: a power of two that brings subnormal numbers far into range."""
+        return (self.bias + 1) // 2
+
+    @property
     def sign_mask(self) -> int:
         return -(1 << (self.dtype.bits - 1))
 

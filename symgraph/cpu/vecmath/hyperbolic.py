@@ -8,7 +8,7 @@ from symgraph.cpu.vecmath.exponential import (
     EXP_RANGE,
     LN2,
     LOG2_E,
-    exp_accurate,
+    exp_parts,
     power_of_two,
 )
 from symgraph.cpu.vecmath.floats import FORMATS, INF, pairs, polynomial, to_bits, with_sign
@@ -53,7 +53,10 @@ def tanh(s: Builder, x: Expr) -> Expr:
 
 def half_exp(s: Builder, a: Expr) -> Expr:
     """Return e**a / 2 for a >= 0, finite for as long as the half is."""
-    return exp_accurate(s, s.fmin(s.const(EXP_RANGE[a.dtype][1] + 2.0, a.dtype), a), -1)
+    apart = FORMATS[a.dtype].apart
+    most = s.const(EXP_RANGE[a.dtype][1] + 2.0, a.dtype)
+    value, scale = exp_parts(s, s.fmin(most, a), -apart - 1)
+    return value * 2.0**apart * scale
 
 
 def sinh(s: Builder, x: Expr) -> Expr:

@@ -9,7 +9,7 @@ that this value is a float32 to a hundredth of an ulp: the error is little more 
 
 from __future__ import annotations
 
-from symgraph.core.dtype import INT32
+from symgraph.core.dtype import FLOAT32, INT32
 from symgraph.cpu.vecmath import pieces
 from symgraph.cpu.vecmath.exponential import EXP_RANGE, LN2, LOG2_E, clamp
 from symgraph.cpu.vecmath.floats import FORMATS, to_bits, with_sign
@@ -20,7 +20,7 @@ SIXTEENTHS = 1.5 * 2.0**19  # adding it rounds to a multiple of 1/16, its number
 FOUR_PIECES, EIGHT_PIECES = 21, 20  # bits below those that tell the pieces of a power of two apart
 SCALE_SHIFT = 19  # brings n to the exponent, with k behind it
 SIXTEENTH_POWERS = tuple(2.0 ** (k / 16) for k in range(16))
-APART = 64  # powers of two between a result and its factors, which stay normal numbers
+APART = FORMATS[FLOAT32].apart  # powers of two between a result and its factors, which stay normal
 POWERS = tuple(p * 2.0**-APART for p in pieces.POWERS)
 
 
