@@ -80,6 +80,7 @@ _INTERNAL = {
     "as_size",
     "dim_value",
     "random_bits",
+    "root_by_products",
     "gamma_level",
     "slice_axis",
     "getitem",

@@ -65,6 +65,7 @@ FUNCTIONS = {
     ),
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
+    "symgraph.ops.linalg_root": "root_by_products",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
     "symgraph.ops.linalg_structured": (
         "cho_factor cho_solve circulant expm_frechet hankel polar_factors solve_sylvester "

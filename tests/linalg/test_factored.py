@@ -62,3 +62,54 @@ def test_lu_solve_of_pivots_that_are_given() -> None:
         sg.linalg.lu_solve((x, p), y, 3)
     with pytest.raises(sg.LinAlgError):
         f(np.zeros((2, 5, 5)), np.stack(pivots), b)
+
+
+# -- square roots of general matrices -------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("shape", [(4, 4), (2, 3, 3), (1, 1), (8, 8), (0, 0), (0, 2, 2)])
+def test_general_square_root_is_that_of_scipy(shape: tuple[int, ...], dtype: str) -> None:
+    a = np.eye(shape[-1]) * 2 + matrices(shape, dtype) * 0.4
+    a = a.astype(dtype)
+    x = sg.tensor("x", (None,) * len(shape), dtype)
+    found = sg.function([x], sg.linalg.sqrtm(x, hermitian=False))(a)
+    assert found.dtype == dtype and found.shape == shape
+    if not a.size:
+        return
+    for root, m in zip(found.reshape(-1, *shape[-2:]), a.reshape(-1, *shape[-2:]), strict=True):
+        assert np.allclose(root, scipy.linalg.sqrtm(m), atol=1e-12 if a.real.dtype == np.float64 else 1e-4)
+
+
+def test_general_square_root_of_special_matrices() -> None:
+    x, z = sg.matrix("x", "float64"), sg.matrix("z", "complex128")
+    f = sg.function([x], sg.linalg.sqrtm(x, hermitian=False))
+    assert np.isnan(f(np.diag([1.0, -1.0]))).all()
+    turned = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    assert np.allclose(f(turned) @ f(turned), turned)
+    far = np.array([[1e-8, 3.0], [0.0, 1e8]])
+    assert np.allclose(f(far) @ f(far), far, rtol=1e-12)
+    defective = np.array([[4.0, 1.0], [0.0, 4.0]])
+    assert np.allclose(f(defective), [[2.0, 0.25], [0.0, 2.0]])
+    g = sg.function([z], sg.linalg.sqrtm(z, hermitian=False))
+    assert np.allclose(g(np.diag([1.0, -4.0j])), np.diag([1.0, np.sqrt(-4.0j)]))
+    assert np.isnan(f(np.ones((2, 2)))).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_general_square_root_has_two_derivatives_and_batches(dtype: str) -> None:
+    a, e = np.eye(3) * 3 + matrices((3, 3), dtype), matrices((3, 3), dtype)
+    x, v = sg.matrix("x", dtype), sg.matrix("v", dtype)
+    y = sg.linalg.sqrtm(x, hermitian=False)
+    cost = sg.sum(sg.real(y) ** 3 + sg.imag(y) * sg.real(y))
+    g = sg.grad(cost, x)
+    second = sg.sum(sg.abs(g) ** 2)
+    f = sg.function([x, v], [cost, g, second, sg.grad(second, x), y, sg.Rop(y, x, v)],
+                    on_unused_input="ignore")
+    h = 1e-6
+    at, high, low = f(a, e), f(a + h * e, e), f(a - h * e, e)
+    for value, slope in ((0, 1), (2, 3)):
+        moved = np.sum(at[slope].conj() * e).real
+        assert np.isclose(moved, (high[value] - low[value]) / (2 * h), rtol=1e-6)
+    assert np.allclose(at[5], (high[4] - low[4]) / (2 * h), rtol=1e-6)
+    xs = sg.tensor3("xs", dtype)
+    many = sg.vmap(lambda m: sg.linalg.sqrtm(m, hermitian=False))(xs)
+    assert np.allclose(many.eval({xs: np.stack([a, a.T])})[1], scipy.linalg.sqrtm(a.T))
