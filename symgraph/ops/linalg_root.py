@@ -1,8 +1,8 @@
 """Square roots of matrices that are not symmetric, by the scaled product iteration.
 
 M <- (2 I + s^2 M + (s^2 M)^-1) / 4 and X <- s X (I + (s^2 M)^-1) / 2 lead from M = X = A to I and
-the principal square root (Denman and Beavers 1976 in the form of Higham 2008, section 6.3); the scale
-s = |det M|^(-1 / 2n) brings far matrices near first. The derivative solves S X + X S = C.
+the principal square root (Denman and Beavers 1976 in the form of Higham 2008, section 6.3); the
+scale s = |det M|^(-1 / 2n) brings far matrices near first. The derivative solves S X + X S = C.
 """
 
 from __future__ import annotations
