@@ -134,6 +134,26 @@ def test_every_second_element_of_rows_of_images(columns, width, turned):
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", [3, 8, 9, 25])
+def test_windows_along_the_terms_of_both_operands(window, dtype, width):
+    """Runs of whole squares, of one element over, and of parts of a square."""
+    rng = np.random.default_rng(window)
+    m, n, filters = 29, 40, 300 // window
+    k = filters * window
+    a, b = (rng.standard_normal((filters, s, window)).astype(dtype) for s in (m, n))
+    out = np.full((m, n), np.nan, dtype)
+    steps = [[(filters, s * window), (window, 1)] for s in (m, n)]
+    tables: list[Axes] = [[(m, window)], steps[0], steps[1], [(n, window)], [(n, 1)]]
+    run(a, b, out, tables, n, width=width)
+    left, right = a.swapaxes(0, 1).reshape(m, k), b.swapaxes(1, 2).reshape(k, n)
+    if dtype == "float32":
+        np.testing.assert_array_equal(out, chain(left, right))
+    else:
+        np.testing.assert_allclose(out, left @ right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("columns", [5, 20, 40])
 def test_columns_of_the_result_may_be_every_second_element(columns, width):
     rng = np.random.default_rng(columns)

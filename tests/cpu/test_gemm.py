@@ -79,6 +79,18 @@ def test_rows_that_the_last_two_tiles_share(m, n, width):
     np.testing.assert_array_equal(run(a, b, width), chain(a, b))
 
 
+@pytest.mark.parametrize("m", [5, 23, 24])
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_few_rows_and_a_matrix_whose_rows_are_far_apart(m, width):
+    """B is read in place or packed, by the bytes between its rows."""
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((m, 40)).astype("float32")
+    b = rng.standard_normal((40, 2100)).astype("float32")
+    for columns in (200, 2100):
+        found = run(a, b[:, :columns], width)
+        np.testing.assert_array_equal(found, chain(a, b[:, :columns]))
+
+
 def test_batches_broadcast_and_cut_anywhere():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((5, 1, 9, 30)).astype("float32")

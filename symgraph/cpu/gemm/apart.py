@@ -103,9 +103,39 @@ def copy_apart(shape: Shape, way: str) -> str:
         some = f.new(f"icmp sge i64 {end}, {SHORTEST}")
         f.when(some, lambda: _copy_every_second(shape, f, way), one_by_one)
 
-    others = not_by_runs if shape.width == 64 else one_by_one
+    def whole_or_not() -> None:
+        whole = f.new(f"icmp eq i64 %rows, {shape.rows}")
+        f.when(whole, lambda: _copy_columns(shape, f, way), one_by_one)
+
+    others = not_by_runs if shape.width == 64 else whole_or_not
     f.when(f.new(f"icmp slt i64 {f.mul(number, 2)}, %count"), by_runs, others)
     return f.text()
+
+
+def _copy_columns(shape: Shape, f: FunctionText, way: str) -> None:
+    """Copy a tile of all rows element by element."""
+    stride = shape.columns * shape.size
+    below = f.mul("%ldc", shape.rows)
+
+    def column(j: str, _: list[str]) -> None:
+        there, place = (at for _kind, at in _places(shape, f, j))
+        next_tile = f.at(place, below)
+
+        def fetch() -> None:
+            at = next_tile
+            for _row in range(shape.rows):
+                prefetch(f, at, write=True)
+                at = f.at(at, "%ldc")
+
+        if way == "out":
+            f.when(f.new(f"icmp eq i64 {f.new(f'and i64 {j}, {shape.lanes - 1}')}, 0"), fetch)
+        for i in range(shape.rows):
+            spare = f.at(there, i * stride)
+            source, target = (place, spare) if way == "in" else (spare, place)
+            shape.store_one(f, shape.load_one(f, source), target)
+            place = f.at(place, "%ldc")
+
+    f.loop(0, "%count", 1, column)
 
 
 def _copy_every_second(shape: Shape, f: FunctionText, way: str) -> None:
