@@ -29,7 +29,7 @@ TOLERANCES = {"train": 1e-4, "step": 1e-4, "hvp": 1e-3, "net_hvp": 1e-3, "ggn": 
 TOLERANCES |= {"adaptive": 1e-3, "mala": 1e-3}  # a test may fall the other way by a rounding error
 TOLERANCES |= {"jacobian": 1e-4}  # sums of 1000 terms: torch and symgraph are 1e-5 from float64
 # Rounding grows from step to step: JAX and symgraph are 2e-4 from float64, which agree to 1e-15.
-TOLERANCES |= {"train.resnet18_b16": 1e-3}
+TOLERANCES |= {"train.resnet18_b16": 1e-3, "train.vgg_a": 3e-3}
 TOLERANCE = 1e-5
 START_THREADS = 2
 REFERENCES = ("numpy", "torch", "jax", "pytensor", "torch.compile", OURS)

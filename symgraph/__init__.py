@@ -26,6 +26,7 @@ from symgraph.autodiff.grad import (
     value_and_grad,
     vjp,
 )
+from symgraph.autodiff.implicit import custom_linear_solve, custom_root
 from symgraph.compile.arguments import In, Out
 from symgraph.compile.function import function
 from symgraph.compile.save import load, save
@@ -79,6 +80,7 @@ _INTERNAL = {
     "as_size",
     "dim_value",
     "random_bits",
+    "root_by_products",
     "gamma_level",
     "slice_axis",
     "getitem",
@@ -129,6 +131,7 @@ __all__ = [
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
     "tensor", "clone_replace", "random", "ops", "special", "linalg", "fft", "LinAlgError", "Dim",
+    "custom_linear_solve", "custom_root",
 ]
 # fmt: on
 __all__ += sorted(set(_o.names()) - _INTERNAL)  # noqa: PLE0605 - names that the registry knows

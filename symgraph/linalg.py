@@ -14,7 +14,8 @@ from symgraph.core.op import o
 __all__ = [
     "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "cond", "cross", "det",
     "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv",
-    "invsqrtm", "kron", "lstsq", "lu", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
+    "invsqrtm", "kron", "lstsq", "lu", "lu_factor", "lu_solve", "matmul", "matrix_norm",
+    "matrix_power", "matrix_rank",
     "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "polar", "qr", "slogdet", "solve",
     "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
     "tensorsolve", "toeplitz", "trace", "vector_norm",
@@ -30,6 +31,7 @@ pinv, qr, slogdet, solve, sqrtm = o.pinv, o.qr, o.slogdet, o.solve, o.sqrtm
 solve_triangular, svd, svdvals, trace = o.solve_triangular, o.svd, o.svdvals, o.trace
 tensordot, tensorinv, tensorsolve = o.tensordot, o.tensorinv, o.tensorsolve
 cho_factor, cho_solve = o.cho_factor, o.cho_solve
+lu_factor, lu_solve = o.lu_factor, o.lu_solve
 polar = o.polar_factors  # sg.polar makes complex numbers
 circulant, hankel, toeplitz = o.circulant, o.hankel, o.toeplitz
 expm_frechet, solve_sylvester = o.expm_frechet, o.solve_sylvester

@@ -22,14 +22,12 @@ from symgraph.cpu.native import jit
 from symgraph.cpu.programs.module import Module
 from symgraph.cpu.programs.program import ProgramEmitter
 from symgraph.dims.dim import Atom
-from symgraph.loops.aligned import aligned_operands
 from symgraph.loops.borders import split_borders
 from symgraph.loops.build import Lowering
 from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
-from symgraph.loops.panels import in_panels
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
@@ -38,10 +36,12 @@ from symgraph.rewrites.held import held_type, in_memory
 from symgraph.rewrites.shapes import with_numbers
 
 # Few graphs have loops, functions with rules of their own, or numbers that are no machine numbers.
+aligned: Any = lazy("symgraph.loops.aligned")
 bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
 complex_numbers: Any = lazy("symgraph.rewrites.complex")
 custom: Any = lazy("symgraph.ops.custom")
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")
+panels: Any = lazy("symgraph.loops.panels")
 verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
@@ -257,8 +257,8 @@ def copy_operands(stages: Stages, vector_bytes: int) -> None:
     assert program is not None
     if any(isinstance(t, Loop) for t in program.statements):
         fixed = [b for pair in stages.aliases.items() for b in pair]
-        program.statements = in_panels(program, vector_bytes, fixed)
-        program.statements = aligned_operands(program)
+        program.statements = panels.in_panels(program, vector_bytes, fixed)
+        program.statements = aligned.aligned_operands(program)
         if config.verify:
             verify.verify_program(program, "copies")
 

@@ -26,7 +26,6 @@ from symgraph.cpu.native import jit
 from symgraph.cpu.native.jit import Loaded
 from symgraph.cpu.programs.product import PRODUCTS
 from symgraph.dims.dim import Atom, evaluate
-from symgraph.ops.gather import out_of_bounds
 
 if TYPE_CHECKING:
     from symgraph.compile.build import Built
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 # A version whose plan is on disk needs none of the compiler.
 builder: Any = lazy("symgraph.compile.build")
 explain: Any = lazy("symgraph.compile.explain")
+gather: Any = lazy("symgraph.ops.gather")
 gemm: Any = lazy("symgraph.cpu.gemm.compiled")
 lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 slow: Any = lazy("symgraph.compile.slow")
@@ -321,7 +321,7 @@ def _error_of(node: Node, lapack_table: np.ndarray | None) -> Exception:
             f"  node:   made at {node.source}\n"
             "  mend:   labels are integers in [0, classes)"
         )
-    return out_of_bounds(node, x.type.shape)
+    return gather.out_of_bounds(node, x.type.shape)  # type: ignore[no-any-return]
 
 
 def _with_arguments(

@@ -3,30 +3,41 @@
 Rows of unknown length are whole vectors and a masked rest. Of rows shorter than a vector only the
 rest is left, and what surrounds it costs more than the row. So a nest with a loop around its rows
 is also emitted under the fact that they are short: one masked turn each, its mask made once. Sums
-along rows of two to four elements take many rows at a time, as they do where the length is known.
+along rows of two to four elements take many rows at a time, as they do where the length is known;
+so do rows of one or two elements that are loaded across (transpositions), and those whose length is
+computed (slices) and may be one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from symgraph.core.record import dataclass
+from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
-from symgraph.loops.schedule import SHUFFLE_STRIDE, Schedule, coefficient, element_bytes, stride
+from symgraph.loops.schedule import (
+    MASKED_BYTES,
+    SHUFFLE_STRIDE,
+    Schedule,
+    coefficient,
+    element_bytes,
+    stride,
+)
 from symgraph.loops.statements import Nest, Store
 
 CHEAP = 100  # operations of a point up to which what surrounds a short row is felt
 COSTLY = 200  # up to which it is in rows of one vector
 FEW_ROWS = 32  # of which sums down columns are added in registers
 TURN = 4  # registers of one turn along a row that is reduced
+FEW_ACROSS = 2  # elements of rows across which loads run, whose columns are done one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a call may have: a `size` from 1 to `most`, or just that where it is `fixed`.
+    """What a call may have: a `size` from `least` to `most`, or just that where it is `fixed`.
+
 
     Vectors of `half` the usual length cross fewer cache lines, and wait less for their compares.
     """
@@ -34,8 +45,11 @@ class Case:
     size: Dim
     most: int
     fixed: bool = False
+    least: int = 1
+    last: bool = False  # `most` is no bound: all rows that are longer than those of other cases
     half: bool = False
     step: int = 0  # rows that are taken at once, if only whole vectors of them are
+    tile: int = 0  # not 0: columns are done one by one, and a kernel's range counts so many rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +74,8 @@ def narrow_nests(
 
 def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     guarded = any(t.guard is not None for t in nest.stores)
-    if guarded or nest.serial or schedule.tile > 1 or schedule.strip:
-        return []
+    if guarded or nest.serial or schedule.tile > 1:
+        return [] if guarded else _turned(nest, schedule)
     exprs = walk([e for t in nest.stores for e in (t.value, t.address)])
     base = max(1, vector_bytes // element_bytes(exprs))
     reductions = [e for e in exprs if e.op == "reduce"]
@@ -73,9 +87,17 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
         if cost > COSTLY or not (down or len(schedule.order) > 1):
             return []
         found = _widths(vector.extent, base, 2 if cheap else 1, plain)
+        if cheap and not down and not nest.scan and vector_bytes < MASKED_BYTES:
+            found = _overlapping(found, 0 if reductions else base // 2)
         if cheap and down and schedule.block:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
-        return [c for c in found if _unknown(c.size, c.most)]
+        if not reductions and _computed(vector.extent):
+            found = [*_apart(nest, schedule, 1), *found]
+        found = [c for c in found if _unknown(c.size, c.most)]
+        if found and found[-1].least > 1:
+            least = found[-1].most + 1
+            found.append(Case(found[-1].size, least, least=least, last=True))
+        return found
     if len(schedule.order) != 1 or nest.scan or not reductions:
         return []
     (rows,) = schedule.order
@@ -92,6 +114,29 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     return [c for c in cases if _unknown(c.size, c.most)]
 
 
+def _turned(nest: Nest, schedule: Schedule) -> list[Case]:
+    """Return the cases of rows across which loads run: a tile of them is a square of vectors."""
+    return _apart(nest, schedule, FEW_ACROSS) if schedule.strip else []
+
+
+def _apart(nest: Nest, schedule: Schedule, most: int) -> list[Case]:
+    """Return rows of up to `most` elements, of which each column is a loop over the rows."""
+    rows, vector = schedule.order[0], schedule.vector
+    if len(nest.axes) != 2 or nest.scan or not schedule.parallel or rows is vector:
+        return []
+    assert vector is not None
+    size = vector.extent
+    if isinstance(size, int):
+        return []
+    found = [Case(size, n, True, tile=schedule.tile) for n in range(1, most + 1)]
+    return [c for c in found if _unknown(c.size, c.most)]
+
+
+def _computed(size: Size) -> bool:
+    """Tell whether a size is the sum of another one and a number."""
+    return not isinstance(size, int) and as_symbol(size) is None
+
+
 def _widths(size: Size, base: int, most: int, plain: bool) -> list[Case]:
     """Return rows up to one vector and up to `most` of them, and up to half a one.
 
@@ -101,6 +146,20 @@ def _widths(size: Size, base: int, most: int, plain: bool) -> list[Case]:
         return []
     found = [Case(size, base // 2, half=True)] if plain and base > 4 else []
     return found + [Case(size, n * base) for n in sorted({1, most})]
+
+
+def _overlapping(cases: Sequence[Case], half: int) -> list[Case]:
+    """Return cases that begin where the one before ends: their rows can be two vectors.
+
+    These overlap, so no lane is masked; the second one ends with the row, as the last vector of
+    longer rows does. They are half as long as usual, `half`, for rows up to a whole one: not where
+    rows are also reduced, by masked vectors anyway.
+    """
+    found: list[Case] = []
+    for case in cases:
+        below = found[-1].most if found else 0
+        found.append(replace(case, least=below + 1, half=case.half or 0 < below == half))
+    return found
 
 
 def _unknown(size: Size, most: int) -> bool:
@@ -129,10 +188,28 @@ def _under(s: Builder, nest: Nest, case: Case, around: Sequence[Axis]) -> Narrow
         return None
     if case.fixed:
         fixed: dict[Atom, Size] = {atom: case.most - constant}
-        return Narrow(case, _substituted(s, nest, fixed, around), {}, fixed)
-    new = symbol(atom.name, max(atom.low or 0, 1 - constant), case.most - constant, atom.multiple)
+        narrow = _substituted(s, nest, fixed, around)
+        return Narrow(case, _one_by_one(s, narrow) if case.tile else narrow, {}, fixed)
+    low = max(atom.low or 0, case.least - constant)
+    high = atom.high if case.last else case.most - constant
+    new = symbol(atom.name, low, high, atom.multiple)
     narrow = _substituted(s, nest, {atom: new}, around)
     return Narrow(case, narrow, {new.terms[0][0][0]: old}, {})
+
+
+def _one_by_one(s: Builder, nest: Nest) -> Nest:
+    """Return a nest over rows alone, with stores of its own for each of their few elements."""
+    rows = nest.axes[0] if isinstance(nest.axes[1].extent, int) else nest.axes[1]
+    (columns,) = (a for a in nest.axes if a is not rows)
+    assert isinstance(columns.extent, int)
+    stores = []
+    for k in range(columns.extent):
+        memo: dict[Expr, Expr] = {}
+        for t in nest.stores:
+            address = s.index(s.replace(t.address, {columns: k}, memo))
+            value = s.replace(t.value, {columns: k}, memo)
+            stores.append(Store(t.buffer, address, value, t.guard, t.accumulate))
+    return Nest((rows,), tuple(stores), nest.serial, nest.scan, nest.origin)
 
 
 def _substituted(

@@ -32,6 +32,7 @@ MANY_ROWS = 8 * STRIP_ROWS  # that threads share, rather than the strips
 RUNNING_ROWS = 4  # rows of running sums that share a loop: an addition takes three to four cycles
 CHEAP_STEP = 8  # operations of a point; more of them fill those cycles
 LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
+MASKED_BYTES = 64  # of vectors from which a masked store takes no longer than another (AVX-512)
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
@@ -101,8 +102,6 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
-    if vector is None and not reductions:
-        unroll, tile = _running_rows(nest, exprs)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
         unroll = _transposed_axis(nest, vector, exprs)
@@ -332,6 +331,8 @@ def _tile(
     exprs: Sequence[Expr],
 ) -> tuple[Axis | None, int]:
     """Share the operands of a contraction, loaded or compared, among several rows: a tile."""
+    if nest.scan and vector is None and not reductions:
+        return _running_rows(nest, exprs)
     if nest.scan or nest.serial or not reductions or len(nest.stores) != 1:
         return None, 1
     body = walk([r.args[0] for r in reductions])

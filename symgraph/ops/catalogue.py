@@ -58,12 +58,14 @@ FUNCTIONS = {
         "triu_indices_from unstack vsplit vstack"
     ),
     "symgraph.ops.linalg_eigen": "eigh eigvalsh invsqrtm sqrtm",
+    "symgraph.ops.linalg_factored": "lu_factor lu_solve",
     "symgraph.ops.linalg_functions": (
         "condition_number expm kron matrix_norm matrix_power multi_dot norm tensorinv tensorsolve "
         "vector_norm"
     ),
     "symgraph.ops.linalg_general": "eig eigvals",
     "symgraph.ops.linalg_qr": "qr",
+    "symgraph.ops.linalg_root": "root_by_products",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
     "symgraph.ops.linalg_structured": (
         "cho_factor cho_solve circulant expm_frechet hankel polar_factors solve_sylvester "
@@ -89,6 +91,7 @@ FUNCTIONS = {
     "symgraph.ops.reduce": (
         "all amax amin any argmax argmin count_nonzero max mean min prod std sum var"
     ),
+    "symgraph.ops.reduce_window": "reduce_window",
     "symgraph.ops.reshape": "flatten ravel reshape",
     "symgraph.ops.rows": (
         "binary_cross_entropy cross_entropy log_softmax logsumexp one_hot softmax"
@@ -101,7 +104,7 @@ FUNCTIONS = {
     "symgraph.ops.scan": "foldl foldr map reduce scan",
     "symgraph.ops.scan_inputs": "until",
     "symgraph.ops.search": (
-        "digitize histogram histogram2d histogram_bin_edges interp isin searchsorted"
+        "digitize histogram histogram2d histogram_bin_edges histogramdd interp isin searchsorted"
     ),
     "symgraph.ops.segment": (
         "bincount index_add index_put index_select masked_fill put_along_axis scatter_add "
@@ -140,6 +143,7 @@ FUNCTIONS = {
         "relu sigmoid sin sinh softplus tan tanh"
     ),
     "symgraph.ops.unit_axes": "atleast_nd dimshuffle expand_dims squeeze",
+    "symgraph.ops.vectorize": "vectorize",
     "symgraph.ops.vmap": "batched_loop vmap",
     "symgraph.ops.while_loop": "fori_loop while_loop",
     "symgraph.ops.windows": "bartlett blackman hamming hanning kaiser",

@@ -49,15 +49,9 @@ class Cofactors(SquareResult):
         a matrix that differs from A by rounding.
         """
         x = node.inputs[0]
-        lu, order, _, sign = lu_parts(x)
-        pivots = main_diagonal(lu)
-        zero = o.eq(pivots, 0.0)
-        safe = o.where(zero, o.ones((), x.dtype), pivots)
-        lu = o.where(o.eye(x.type.shape[-1], dtype="bool"), o.expand_dims(safe, -1), lu)
-        one = o.broadcast_to(identity_like(x), x.type.shape)
-        inverse = o.matrix_transpose(solve_factored(lu, take_rows(one, order), "det"))
-        regular = o.expand_dims(o.prod(safe * sign, -1), (-2, -1)) * inverse
-        fails = o.logical_or(o.any(zero), o.logical_not(o.all(o.isfinite(regular))))
+        inverse, whole, pivots = _inverse_and_det(o, x)
+        regular = whole * o.matrix_transpose(inverse)
+        fails = o.logical_or(o.any(o.eq(pivots, 0.0)), o.logical_not(o.all(o.isfinite(regular))))
         singular = o.logical_and(fails, o.all(o.isfinite(x)))
         sides = [_by_singular_values(x)], [regular]
         return make_branch(singular, *sides, outside=(x, regular))[0]
@@ -148,7 +142,19 @@ class CofactorRate(MatrixOp):
 
 
 def _third_rate(o: Namespace, x: Node, e: Node, f: Node) -> Node:
-    """Return the third derivative of the determinant times two matrices, for an invertible one."""
+    """Return the third derivative of the determinant times two matrices.
+
+    Of invertible ones by the inverse; its terms cancel where a pivot is small.
+    """
+    sizes = o.abs(main_diagonal(lu_parts(o.stop_gradient(x))[0]))
+    least = float(np.finfo(sizes.dtype.numpy).eps) ** 0.25
+    singular = o.any(o.lt(sizes, least * o.sum(sizes, -1, keepdims=True)))
+    # both inside of the branch: the inverse of a singular matrix is an error
+    sides = [_third_by_singular_values(o, x, e, f)], [_third_by_inverse(o, x, e, f)]
+    return make_branch(singular, *sides, outside=(x, e, f))[0]
+
+
+def _third_by_inverse(o: Namespace, x: Node, e: Node, f: Node) -> Node:
     inverse = o.inv(x)
     a, b = o.matmul(inverse, e), o.matmul(inverse, f)
     both = o.matmul(a, b)
@@ -156,3 +162,46 @@ def _third_rate(o: Namespace, x: Node, e: Node, f: Node) -> Node:
     turned = p * b + q * a - both - o.matmul(b, a)
     inner = (p * q - r) * inverse - o.matmul(turned, inverse)
     return o.expand_dims(o.det(x), (-2, -1)) * o.matrix_transpose(inner)
+
+
+def _inverse_and_det(o: Namespace, x: Node) -> tuple[Node, Node, Node]:
+    """Return inverses, determinants (..., 1, 1) and pivots; pivots of 0 count as 1 in the first."""
+    lu, order, _, sign = lu_parts(x)
+    pivots = main_diagonal(lu)
+    zero = o.eq(pivots, 0.0)
+    safe = o.where(zero, o.ones((), x.dtype), pivots)
+    lu = o.where(o.eye(x.type.shape[-1], dtype="bool"), o.expand_dims(safe, -1), lu)
+    one = o.broadcast_to(identity_like(x), x.type.shape)
+    inverse = solve_factored(lu, take_rows(one, order), "det")
+    return inverse, o.expand_dims(o.prod(safe * sign, -1), (-2, -1)), pivots
+
+
+def _third_by_singular_values(o: Namespace, x: Node, e: Node, f: Node) -> Node:
+    """Return it for any matrix: with A = U S V, by products of all singular values but three.
+
+    The third derivative of the determinant of a diagonal matrix S in the directions E, F and G is
+    the sum over i, j, k that differ of p[i, j, k] times the determinant of rows i of E, j of F and
+    k of G at the columns i, j, k; what is returned is its derivative by G.
+    """
+    u, s, vh = o.svd(x)
+    n = x.type.shape[-1]
+    own = o.eye(n, dtype="bool")
+    axes = [o.reshape(own, shape) for shape in ((n, 1, 1, n), (1, n, 1, n), (1, 1, n, n))]
+    taken = o.logical_or(o.logical_or(*axes[:2]), axes[2])
+    values = o.expand_dims(s, (-4, -3, -2))
+    p = o.prod(o.where(taken, o.ones((), s.dtype), values), -1)
+    pairs = [o.reshape(own, shape) for shape in ((n, n, 1), (n, 1, n), (1, n, n))]
+    equal = o.logical_or(o.logical_or(*pairs[:2]), pairs[2])
+    p = o.where(equal, o.zeros((), s.dtype), p)
+    p = o.cast(p, x.dtype)
+    left, right = (o.matmul(o.matmul(adjoint(u), m), adjoint(vh)) for m in (e, f))
+    es, fs = main_diagonal(left), main_diagonal(right)
+    kk = o.einsum("...ijk,...i,...j->...k", p, es, fs)
+    kk = kk - o.einsum("...ijk,...ij,...ji->...k", p, left, right)
+    ki = o.einsum("...ijk,...ij,...jk->...ki", p, left, right)
+    ki = ki - o.einsum("...ijk,...ik,...j->...ki", p, left, fs)
+    kj = o.einsum("...ijk,...ik,...ji->...kj", p, left, right)
+    kj = kj - o.einsum("...ijk,...i,...jk->...kj", p, es, right)
+    inner = o.where(own, o.expand_dims(kk, -2), ki + kj)
+    scale = o.expand_dims(o.det(u) * o.det(vh), (-2, -1))
+    return scale * o.matmul(o.matmul(o.conj(u), inner), o.conj(vh))

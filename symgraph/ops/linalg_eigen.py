@@ -326,14 +326,27 @@ def eigvalsh(x: Any) -> Node:
 
 
 @function
-def sqrtm(x: Any) -> Node:
+def sqrtm(x: Any, hermitian: bool = True) -> Node:
     """Return the symmetric (Hermitian) square root of positive semidefinite matrices.
 
     NaN for matrices with negative eigenvalues. The derivative exists for definite ones, equal
     eigenvalues included.
+
+    hermitian=False: the principal square root of any square matrices without eigenvalues that are
+    0 or on the negative real axis, NaN for others; of the dtype of x, so cast a real matrix with
+    negative eigenvalues to complex first. Its derivatives solve n^2 equations: for small matrices.
+
+    >>> x = sg.matrix("x", dtype="float64")
+    >>> y = sg.linalg.sqrtm(x, hermitian=False)
+    >>> np.round(y.eval({x: np.array([[1.0, 4.0], [0.0, 9.0]])}), 9)
+    array([[1., 1.],
+           [0., 3.]])
     """
     node = as_matrices(x)
     check_matrices("sqrtm", node)
+    if not hermitian:
+        found: Node = o.root_by_products(node)
+        return found
     return SqrtM.instance(symmetric_part(node))
 
 

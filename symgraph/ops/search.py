@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -247,6 +248,51 @@ def histogram2d(
     total = o.reshape(_totals(place, out | beside, m * n, weights), (m, n))
     total = total if total.dtype.is_float else o.cast(total, floatx())
     if density:
+        total = o.cast(total, across.dtype)
         widths = o.expand_dims(across[1:] - across[:-1], 1) * (along[1:] - along[:-1])
         total = total / (o.sum(total) * widths)
     return total, across, along
+
+
+@function
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool = False
+) -> tuple[Node, list[Node]]:
+    """Return how many points, rows of (n, d), lie in each bin of a grid, and the edges of all axes.
+
+    `bins` and `range` are as for `histogram`, or d of them; a list of d vectors is taken
+    too. Counts are of floatX; `density` divides by the total and the volumes.
+    """
+    if isinstance(sample, (list, tuple)):
+        columns = [o.ravel(v) for v in sample]
+    else:
+        points = as_node(sample)
+        d = points.type.shape[-1] if points.ndim == 2 else None
+        if not isinstance(d, int):
+            raise ShapeError(
+                f"histogramdd needs points (n, d) of known d, `{describe(points)}` is {points.type}"
+            )
+        columns = [points[:, k] for k in builtins.range(d)]
+    several = isinstance(bins, (list, tuple))
+    counts = list(bins) if several else [bins] * len(columns)
+    limits = [None] * len(columns) if range is None else list(range)
+    if not len(counts) == len(limits) == len(columns):
+        raise ShapeError(
+            f"histogramdd: {len(columns)} axes, got {len(counts)} bins and {len(limits)} ranges"
+        )
+    found = [_binned(*v) for v in zip(columns, counts, limits, strict=True)]
+    sizes = [edges.type.shape[0] - 1 for _, edges, _ in found]
+    place, outside = found[0][0], found[0][2]
+    total: Size = sizes[0]
+    for (inner, _, beside), n in zip(found[1:], sizes[1:], strict=True):
+        place, outside, total = place * as_node(o.dim_value(n)) + inner, outside | beside, total * n
+    value = o.reshape(_totals(place, outside, total, weights), tuple(sizes))
+    value = value if value.dtype.is_float else o.cast(value, floatx())
+    edges = [e for _, e, _ in found]
+    if density:
+        value = o.cast(value, edges[0].dtype)
+        value = value / o.sum(value)
+        for k, e in enumerate(edges):
+            rest = tuple(j for j in builtins.range(len(edges)) if j != k)
+            value = value / o.expand_dims(e[1:] - e[:-1], rest)
+    return value, edges

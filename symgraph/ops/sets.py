@@ -69,15 +69,15 @@ def setxor1d(x: Any, y: Any, size: Size, fill_value: Any = None) -> Node:
 
 def _chosen(x: Node, kept: Node, size: Size, fill_value: Any) -> Node:
     """Return the sorted distinct elements where `kept`, behind them the filling."""
-    n = x.type.shape[0]
     order = o.argsort(x)
     values, kept = o.take(x, order, 0), o.take(kept, order, 0)
-    before, after = o.slice_axis(values, 0, 0, n - 1), o.slice_axis(values, 0, 1, n - 1)
-    first = o.concatenate([o.ones((1,), "bool"), o.ne(before, after)])
+    before = o.maximum(o.iota(values.type.shape, 0) - 1, 0)  # no slice of n - 1: n may be 0
+    first = o.logical_or(o.eq(o.iota(values.type.shape, 0), 0), o.ne(o.take(values, before, 0),
+                                                                     values))  # fmt: skip
     new = o.logical_and(kept, first)
+    values = o.concatenate([values, o.zeros((1,), x.dtype)])  # there is one to take
     if fill_value is None:
-        place = o.argmax(new, 0)
-        fill = o.where(o.any(new), o.take(values, place, 0), o.zeros((), x.dtype))
+        fill = o.take(values, o.argmax(o.concatenate([new, o.ones((1,), "bool")]), 0), 0)
     else:
         fill = cast_to(as_node(fill_value, (x.dtype,)), x.dtype)
     places = o.flatnonzero(new, size, -1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.core.dtype import BOOL, INT64
+from symgraph.core.dtype import INT64
 from symgraph.core.errors import ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
@@ -172,10 +172,10 @@ def unique(
     n = flat.type.shape[0]
     order = argsort(flat)
     ordered = o.take(flat, order, 0)
-    before = o.slice_axis(ordered, 0, 0, n - 1)
-    after = o.slice_axis(ordered, 0, 1, n - 1)
-    new = o.ne(before, after) & ~(o.isnan(before) & o.isnan(after))
-    new = o.concatenate([o.ones((1,), BOOL), new]) if not _empty(n) else o.zeros((0,), BOOL)
+    number = o.iota((n,), 0)
+    before = o.take(ordered, o.maximum(number - 1, 0), 0)  # no slice of n - 1: n may be 0
+    new = o.ne(before, ordered) & ~(o.isnan(before) & o.isnan(ordered))
+    new = o.logical_or(o.eq(number, 0), new)
     rank = o.cumsum(cast_to(new, INT64)) - 1
     place = o.minimum(rank, o.dim_value(wanted))  # what does not fit goes to one more place
     first = o.where(new, place, o.dim_value(wanted))
@@ -184,8 +184,10 @@ def unique(
         whole = o.broadcast_to(start, (wanted + 1,))
         return o.slice_axis(o.set_subtensor(whole[where], values), 0, 0, wanted)
 
-    start = as_node(0) if _empty(n) else ordered[0]
-    start = start if fill_value is None else as_node(fill_value, (flat.dtype,))
+    if fill_value is None:
+        start = o.concatenate([ordered, o.zeros((1,), flat.dtype)])[0]
+    else:
+        start = as_node(fill_value, (flat.dtype,))
     results = [stored(cast_to(start, flat.dtype), ordered, first)]
     if return_index:
         results.append(stored(as_node(np.int64(0)), order, first))
@@ -204,7 +206,3 @@ def union1d(x: Any, y: Any, size: Size, fill_value: Any = None) -> Node:
     """Return the sorted distinct elements of two arrays as a vector of `size`, see `unique`."""
     both: Node = unique(o.concatenate([o.ravel(v) for v in as_nodes((x, y))], 0), size, fill_value)
     return both
-
-
-def _empty(n: Size) -> bool:
-    return isinstance(n, int) and n == 0

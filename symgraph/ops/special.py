@@ -8,7 +8,7 @@ mpmath by tests/special; where a function has zeros they hold for max(|f|, the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,14 @@ import numpy as np
 from symgraph.core.errors import DTypeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
-from symgraph.core.op import Op, alias, function, o, register
-from symgraph.core.types import TensorType
+from symgraph.core.op import alias, function, o, register
 from symgraph.ops import special_bessel as bessel
 from symgraph.ops import special_error as error
 from symgraph.ops import special_gamma as gamma
 from symgraph.ops.array_builder import Algorithm, in_double
-from symgraph.ops.base import elementwise, half_as_single, to_float
+from symgraph.ops.base import elementwise, to_float
 from symgraph.ops.rows import as_float
+from symgraph.ops.special_order import OfOrder
 
 POSITIVE = (0.3, 9.5)
 UNIT = (0.05, 0.95)
@@ -73,41 +73,17 @@ _special(
 
 
 @register
-class Polygamma(Op):
+class Polygamma(OfOrder):
     name = "polygamma"
     doc = "The n-th derivative of digamma, n >= 1 an integer known when the graph is made."
-    params = ("n",)
-    dtypes = "float"
-    arity = 1
     ulp = {"float32": 1.0, "float64": 16.0}
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        for shape, n in (((7,), 1), ((2, 3), 2), ((5,), 5), ((), 1), ((0,), 3)):
-            yield (rng.uniform(0.4, 9.0, shape).astype(dtype.numpy),), {"n": n}
-
-    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return inputs[0].type
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        value = self._forms(node)[1](*arrays)
-        return np.asarray(value).astype(node.dtype.numpy, copy=False)
-
-    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
-        return half_as_single(s, node, [read(0, index)], self._forms(node)[0])
-
-    @staticmethod
-    def _forms(node: Node) -> tuple[Algorithm, Algorithm]:
-        return in_double(lambda s, x: gamma.polygamma(s, node.params.n, x))
+    orders = (1, 2, 5, 1, 3)
+    span = (0.4, 9.0)
+    algorithm = staticmethod(gamma.polygamma)
 
     @staticmethod
     def partials(o: Namespace, node: Node) -> tuple[Any, ...]:
         return (Polygamma.instance(node.inputs[0], n=node.params.n + 1),)
-
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        return self.rebuild(node, tuple(inputs)), axes[0]
 
 
 @function

@@ -6,7 +6,6 @@ the quotients J_k / J_(k-1) by their continued fraction from an order so high th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,10 @@ import numpy as np
 from symgraph.core.errors import DTypeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
-from symgraph.core.op import Op, function, o, register
-from symgraph.core.types import TensorType
-from symgraph.ops.array_builder import Algorithm, in_double
-from symgraph.ops.base import half_as_single
+from symgraph.core.op import function, o, register
 from symgraph.ops.rows import as_float
 from symgraph.ops.special_bessel import j
+from symgraph.ops.special_order import OfOrder
 
 HIGHEST = 60
 MORE = (20.0, 11.0)  # quotients beyond order n: 20 + 11 n**(1/3)
@@ -49,42 +46,18 @@ def bessel_j(s: Any, n: int, x: Any) -> Any:
 
 
 @register
-class BesselJ(Op):
+class BesselJ(OfOrder):
     name = "jn"
     doc = "Bessel function of the first kind of order n >= 2, known when the graph is made."
-    params = ("n",)
-    dtypes = "float"
-    arity = 1
     ulp = {"float32": 1.0, "float64": 96.0}
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        for shape, n in (((7,), 2), ((2, 3), 3), ((5,), 6), ((), 2), ((0,), 4)):
-            yield (rng.uniform(1.5, 3.2, shape).astype(dtype.numpy),), {"n": n}
-
-    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return inputs[0].type
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        value = self._forms(node)[1](*arrays)
-        return np.asarray(value).astype(node.dtype.numpy, copy=False)
-
-    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
-        return half_as_single(s, node, [read(0, index)], self._forms(node)[0])
-
-    @staticmethod
-    def _forms(node: Node) -> tuple[Algorithm, Algorithm]:
-        return in_double(lambda s, x: bessel_j(s, node.params.n, x))
+    orders = (2, 3, 6, 2, 4)
+    span = (1.5, 3.2)
+    algorithm = staticmethod(bessel_j)
 
     @staticmethod
     def partials(o: Namespace, node: Node) -> tuple[Any, ...]:
         n, x = node.params.n, node.inputs[0]
         return ((_of_order(n - 1, x) - _of_order(n + 1, x)) * 0.5,)
-
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        return self.rebuild(node, tuple(inputs)), axes[0]
 
 
 def _order(name: str, n: Any) -> int:

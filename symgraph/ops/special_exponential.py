@@ -8,7 +8,6 @@ recurrence from E1, which is stable upwards there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf as INF
 from math import nan as NAN
 from typing import Any
@@ -18,12 +17,12 @@ import numpy as np
 from symgraph.core.errors import DTypeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node
-from symgraph.core.op import Op, function, o, register
-from symgraph.core.types import TensorType
+from symgraph.core.op import function, o, register
 from symgraph.ops import special_tables_integrals as table
-from symgraph.ops.array_builder import Algorithm, beside_root, fitted, in_double, rules
-from symgraph.ops.base import elementwise, half_as_single, to_float
+from symgraph.ops.array_builder import beside_root, fitted, rules
+from symgraph.ops.base import elementwise, to_float
 from symgraph.ops.rows import as_float
+from symgraph.ops.special_order import OfOrder
 
 RECURRED = 20  # orders from here on are never computed from E1
 UPWARDS = 2.0  # up to this x the lower ones are
@@ -100,41 +99,17 @@ elementwise(
 
 
 @register
-class Expn(Op):
+class Expn(OfOrder):
     name = "expn"
     doc = "Exponential integral E_n(x) of x >= 0, n >= 2 an integer known when the graph is made."
-    params = ("n",)
-    dtypes = "float"
-    arity = 1
     ulp = {"float32": 1.0, "float64": 12.0}
-
-    @staticmethod
-    def samples(rng: Any, dtype: Any) -> Any:
-        for shape, n in (((7,), 2), ((2, 3), 3), ((5,), 25), ((), 2), ((0,), 4)):
-            yield (rng.uniform(0.3, 5.0, shape).astype(dtype.numpy),), {"n": n}
-
-    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
-        return inputs[0].type
-
-    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
-        value = self._forms(node)[1](*arrays)
-        return np.asarray(value).astype(node.dtype.numpy, copy=False)
-
-    def lower(self, s: Any, node: Node, index: tuple[Any, ...], read: Any) -> Any:
-        return half_as_single(s, node, [read(0, index)], self._forms(node)[0])
-
-    @staticmethod
-    def _forms(node: Node) -> tuple[Algorithm, Algorithm]:
-        return in_double(lambda s, x: en(s, node.params.n, x))
+    orders = (2, 3, 25, 2, 4)
+    span = (0.3, 5.0)
+    algorithm = staticmethod(en)
 
     @staticmethod
     def partials(o: Namespace, node: Node) -> tuple[Any, ...]:
         return (-o.expn(node.params.n - 1, node.inputs[0]),)
-
-    def batch(
-        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
-    ) -> Any:
-        return self.rebuild(node, tuple(inputs)), axes[0]
 
 
 @function

@@ -52,3 +52,13 @@ def test_powers_of_single_numbers(dtype: str) -> None:
         scale = 4 * np.finfo(dtype).eps
         np.testing.assert_allclose(p, wanted, rtol=scale)
         np.testing.assert_allclose(angle, np.arctan2(a, b), rtol=scale)
+
+
+def test_arguments_that_an_expansion_takes_apart() -> None:
+    """exp(-x) and its kind, whose expansions simplify to parts of the argument."""
+    x, y = sg.scalar("x", "float64"), sg.scalar("y", "float64")
+    first = sg.grad(sg.logaddexp(x, y), [x, y])
+    second = sg.grad(2 * first[0] + 3 * first[1], [x, y])
+    found = sg.function([x, y], [*first, *second])(1.0, 2.0)
+    s = 1 / (1 + np.exp(1.0))
+    np.testing.assert_allclose(found, [s, 1 - s, -s * (1 - s), s * (1 - s)], rtol=1e-14)

@@ -34,7 +34,7 @@ def entry_text() -> str:
     """Return the LLVM text of `ENTRY_NAMES`."""
     words = _constants()
     source = "\n".join((SIZES, OBJECTS, GIVEN, ARRAYS, ARENA, RUN, MAIN))
-    source = re.sub(r"\b[A-Z]+_[A-Z0-9_]+", lambda m: words.get(m[0], m[0]), source)
+    source = re.sub(r"[A-Z]+_[A-Z0-9_]+", lambda m: words.get(m[0], m[0]), source)
     lines = ["declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"]
     for line in source.splitlines():
         if line and line[0] != ";":

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
+from symgraph.cpu.kernels.ends import Ends
 from symgraph.cpu.kernels.extrema import ORDERED, Extrema
 from symgraph.cpu.kernels.rows import own_values
 from symgraph.cpu.kernels.scope import Scope, Vector
 from symgraph.cpu.kernels.search import SEARCH_LANES, Searches, first_position
-from symgraph.cpu.kernels.stores import Stores
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
 from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Buffer, Expr, walk
@@ -25,7 +25,7 @@ DEARER = 10  # operations by which a later loop over a row is dear beside an ear
 REDUCE_REGISTERS = 4  # accumulators of a vectorised reduction: hides the latency of an add
 
 
-class Reductions(Searches, Extrema, Stores):
+class Reductions(Searches, Extrema, Ends):
     """Emits the loops of reductions; those over the same axes at one place share a loop."""
 
     _reductions: list[Expr]
@@ -381,7 +381,9 @@ class Reductions(Searches, Extrema, Stores):
                     to = vector_type(register_type(t.buffer.dtype), lanes)
                     op = cast_instruction(dtype, t.buffer.dtype)
                     stored = self._new(inner, f"{op} {types[0]} {new} to {to}")
-                self._store(inner, Store(t.buffer, t.address, t.value), stored)
+                self._store_first(
+                    inner, self._store(inner, Store(t.buffer, t.address, t.value), stored)
+                )
                 result.append(new)
             return result
 

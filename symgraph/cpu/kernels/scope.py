@@ -9,10 +9,8 @@ from symgraph.core.record import dataclass
 from symgraph.dims.dim import Atom, Dim, substitute
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
-from symgraph.loops.schedule import Schedule
+from symgraph.loops.schedule import MASKED_BYTES, Schedule
 from symgraph.loops.statements import Nest
-
-WIDE = 64  # bytes of the vectors of machines whose masked stores take no longer than others
 
 
 @dataclass(slots=True)
@@ -63,7 +61,7 @@ class Emission:
     def __init__(self, builder: Builder, vector_bytes: int, around: Sequence[Axis] = ()) -> None:
         """`around` are loops in which the kernel is called; their steps are passed to it."""
         self.vector_bytes, self.around = vector_bytes, tuple(around)
-        self.masked_stores = vector_bytes >= WIDE
+        self.masked_stores = vector_bytes >= MASKED_BYTES
         self.buffers: list[Buffer] = []
         self.sizes: list[Dim] = []
         self.declared: set[str] = set()

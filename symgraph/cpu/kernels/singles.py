@@ -26,7 +26,7 @@ class Singles(Operations):
         if dtype not in (FLOAT32, FLOAT64) or not any(e.op == "bitcast" for e in inside):
             return None
         lanes = VECTOR_BYTES // dtype.itemsize
-        value = self._in_vector(expansion, frozenset(args), scope, lanes)
+        value = self._in_vector(expansion, _given(args), scope, lanes)
         kind = vector_type(register_type(dtype), lanes)
         return self._new(scope, f"extractelement {kind} {value}, i32 0")
 
@@ -42,9 +42,14 @@ class Singles(Operations):
                 found = self._new(home, f"insertelement {kind} poison, {element} {value}, i32 0")
             elif (e.op in MATH or e.op in MATH2) and e.dtype.is_float:
                 inner = expanded(e, self.vector_bytes)
-                found = self._in_vector(inner, args | {*e.args}, scope, lanes)
+                found = self._in_vector(inner, args | _given(e.args), scope, lanes)
             else:
                 operands = [self._in_vector(a, args, scope, lanes) for a in e.args]
                 found = self._operation(e, home, lanes, operands)
             home.env[lanes, e] = found
         return found
+
+
+def _given(args: tuple[Expr, ...]) -> frozenset[Expr]:
+    """Return what an expansion may take from outside: its arguments, and x itself of -x."""
+    return frozenset(args).union(*(a.args for a in args if a.op == "neg"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from symgraph.core.dtype import BOOL
 from symgraph.cpu.kernels.access import Access
 from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
-from symgraph.cpu.kernels.parts import Parts
+from symgraph.cpu.kernels.parts import Part, Parts
 from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.text import memory_type, vector_type
 from symgraph.loops.schedule import stride
@@ -17,18 +17,29 @@ from symgraph.loops.statements import Store
 class Stores(Access, Bypass, Parts):
     """Emits the stores of a point, after all of its values."""
 
+    _later: list[tuple[Store, str]] | None = None  # stores to be emitted after other points
+
     def _stores(self, scope: Scope, stores: Sequence[Store]) -> None:
         """Store all values; every value is computed before the first store of this point."""
         pending = []
         for t in stores:
             moves = scope.vector is not None and t.address.free & scope.vector.axis.bit
             pending.append((t, (self.splatted if moves else self.value)(t.value, scope)))
+        if self._later is not None:
+            self._later += pending
+        else:
+            self._store_all(scope, pending)
+
+    def _store_all(self, scope: Scope, pending: list[tuple[Store, str]]) -> None:
+        """Store values that have been computed."""
+        parts: list[Part] = []
         while pending:
             t, value = pending.pop(0)
             if pending and self._are_pairs(scope, t, pending[0][0]):
                 self._store_pairs(scope, t, value, *pending.pop(0))
             else:
-                self._store(scope, t, value)
+                parts += self._store(scope, t, value)
+        self._store_first(scope, parts)
 
     def _are_pairs(self, scope: Scope, t: Store, u: Store) -> bool:
         """Tell whether two stores fill alternate places, as the parts of complex numbers do."""
@@ -56,8 +67,11 @@ class Stores(Access, Bypass, Parts):
         align = t.buffer.dtype.itemsize
         scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
 
-    def _store(self, scope: Scope, t: Store, value: str) -> None:
-        """Store a register; it is a vector where the address moves with the lanes."""
+    def _store(self, scope: Scope, t: Store, value: str) -> list[Part]:
+        """Store a register; it is a vector where the address moves with the lanes.
+
+        A vector of which only the first lanes count is returned: the caller stores it.
+        """
         element = memory_type(t.buffer.dtype)
         vector = scope.vector
         lanes = vector.lanes if vector is not None else 1
@@ -76,7 +90,7 @@ class Stores(Access, Bypass, Parts):
             scope.lines.append(
                 f"  store {element} {value}, ptr {pointer}, align {t.buffer.dtype.itemsize}"
             )
-            return
+            return []
         assert vector is not None
         step = stride(t.address, vector.axis)
         kind = vector_type(element, lanes)
@@ -88,9 +102,9 @@ class Stores(Access, Bypass, Parts):
                 if self.bypassing and lanes * align % LINE == 0:
                     align, mark = LINE, MARK
                 scope.lines.append(f"  store {kind} {value}, ptr {pointer}, align {align}{mark}")
-            else:
-                self._store_first(scope, value, element, pointer, align)
-            return
+                return []
+            return [Part(value, element, pointer, align)]
         for k, pointer in enumerate(self._lane_pointers(scope, t.buffer, t.address)):
             part = self._new(scope, f"extractelement {kind} {value}, i32 {k}")
             scope.lines.append(f"  store {element} {part}, ptr {pointer}, align {align}")
+        return []

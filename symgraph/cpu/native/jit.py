@@ -221,7 +221,7 @@ def _linker() -> Any:
     if "jit" not in _state:
         host = _host()
         jit = llvm().create_lljit_compiler(
-            _new_machine(host, 2), use_jit_link=True, suppress_errors=True
+            _machine(host, 2), use_jit_link=True, suppress_errors=True
         )
         # Never disposed: at interpreter exit it must outlive every `Loaded`, in whatever order
         # the modules are torn down.

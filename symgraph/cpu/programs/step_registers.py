@@ -11,6 +11,7 @@ from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
 from symgraph.core.record import dataclass
+from symgraph.cpu.kernels import parts
 from symgraph.cpu.kernels.kernel import KernelEmitter
 from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.text import memory_type, register_type, vector_type
@@ -91,8 +92,13 @@ class StepRegisters(KernelEmitter):
                 return carried.name
         return super()._load_at(scope, buffer, address, guard)
 
-    def _store(self, scope: Scope, t: Store, value: str) -> None:
-        super()._store(scope, t, value)
+    def _store(self, scope: Scope, t: Store, value: str) -> list[parts.Part]:
+        left = super()._store(scope, t, value)
+        self._note(scope, t, value)
+        return left
+
+    def _note(self, scope: Scope, t: Store, value: str) -> None:
+        """Note a vector of this step that is stored at a known place."""
         axis, step, vector = t.buffer.axis, self._within, scope.vector
         own = axis is not None and step.bits & axis.bit and step.home(axis.bit) is step
         if not own or vector is None or not _is_plain(t) or not self.is_vector(t.value, scope):

@@ -27,6 +27,7 @@ def _far(x: Any) -> bool:
     return bool(x.dtype != "float64" and x.size and (x < -5).all())
 
 
+ZETA = "torch has no derivative of zeta by x"
 INEXACT = "torch's own error is 2e-7 (by mpmath)"
 BESSEL = {"j0": sp.j0, "j1": sp.j1, "y0": sp.y0, "y1": sp.y1}
 POLYNOMIALS = (
@@ -67,7 +68,7 @@ SPECIAL: dict[str, Row] = {
     "special.scaled_modified_bessel_k1": sp.k1e,
     **{f"special.bessel_{name}": Entry(f, loose=1e5, why=INEXACT) for name, f in BESSEL.items()},
     "special.spherical_bessel_j0": lambda x: sg.sinc(x / math.pi),
-    "special.zeta": NONE_HERE,
+    "special.zeta": Entry(sp.zeta, conventions=(Convention(ZETA, 1),)),
     "special.airy_ai": NONE_HERE,
     **{f"special.{name}": NONE_HERE for name in POLYNOMIALS},
 }

@@ -85,35 +85,11 @@ def unpacked(factors: Any) -> tuple[Any, Any]:
     return lower, sg.triu(factors[..., :k, :])
 
 
-def order_of(pivots: np.ndarray) -> np.ndarray:
-    """Return the order of rows that the exchanges of LAPACK (counted from 1) lead to."""
-    order = np.broadcast_to(np.arange(pivots.shape[-1]), pivots.shape).copy()
-    for at in np.ndindex(*pivots.shape[:-1]):
-        for i, p in enumerate(pivots[at]):
-            order[at][[i, p - 1]] = order[at][[p - 1, i]]
-    return order
-
-
-def lu_solve(
-    factors: Any, pivots: np.ndarray, b: Any, left: bool = True, adjoint: bool = False
-) -> Any:
+def lu_solve(factors: Any, pivots: Any, b: Any, left: bool = True, adjoint: bool = False) -> Any:
+    """Solve with factors of torch, whose pivots count from 1."""
     if not left:
         return sg.conj(lu_solve(factors, pivots, sg.conj(b.mT), True, not adjoint).mT)
-    lower, upper = unpacked(factors)
-    order = order_of(pivots)[..., None]
-    if not adjoint:
-        b = la.solve_triangular(
-            lower, sg.take_along_axis(b, lead(order, b), -2), lower=True, unit_diagonal=True
-        )
-        return la.solve_triangular(upper, b)
-    b = la.solve_triangular(upper, b, trans="C")
-    b = la.solve_triangular(lower, b, trans="C", lower=True, unit_diagonal=True)
-    return sg.take_along_axis(b, lead(np.argsort(order, -2), b), -2)
-
-
-def lead(index: np.ndarray, x: Any) -> np.ndarray:
-    """Return an index with as many axes as x has."""
-    return index.reshape((1,) * (x.ndim - index.ndim) + index.shape)
+    return la.lu_solve((factors, pivots - 1), b, 2 if adjoint else 0)
 
 
 def householder(v: Any, tau: Any, size: int) -> Any:
@@ -222,8 +198,8 @@ FACTORED: dict[str, Row] = {
     "linalg.lu_factor": Entry(packed, theirs=first),
     "linalg.lu_factor_ex": Entry(packed, theirs=first),
     "lu_unpack": Entry(lambda x, pivots: unpacked(x), theirs=lambda result: result[1:]),
-    "lu_solve": Entry(lambda b, x, pivots: lu_solve(x, pivots, b), arrays="i"),
-    "linalg.lu_solve": Entry(lu_solve, arrays="i"),
+    "lu_solve": lambda b, x, pivots: lu_solve(x, pivots, b),
+    "linalg.lu_solve": lu_solve,
     "linalg.householder_product": Entry(
         lambda x, tau: householder(x, tau, x.type.shape[-1]),
         loose=10, why="torch's second derivative divides by what it multiplied by"),

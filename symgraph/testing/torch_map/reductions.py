@@ -232,6 +232,16 @@ REDUCTIONS: dict[str, Row] = {
     "hash_tensor": INTERNAL,
 }  # fmt: skip
 
+def histogramdd(
+    x: Any, bins: Any, range: Any = None, weight: Any = None, density: bool = False
+) -> tuple[Any, list[Any]]:
+    rows = sg.reshape(x, (-1, x.type.shape[-1]))
+    limits = None if range is None else list(zip(range[::2], range[1::2], strict=True))
+    flat = None if weight is None else sg.ravel(weight)
+    count, edges = sg.histogramdd(rows, bins, limits, flat, density)
+    return sg.cast(count, x.dtype), edges
+
+
 ORDER: dict[str, Row] = {
     "median": median,
     "nanmedian": nanmedian,
@@ -257,7 +267,7 @@ ORDER: dict[str, Row] = {
     "histc": lambda x, bins=100, min=0, max=0: sg.cast(
         sg.histogram(x, bins, (min, max) if max > min else None)[0], x.dtype),
     "searchsorted": searchsorted,
-    "histogramdd": NONE_HERE,
+    "histogramdd": histogramdd,
     "bincount": Entry(
         lambda x, weights=None, minlength=0: sg.bincount(
             x, None if weights is None else sg.cast(weights, "float64"),
