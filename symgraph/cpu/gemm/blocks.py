@@ -12,7 +12,8 @@ PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
 PACK_B_FROM = 24  # rows that share a packed sliver of B
 FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if its rows are
 CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
-FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows
+FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows; those apart by
+CROWDED_ROWS = 4096  # bytes, or a multiple, share few lines of the caches: they are packed too
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -28,6 +29,8 @@ def block(shape: Shape) -> str:
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     if shape.width < 64:
         few = f.new(f"and i1 {few}, {f.new(f'icmp slt i64 %br, {FAR_ROWS}')}")
+        within = f.new(f"and i64 %br, {CROWDED_ROWS - 1}")
+        few = f.new(f"and i1 {few}, {f.new(f'icmp ne i64 {within}, 0')}")
     else:
         close = f.new(f"icmp sle i64 %br, {CLOSE_ROWS}")
         some = f.new(f"icmp sle i64 %m, {FEW_TILES * shape.rows}")

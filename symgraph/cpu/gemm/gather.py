@@ -33,7 +33,7 @@ def gather(shape: Shape, width: int) -> str:
     vectors = -(-width // shape.lanes)
     square = shape.lanes * (int(math.log2(shape.lanes)) + 4) * vectors
     if shape.width < 64:
-        square //= 2
+        square = square * 3 // 4  # see pack._interleaved
     together = f.mul(f.mul(along, RUN_COST), "%k")
     turned = f.mul(across, square)
     if vectors == 2:  # see _turn_short
