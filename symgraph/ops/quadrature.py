@@ -13,7 +13,7 @@ import numpy as np
 from symgraph.core.dtype import FLOAT64
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, make
-from symgraph.core.op import ops
+from symgraph.core.op import no_complex, ops
 from symgraph.ops.base import Elementwise, as_nodes, cast_to, to_float
 
 
@@ -76,5 +76,7 @@ class Composed(Elementwise):
 def apply(op: Any, *values: Any) -> Node:
     """Return the node of a composed op on values of one float dtype."""
     nodes = as_nodes([as_node(v) if isinstance(v, np.ndarray) else v for v in values])
+    if nodes[0].dtype.is_complex:
+        raise no_complex(op.name, nodes)
     compute, _ = op.types(nodes[0].dtype, op.name)
     return make(op, tuple(cast_to(n, compute) for n in nodes))

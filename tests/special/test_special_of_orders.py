@@ -181,3 +181,11 @@ def test_slope_of_dawsons_integral_far_from_zero():
 
 def dawson(t):
     return mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-t * t) * mpmath.erfi(t)
+
+
+@pytest.mark.parametrize("name", ["gammainc", "owens_t", "hyp1f1", "hyp2f1", "poch", "expi"])
+def test_complex_numbers_are_refused(name):
+    z = sg.vector("z", dtype="complex128")
+    count = ops[name].arity
+    with pytest.raises(sg.DTypeError, match="not defined for complex"):
+        getattr(sg.special, name)(*[1.0] * (count - 1), z)
