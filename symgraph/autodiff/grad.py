@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symgraph.autodiff.modes import accumulate, push
+from symgraph.core.body import some_node
 from symgraph.core.errors import DisconnectedInputError, NotDifferentiableError, ShapeError
 from symgraph.core.node import Node, as_node, describe, new_input
 from symgraph.core.op import o
@@ -291,10 +292,19 @@ def hessian(cost: Node, wrt: Wrt) -> Any:
     """Return the matrix of second derivatives of a scalar by each variable: shape x.shape * 2.
 
     Forward mode over reverse mode, one direction per element of the variable, as one batch. It is
-    symmetric to rounding only: row k is the derivative of the gradient along direction k.
+    symmetric to rounding only. Where a rule of `custom_vjp` or `custom_jvp` is no true derivative
+    it is the Jacobian of the gradient: element [i, k] is the derivative of gradient[i] by x[k].
     """
     xs = _variables(wrt)
     for x in xs:
         _refuse_complex(x, "hessian")
     result = [_rows_of_hessian(grad(cost, x), x) for x in xs]
+    if some_node([cost], lambda n: n.op.name == "custom"):  # it may not be symmetric
+        result = [_exchanged(h, x.ndim) for h, x in zip(result, xs, strict=True)]
     return result[0] if isinstance(wrt, Node) else result
+
+
+def _exchanged(h: Node, ndim: int) -> Node:
+    """Return second derivatives with the axes of the direction behind those of the gradient."""
+    moved: Node = o.permute_dims(h, (*range(ndim, 2 * ndim), *range(ndim)))
+    return moved

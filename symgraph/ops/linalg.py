@@ -204,6 +204,14 @@ def main_diagonal(x: Node) -> Node:
     return o.slice_axis(o.reshape(x, (*lead, m * n)), len(lead), 0, n, n + 1)
 
 
+def largest(x: Node) -> Node:
+    """Return the largest of the last axis of what is not negative, 0 where there is none."""
+    n = x.type.shape[-1]
+    if isinstance(n, int) and n > 0:
+        return o.max(x, -1)
+    return o.max(o.concatenate([x, o.zeros((*x.type.shape[:-1], 1), x.dtype)], -1), -1)
+
+
 def rows(x: Node, first: Size, last: Size) -> Node:
     """Return rows first .. last - 1 of stacks of matrices."""
     return o.slice_axis(x, x.ndim - 2, first, last - first)

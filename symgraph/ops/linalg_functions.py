@@ -21,6 +21,7 @@ from symgraph.ops.linalg import (
     check_matrices,
     each,
     identity_like,
+    largest,
     random_matrices,
 )
 from symgraph.ops.shape import product
@@ -80,7 +81,7 @@ class Expm(MatrixOp):
         part = x.dtype.part
         zero, one = o.zeros((), part), o.ones((), part)
         norm = o.sum(o.abs(x), -2)  # the largest of these, and 0 for a matrix of no columns
-        norm = o.max(o.concatenate([norm, o.zeros((*x.type.shape[:-2], 1), part)], -1), -1)
+        norm = largest(norm)
         steps = o.ceil(o.log2(o.where(o.gt(norm, THETA), norm, one * THETA) * (1 / THETA)))
         steps = o.where(o.isfinite(steps), steps, zero)
         scale = o.exp2(-steps)
@@ -284,11 +285,11 @@ def condition_number(x: Any, p: Any = None) -> Node:
     if p not in (None, 2, -2):
         return o.norm(node, p, (-2, -1)) * o.norm(o.inv(node), p, (-2, -1))
     s = o.svdvals(node)
-    largest, smallest = s[..., 0], s[..., -1]
+    most, least = s[..., 0], s[..., -1]
     if p == -2:
-        return smallest / largest
+        return least / most
     infinite = o.full((), np.inf, s.dtype)
-    return o.where(o.eq(smallest, 0.0), infinite, largest / smallest)
+    return o.where(o.eq(least, 0.0), infinite, most / least)
 
 
 def _along_axis(x: Node, order: Any, axis: int) -> Node:
@@ -297,7 +298,7 @@ def _along_axis(x: Node, order: Any, axis: int) -> Node:
     if order is None or order == 2:
         return o.sqrt(o.sum(o.abs2(x), axis))
     if order == np.inf:
-        return o.max(size, axis)
+        return largest(o.moveaxis(size, axis, -1))
     if order == -np.inf:
         return o.min(size, axis)
     if order == 0:
@@ -319,8 +320,8 @@ def _of_axes(x: Node, order: Any, axes: Sequence[int]) -> Node:
     x = o.permute_dims(x, [*(k for k in range(x.ndim) if k not in own), *own])
     if order in ("nuc", 2, -2):
         s = o.svdvals(x)
-        return o.sum(s, -1) if order == "nuc" else (o.max(s, -1) if order == 2 else o.min(s, -1))
+        return o.sum(s, -1) if order == "nuc" else (largest(s) if order == 2 else o.min(s, -1))
     if order not in (1, -1, np.inf, -np.inf):
         raise ValueError(f"matrices have no norm {order!r}")
     sums = o.sum(o.abs(x), -2 if abs(order) == 1 else -1)
-    return o.max(sums, -1) if order > 0 else o.min(sums, -1)
+    return largest(sums) if order > 0 else o.min(sums, -1)

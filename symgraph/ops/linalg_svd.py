@@ -25,6 +25,7 @@ from symgraph.ops.linalg import (
     check_matrices,
     each,
     kept_oriented,
+    largest,
     orientation,
     random_matrices,
 )
@@ -405,7 +406,7 @@ def matrix_rank(
     check_matrices("matrix_rank", node, square=hermitian)
     s = o.abs(o.eigvalsh(node)) if hermitian else o.svdvals(node)
     if tol is None:
-        limit = _relative(s, node, rtol) * o.max(s, -1, keepdims=True)
+        limit = _relative(s, node, rtol) * o.expand_dims(largest(s), -1)
     else:
         limit = o.expand_dims(tol, -1) if as_node(tol).ndim else as_node(tol)
     return o.count_nonzero(o.gt(s, limit), -1)

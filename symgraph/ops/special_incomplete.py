@@ -167,7 +167,7 @@ def _beta_tail(m: Any, a: Any, b: Any, x: Any) -> Any:
     inside, p, q, z = _beta_inside(m, a, b, x)
     mirrored, _, _, tail, _, _ = _beta_parts(m, p, q, z, False)
     value = m.where(mirrored, 1.0 - tail, tail)
-    edge = m.where((a <= 0.0) | ((x >= 1.0) & (b > 0.0)), 1.0, 0.0)
+    edge = m.where((a <= 0.0) | (x >= 1.0), 1.0, 0.0)
     both = ((a <= 0.0) & (b <= 0.0)) | ((a >= 1e300) & (b >= 1e300))
     defined = (a >= 0.0) & (b >= 0.0) & (x >= 0.0) & (x <= 1.0)
     edge = m.where(defined, m.where(both, np.nan, edge), np.nan)

@@ -63,7 +63,7 @@ def pochhammer(s: Any, z: Any, m: Any) -> Any:
     (first, drop), (last, more) = _positive(s, z, zero), _positive(s, end, lost)
     # what was lost shifts log Gamma by digamma, nearly a logarithm
     more, drop = more * s.log(s.fmax(one, last)), drop * s.log(s.fmax(one, first))
-    up, shift = last > first, more - drop
+    up, shift = s.select(z > 0.0, m > 0.0, m < 0.0), more - drop
     shift = s.select(up, shift, -shift)
     ratio = _rising(s, s.min(first, last), s.max(first, last), s.abs(m), shift)
     ratio = s.select(up, ratio, 1.0 / ratio)  # Gamma(last) / Gamma(first)

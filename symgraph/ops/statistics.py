@@ -53,7 +53,10 @@ def _at(position: Node, method: str) -> tuple[Node, Node, Node]:
 def _mixed(low: Node, high: Node, share: Node) -> Node:
     """Interpolate; equal (infinite) neighbours make no inf - inf, and no weight no 0 * inf."""
     same = o.eq(low, high) | o.eq(share, 0)
-    return o.where(same, low, low + (high - low) * share)
+    step = high - low
+    # between -inf and a number lies -inf, as their mean
+    apart = o.where(o.isinf(step), low * (1 - share) + high * share, low + step * share)
+    return o.where(same, low, apart)
 
 
 def _check(q: Any, method: str) -> Node:
@@ -237,7 +240,8 @@ def nanvar(x: Any, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -
     node = as_float(x)
     count = o.sum(cast_to(_present(node), node.dtype), axis, None, keepdims)
     centred = node - nanmean(node, axis, keepdims=True)
-    total = nansum(o.square(centred), axis, None, keepdims)
+    squares = o.where(_present(node), o.square(centred), o.zeros((), node.dtype))
+    total = o.sum(squares, axis, None, keepdims)  # NaN where an infinity is
     return o.where(count > ddof, total / (count - ddof), np.nan)
 
 

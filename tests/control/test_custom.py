@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,22 @@ def test_rules_that_answer_wrongly():
     np.testing.assert_array_equal(f(np.zeros(4)), np.ones(4))
     with pytest.raises(sg.ShapeError, match="cannot broadcast"):
         f(np.zeros(5))
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_hessian_through_a_rule_that_is_no_derivative_is_the_jacobian_of_the_gradient(
+    in_loop: bool,
+) -> None:
+    x = sg.matrix("x", dtype="float64")
+
+    def pull(inputs: Any, outputs: Any, g: Any) -> Any:
+        v = inputs[0]
+        return [g[0] * sg.stack([v[0] * v[1], v[0] ** 2])]
+
+    f = sg.custom_vjp(lambda v: (v**2).sum(), pull)
+    cost = sg.fori_loop(0, 2, lambda i, s: s + f(x), sg.zeros((), "float64")) if in_loop else f(x)
+    hessian = sg.hessian(cost, x)
+    jacobian = sg.jacobian(sg.grad(cost, x), x)
+    h, j = sg.function([x], [hessian, jacobian])(np.array([[0.7, 1.6], [0.3, -2.0]]))
+    np.testing.assert_allclose(h, j, rtol=1e-14)
+    assert np.abs(h - h.transpose(2, 3, 0, 1)).max() > 0.1

@@ -147,3 +147,15 @@ def test_norms_of_long_vectors_are_those_of_numpy(options: dict[str, Any]) -> No
 def test_norms_of_stacked_matrices_are_those_of_numpy(options: dict[str, Any]) -> None:
     found = value(lambda x: sg.linalg.matrix_norm(x, **options), STACK)
     assert np.allclose(found, np.linalg.matrix_norm(STACK, **options))
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (0, 1), (0, 0), (2, 0, 3), (0, 3, 2)])
+def test_norms_and_ranks_of_nothing(shape: tuple[int, ...]) -> None:
+    a = np.zeros(shape)
+    for known in (True, False):
+        x = sg.tensor("x", shape if known else (None,) * len(shape), "float64")
+        orders = ("fro", "nuc", 1, 2, np.inf)
+        found = sg.function([x], [sg.linalg.matrix_rank(x)]
+                            + [sg.linalg.matrix_norm(x, ord=n) for n in orders])(a)
+        for value in found:
+            assert value.shape == shape[:-2] and not np.any(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -227,3 +228,16 @@ def test_sequences_of_unknown_length_are_convolved(mode: Any) -> None:
         sg.convolve(x, x, mode)
     with pytest.raises(sg.ShapeError, match="known length"):
         sg.convolve(x, w, "same")
+
+
+@pytest.mark.parametrize("name", ["median", "nanmedian", "nanvar", "nanstd", "nanmean"])
+def test_statistics_of_infinities(name: str) -> None:
+    inf, nan = np.inf, np.nan
+    rows = [[-inf, 1, 2, inf], [-inf, -inf, 1, 2], [-inf, 1, inf, inf], [-inf, -inf, inf, inf],
+            [1, 2, 3, inf], [-inf, 1, nan, nan], [nan, nan, nan, nan], [inf, 1, 2, nan]]
+    at = np.array(rows)
+    x = sg.matrix("x", dtype="float64")
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = getattr(np, name)(at, axis=1)
+    np.testing.assert_array_equal(getattr(sg, name)(x, axis=1).eval({x: at}), wanted)

@@ -132,7 +132,7 @@ def test_hypergeometric_functions_are_nan_outside_of_their_domain():
 EDGES = {
     "poch": [(0.0, 0.0, 1.0), (0.0, 2.0, 0.0), (-3.0, 2.0, 6.0), (-3.0, 5.0, 0.0), (2.0, -2.0, NAN),
              (-2.5, 0.0, 1.0), (-1.0, 0.5, 0.0), (0.5, -1.5, NAN), (NAN, 1.0, NAN), (3.0, NAN, NAN),
-             (100.0, 200.0, INF)],
+             (100.0, 200.0, INF), (INF, 2.0, INF), (INF, -2.0, 0.0), (-1.0, -700.0, 0.0)],
 }  # fmt: skip
 
 
