@@ -91,8 +91,11 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples(name: str) -> None:
+    module = importlib.import_module(name)
+    for value in list(vars(module).values()):
+        hasattr(value, "__wrapped__")  # loads what is lazy, which adds names to packages
     failed, tried = doctest.testmod(
-        importlib.import_module(name),
+        module,
         extraglobs={"np": np, "sg": sg, "nn": nn},
         optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
     )
