@@ -70,6 +70,9 @@ def test_reduce_window_says_what_does_not_fit() -> None:
     ):  # fmt: skip
         with pytest.raises(sg.ShapeError, match=text):
             sg.reduce_window(x, 0.0, sg.add, *arguments)
+    unknown = sg.matrix("unknown")
+    with pytest.raises(sg.ShapeError, match="with a stride needs known sizes, `unknown`"):
+        sg.reduce_window(unknown, 0.0, sg.add, 3, 2, "same")
     with pytest.raises(ValueError, match='"valid", "same"'):
         sg.reduce_window(x, 0.0, sg.add, 2, 1, "full")
 
