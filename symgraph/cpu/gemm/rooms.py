@@ -12,17 +12,18 @@ import ctypes
 import os
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm.shape import Shape
+from symgraph.cpu.gemm.shape import A_BYTES, WIDE_A_BYTES, Shape
 from symgraph.cpu.native.memory import MAP_FLAGS
 
 ROOMS = 256
+ROOM_BYTES = max(A_BYTES, WIDE_A_BYTES) + (4 << 10)  # for the products of any vector width
 LINE = 64  # bytes; the first word tells whether the room is taken, the next where it is
 SMALL_BYTES = 32 << 10  # a block that lies on the stack
 
 
 def rooms(shape: Shape) -> str:
     """Return the module's part that takes and gives back a room; `@rooms` is set by `lend`."""
-    nbytes = shape.block_bytes + shape.spare_bytes
+    assert shape.block_bytes + shape.spare_bytes <= ROOM_BYTES
     return f"""
 @rooms = dso_local global ptr null, align 8
 declare ptr @mmap(ptr, i64, i32, i32, i32, i64)
@@ -54,7 +55,7 @@ enter:
   %made = icmp ne ptr %old, null
   br i1 %made, label %done, label %make
 make:
-  %new = call ptr @mmap(ptr null, i64 {nbytes}, i32 3, i32 {MAP_FLAGS}, i32 -1, i64 0)
+  %new = call ptr @mmap(ptr null, i64 {ROOM_BYTES}, i32 3, i32 {MAP_FLAGS}, i32 -1, i64 0)
   %word = ptrtoint ptr %new to i64
   %bad = icmp eq i64 %word, -1
   br i1 %bad, label %fail, label %keep
