@@ -15,6 +15,7 @@ FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if
 CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
 FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows; those apart by
 CROWDED_ROWS = 4096  # bytes, or a multiple, share few lines of the caches: they are packed too
+FLAT_ROWS, FLAT_DEPTH = 3, 64  # tiles of rows of A, terms: see `_depth`
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -37,7 +38,7 @@ def block(shape: Shape) -> str:
         few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
-    deep = even(f, "%k", shape.depth)
+    deep = even(f, "%k", _depth(shape, f, direct) if shape.width == 64 else shape.depth)
     room = Room(shape, f, "%m", deep, pack_a)
     packed_a, high = room.address, even(f, "%m", room.rows, shape.rows)
 
@@ -73,6 +74,18 @@ def block(shape: Shape) -> str:
     f.parts("%m", high, rows)
     room.give_back(f)
     return f.text()
+
+
+def _depth(shape: Shape, f: FunctionText, direct: str) -> str:
+    """Return the terms that are summed at a time.
+
+    Few, where B comes from afar for few rows of A: slivers side by side are read soon after each
+    other, so that its rows are, almost, read in order.
+    """
+    few = f.new(f"icmp sle i64 %m, {FLAT_ROWS * shape.rows}")
+    far = f.new(f"icmp sge i64 {f.mul(f.mul('%k', '%n'), shape.size)}, {shape.second_cache}")
+    flat = f.new(f"and i1 {direct}, {f.new(f'and i1 {few}, {far}')}")
+    return f.new(f"select i1 {flat}, i64 {FLAT_DEPTH}, i64 {shape.depth}")
 
 
 def even(f: FunctionText, total: str, most: str | int, multiple: int = 1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from symgraph.cpu.gemm.contract import contract_text
 from symgraph.cpu.gemm.rooms import lend
@@ -16,9 +17,20 @@ TEXTS = {"gemm": gemm_text, "contract": contract_text}
 @functools.cache
 def load(name: str, dtype: str, vector_bytes: int, verify: bool = False) -> jit.Loaded:
     """Return a product's machine code for a vector width, ready to be called."""
-    code = jit.build(TEXTS[name](ELEMENTS[dtype], vector_bytes), (name, "rooms"), verify=verify)
+    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache())
+    code = jit.build(text, (name, "rooms"), verify=verify)
     lend(code.address("rooms"))
     return code
+
+
+@functools.cache
+def second_cache() -> int:
+    """Return the bytes of a core's second cache, a megabyte if they are not known."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text()
+        return int(size.strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 def address(product: str) -> int:

@@ -25,9 +25,9 @@ FEW_ROWS = 96  # for which a sliver is not packed though the first cache does no
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
 
-def contract_text(element: str, vector_bytes: int) -> str:
+def contract_text(element: str, vector_bytes: int, second_cache: int = 1 << 20) -> str:
     """Return the module of the product of `float` or `double`; it defines `contract`."""
-    shape = Shape(element, vector_bytes)
+    shape = Shape(element, vector_bytes, second_cache)
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
