@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from product_rig import multiply
+from product_rig import CACHES, multiply
 
 from symgraph.cpu.gemm import compiled, rooms
 from symgraph.cpu.programs.product import product_shares, product_words
@@ -64,7 +64,7 @@ def test_without_a_free_room_results_are_the_same(dtype, width):
     full = rooms.new_table()
     for number in range(rooms.ROOMS):
         line(full, number)[0] = 1
-    variable = compiled.load("gemm", dtype, width, verify=True).address("rooms")
+    variable = compiled.load("gemm", dtype, width, CACHES[0], verify=True).address("rooms")
     try:
         rooms.lend(variable, full)
         np.testing.assert_array_equal(product(dtype, width), wanted)

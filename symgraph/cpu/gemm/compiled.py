@@ -15,17 +15,19 @@ TEXTS = {"gemm": gemm_text, "contract": contract_text}
 
 
 @functools.cache
-def load(name: str, dtype: str, vector_bytes: int, verify: bool = False) -> jit.Loaded:
-    """Return a product's machine code for a vector width, ready to be called."""
-    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache())
+def load(
+    name: str, dtype: str, vector_bytes: int, second_cache: int, verify: bool = False
+) -> jit.Loaded:
+    """Return a product's machine code for widths of vectors and caches, ready to be called."""
+    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache)
     code = jit.build(text, (name, "rooms"), verify=verify)
     lend(code.address("rooms"))
     return code
 
 
 @functools.cache
-def second_cache() -> int:
-    """Return the bytes of a core's second cache, a megabyte if they are not known."""
+def cache_bytes() -> int:
+    """Return the size of a core's second cache, a megabyte if it is not known."""
     try:
         size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text()
         return int(size.strip().removesuffix("K")) << 10
@@ -36,4 +38,4 @@ def second_cache() -> int:
 def address(product: str) -> int:
     """Return the address of a product, such as gemm.float32: see `whole`, `contract`."""
     name, dtype = product.split(".")
-    return load(name, dtype, jit.target().vector_bytes).address(name)
+    return load(name, dtype, jit.target().vector_bytes, cache_bytes()).address(name)

@@ -20,7 +20,9 @@ TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place (AVX-512)
+# Where the second cache is large, slivers for many rows are packed: there, a load of two parts
+# takes the place of a multiply-add. Else, with AVX-512:
+FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place
 FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
@@ -246,8 +248,10 @@ def slivers(shape: Shape) -> str:
 
 def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
-    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if shape.width == 64 else "false"
-    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
+    few_lines = shape.width == 64 and not shape.large_cache
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if few_lines else "false"
+    few_rows = PACK_B_FROM if shape.large_cache else FEW_ROWS
+    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {few_rows}')}")
     spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
     in_place = f.new(f"and i1 {fits}, {spread}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")

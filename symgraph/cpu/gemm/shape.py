@@ -31,7 +31,8 @@ class Shape:
         wide = vector_bytes == 64
         self.depth = WIDE_DEPTH if wide else DEPTH
         self.second_cache = second_cache
-        self.block_bytes = WIDE_A_BYTES if wide and second_cache < LARGE_CACHE else A_BYTES
+        self.large_cache = wide and second_cache >= LARGE_CACHE
+        self.block_bytes = WIDE_A_BYTES if wide and not self.large_cache else A_BYTES
         block = self.block_bytes // (self.depth * self.size)
         self.block_rows = block - block % self.rows
         self.spare_bytes = self.rows * self.width  # behind a block: vectors are stored whole
