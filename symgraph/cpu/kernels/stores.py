@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
-from symgraph.cpu.kernels.access import Access
 from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
 from symgraph.cpu.kernels.parts import Part, Parts
 from symgraph.cpu.kernels.scope import Scope
+from symgraph.cpu.kernels.strides import Strides
 from symgraph.cpu.text import memory_type, vector_type
 from symgraph.loops.schedule import stride
 from symgraph.loops.statements import Store
 
 
-class Stores(Access, Bypass, Parts):
+class Stores(Strides, Bypass, Parts):
     """Emits the stores of a point, after all of its values."""
 
     _later: list[tuple[Store, str]] | None = None  # stores to be emitted after other points
