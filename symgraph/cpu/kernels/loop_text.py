@@ -9,7 +9,7 @@ from symgraph.cpu.kernels.operations import Operations
 from symgraph.cpu.kernels.scope import Body, Scope, Vector
 from symgraph.dims.bounds import divides, interval
 from symgraph.loops.expr import Axis, walk
-from symgraph.loops.schedule import FEW, SHUFFLE_STRIDE, stride
+from symgraph.loops.schedule import FEW, SHUFFLE_STRIDE, stride, whole_stores
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
@@ -263,7 +263,7 @@ class Loops(Operations):
         unknown = not isinstance(axis.extent, int)
         if cheap and unknown and (schedule.strip or self._across_rows(axis)):
             return True
-        return any(
-            stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate
-            for t in self.nest.stores
+        stores = self.nest.stores
+        return not all(whole_stores(stores, axis)) or any(
+            t.buffer.dtype.bits < 32 or t.accumulate for t in stores
         )
