@@ -5,17 +5,12 @@ import functools
 
 import numpy as np
 
-from symgraph.cpu.gemm.contract import contract_text
-from symgraph.cpu.gemm.whole import gemm_text
-from symgraph.cpu.native import jit
-
-TEXTS = {"gemm": gemm_text, "contract": contract_text}
-ELEMENTS = {"float32": "float", "float64": "double"}
+from symgraph.cpu.gemm import compiled
 
 
 @functools.cache
 def product(name, dtype, vector_bytes):
-    loaded = jit.build(TEXTS[name](ELEMENTS[dtype], vector_bytes), (name,), verify=True)
+    loaded = compiled.load(name, dtype, vector_bytes, verify=True)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     return loaded, kind(loaded.address(name))
 

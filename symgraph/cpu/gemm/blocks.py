@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
+from symgraph.cpu.gemm.rooms import Room
 from symgraph.cpu.gemm.shape import Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
@@ -23,7 +24,6 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %a, i64 %ar, i64 %ac, ptr %b, i64 %br, i64 %bc, "
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
     packed_b = f.new(f"alloca [{PANEL * shape.depth * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
@@ -38,7 +38,8 @@ def block(shape: Shape) -> str:
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
     deep = even(f, "%k", shape.depth)
-    high = even(f, "%m", shape.block_rows, shape.rows)
+    room = Room(shape, f, "%m", deep, pack_a)
+    packed_a, high = room.address, even(f, "%m", room.rows, shape.rows)
 
     def rows(i: str, m: str, _: list[str]) -> None:
         a_rows, c = f.at("%a", f.mul(i, "%ar")), f.at("%c", f.mul(i, "%ldc"))
@@ -70,6 +71,7 @@ def block(shape: Shape) -> str:
         f.parts("%k", deep, depth)
 
     f.parts("%m", high, rows)
+    room.give_back(f)
     return f.text()
 
 

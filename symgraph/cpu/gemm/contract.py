@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import apart, gather, parted, strided, tile
+from symgraph.cpu.gemm import apart, gather, parted, rooms, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
 from symgraph.cpu.gemm.shape import Shape
@@ -31,6 +31,7 @@ def contract_text(element: str, vector_bytes: int) -> str:
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
+        rooms.rooms(shape),
         *tile.tiles(shape, runs=1),
         *tile.tiles(shape, runs=parted.RUNS),
         tile.copy_tile(shape),
@@ -93,8 +94,6 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
-    packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
     a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
@@ -103,7 +102,8 @@ def block(shape: Shape) -> str:
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
     few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
     deep = even(f, "%k", shape.depth)
-    high = even(f, "%m", shape.block_rows, shape.rows)
+    room = rooms.Room(shape, f, "%m", deep, "true")
+    packed_a, high = room.address, even(f, "%m", room.rows, shape.rows)
     wide = even(f, "%n", f.new(f"udiv i64 {CHUNK}, {high}"), shape.columns)
 
     def columns(j: str, n: str, _: list[str]) -> None:
@@ -152,6 +152,7 @@ def block(shape: Shape) -> str:
         f.parts("%m", high, rows)
 
     f.parts("%n", wide, columns)
+    room.give_back(f)
     return f.text()
 
 

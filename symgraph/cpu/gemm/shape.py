@@ -31,6 +31,7 @@ class Shape:
         self.block_bytes = WIDE_A_BYTES if wide else A_BYTES
         block = self.block_bytes // (self.depth * self.size)
         self.block_rows = block - block % self.rows
+        self.spare_bytes = self.rows * self.width  # behind a block: vectors are stored whole
 
     def slivers(self, f: FunctionText, total: str, body: Part, carried: Carried = ()) -> list[str]:
         """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import blocks, pack, tile
+from symgraph.cpu.gemm import blocks, pack, rooms, tile
 from symgraph.cpu.gemm.shape import Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
@@ -15,6 +15,7 @@ def gemm_text(element: str, vector_bytes: int) -> str:
     shape = Shape(element, vector_bytes)
     return "\n".join([
         shape.declarations(),
+        rooms.rooms(shape),
         *tile.tiles(shape),
         pack.pack_a(shape),
         pack.pack_sliver(shape),
