@@ -77,7 +77,8 @@ class Loop:
     At the end the final state is in the first. `count` is a run-time number of steps (at most the
     axis' extent); `start` and `go_on` say whether to do the first step, and after each whether to
     go on. `steps` gets the number done. Steps of a `free` loop do not need each other: they may be
-    done in any order, each with a place of its own for what it writes and reads itself.
+    done in any order, and at once. Temporaries that a step writes and reads itself have several
+    places, along their first axis: steps that are done at once take different ones.
     """
 
     axis: Axis

@@ -19,8 +19,9 @@ from symgraph.loops.statements import Loop, Nest, Statement, Store
 from symgraph.loops.storage import Uses
 
 FAR = 1 << 20  # bytes of a temporary that leaves the near caches before it is read
-NEAR = 256 << 10  # bytes of a part that stays in them, and on the stack of a thread
+NEAR = 256 << 10  # bytes of a part that stays in them
 LEAST = 1 << 13  # bytes of a part whose work takes far longer than the calls for it
+MOST_PLACES = 64  # for a part: as many threads can work at once
 INNER = 2  # axes of a temporary of which a part has all: those of an image
 
 
@@ -117,7 +118,8 @@ def _loop(
         turns.block if d == turns.places[-1] else 1 if d in turns.places else n
         for d, n in enumerate(buffer.shape)
     )
-    part = Buffer(buffer.name, buffer.dtype, shape, "temporary")
+    places = min(turns.count, MOST_PLACES)
+    part = Buffer(buffer.name, buffer.dtype, (places, *shape), "temporary")
     turn, block = s.axis("t", turns.count), s.axis("b", turns.block)
     at = _positions(s, buffer, turns, turn, block)
     body = [
@@ -235,7 +237,7 @@ def _in_turn(
     first = next(iter(accesses.values()))
     axes = {first.outer[d]: place for d, place in at.items()}
     values = {axis: place for axis, place in axes.items() if axis is not None}
-    strides = _strides(part)
+    strides = _strides(part)[1:]
     memo: dict[Expr, Expr] = {}
     places: dict[Expr, Expr] = {}
     for address, access in accesses.items():

@@ -114,3 +114,18 @@ def test_turns_do_not_need_each_other(small: pytest.MonkeyPatch) -> None:
     small.setattr(turns, "FAR", 1 << 60)
     for a, b in zip(found, sg.function([x, w], values)(*arrays), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("places", [1, 3, 64])
+def test_threads_at_work_have_places_of_their_own(places: int, small: pytest.MonkeyPatch) -> None:
+    """A thread that finds all places taken waits."""
+    small.setattr(turns, "MOST_PLACES", places)
+    f, arrays = made("forward", (64, 12, 20, 21))
+    small.setattr(turns, "FAR", 1 << 60)
+    wanted = made("forward", (64, 12, 20, 21))[0](*arrays)
+    try:
+        sg.set_threads(4)
+        for _ in range(200):
+            np.testing.assert_array_equal(f(*arrays), wanted)
+    finally:
+        sg.set_threads(2)

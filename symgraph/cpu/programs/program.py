@@ -277,12 +277,15 @@ class ProgramEmitter:
         uses = Uses()
         others = uses.used([t for t in self.program.statements if t is not loop])
         own = {b for b in uses.step_values(loop) - others if b.kind == "temporary"}
-        text, passed = turns.turns_text(calls, own - self.aliases.keys())
+        own -= self.aliases.keys()
+        (places,) = {b.shape[0] for b in own}
+        text, passed = turns.turns_text(calls, own, places)
+        self.declared.add(turns.DECLARED)
         amount, count = statement_work(loop), loop.axis.extent
         assert isinstance(amount, int) and isinstance(count, int)
         name = self._kernel(text, loop.origin, None, amount)
         parallel, grain = turns.shares(count, amount)
-        self._call(Call(name, passed, [], None, count, grain, parallel))
+        self._call(Call(name, passed, [0], None, count, grain, parallel))
 
     def _loop_function(self, loop: Loop, around: Sequence[Axis], place: int) -> tuple[Any, str]:
         """Write the function of a loop; return its emitter and its name."""
