@@ -265,9 +265,36 @@ def _runs_along(r: Expr) -> bool:
 def _fills(store: Store, axis: Axis, nest: Nest) -> bool:
     """Tell whether vectors along an axis are stored whole: contiguous ones, and parts of pairs."""
     step = stride(store.address, axis)
-    if step != 2 or store.buffer.shape[-1:] != (2,):
+    if step != 2 or len(nest.stores) == 1:
         return step == 1
-    return any(t is not store and t.buffer is store.buffer for t in nest.stores)
+    if store.buffer.shape[-1:] == (2,):
+        return any(t is not store and t.buffer is store.buffer for t in nest.stores)
+    return whole_stores(nest.stores, axis)[nest.stores.index(store)]
+
+
+def whole_stores(stores: Sequence[Store], axis: Axis) -> list[bool]:
+    """Tell which stores write whole vectors along an axis: one by one, or two that alternate."""
+    found = [stride(t.address, axis) == 1 for t in stores]
+    k = 0
+    while k < len(stores) - 1:
+        if alternate(stores[k], stores[k + 1], axis):
+            found[k] = found[k + 1] = True
+            k += 1
+        k += 1
+    return found
+
+
+def alternate(a: Store, b: Store, axis: Axis) -> bool:
+    """Tell whether two stores fill alternate places along an axis, as the parts of complex numbers
+    do: `a` the first of each two.
+    """
+    if a.buffer is not b.buffer or a.accumulate or b.accumulate or a.buffer.dtype is BOOL:
+        return False
+    alike = a.address.op == b.address.op and a.address.args == b.address.args
+    if not alike or stride(a.address, axis) != 2:
+        return False
+    (steps, start), (others, behind) = a.address.data, b.address.data
+    return bool(steps == others and behind - start == 1)
 
 
 def _safe_in_serial(nest: Nest, axis: Axis) -> bool:

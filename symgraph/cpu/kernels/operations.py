@@ -178,6 +178,13 @@ class Operations(Lookups):
             lanes = half
         return value
 
+    def _first_lanes(self, scope: Scope, lanes: int, count: str) -> str:
+        """Return the mask of the first `count` lanes, a register."""
+        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+        few = self._new(scope, f"trunc i64 {count} to i32")
+        wide = self._broadcast(scope, "i32", few, lanes)
+        return self._new(scope, f"icmp sgt <{lanes} x i32> {wide}, <{numbers}>")
+
     def _broadcast(self, scope: Scope, element: str, value: str, lanes: int) -> str:
         if lanes == 1:
             return value

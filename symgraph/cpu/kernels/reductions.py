@@ -381,9 +381,8 @@ class Reductions(Searches, Extrema, Ends):
                     to = vector_type(register_type(t.buffer.dtype), lanes)
                     op = cast_instruction(dtype, t.buffer.dtype)
                     stored = self._new(inner, f"{op} {types[0]} {new} to {to}")
-                self._store_first(
-                    inner, self._store(inner, Store(t.buffer, t.address, t.value), stored)
-                )
+                parts = self._store(inner, Store(t.buffer, t.address, t.value), stored)
+                self._store_first(inner, inner.vector, parts)
                 result.append(new)
             return result
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
-from symgraph.cpu.kernels.access import Access
 from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
 from symgraph.cpu.kernels.parts import Part, Parts
-from symgraph.cpu.kernels.scope import Scope
+from symgraph.cpu.kernels.scope import Scope, Vector
+from symgraph.cpu.kernels.strides import Strides
 from symgraph.cpu.text import memory_type, vector_type
-from symgraph.loops.schedule import stride
+from symgraph.loops.schedule import alternate, stride
 from symgraph.loops.statements import Store
 
 
-class Stores(Access, Bypass, Parts):
+class Stores(Strides, Bypass, Parts):
     """Emits the stores of a point, after all of its values."""
 
     _later: list[tuple[Store, str]] | None = None  # stores to be emitted after other points
@@ -33,39 +33,43 @@ class Stores(Access, Bypass, Parts):
     def _store_all(self, scope: Scope, pending: list[tuple[Store, str]]) -> None:
         """Store values that have been computed."""
         parts: list[Part] = []
+        vector = scope.vector
         while pending:
             t, value = pending.pop(0)
-            if pending and self._are_pairs(scope, t, pending[0][0]):
-                self._store_pairs(scope, t, value, *pending.pop(0))
+            wide = vector is not None and vector.lanes > 1 and bool(pending)
+            if wide and vector and alternate(t, pending[0][0], vector.axis):
+                self._store_pairs(scope, vector, t, (value, pending.pop(0)[1]))
             else:
                 parts += self._store(scope, t, value)
-        self._store_first(scope, parts)
+        self._store_first(scope, vector, parts)
 
-    def _are_pairs(self, scope: Scope, t: Store, u: Store) -> bool:
-        """Tell whether two stores fill alternate places, as the parts of complex numbers do."""
-        vector = scope.vector
-        if vector is None or vector.lanes == 1 or vector.mask is not None:
-            return False
-        if t.buffer is not u.buffer or t.accumulate or u.accumulate or t.buffer.dtype is BOOL:
-            return False
-        return (
-            stride(t.address, vector.axis) == stride(u.address, vector.axis) == 2
-            and self.builder.isub(u.address, t.address) is self.builder.index(1)
-        )
-
-    def _store_pairs(self, scope: Scope, t: Store, first: str, u: Store, second: str) -> None:
+    def _store_pairs(self, scope: Scope, vector: Vector, t: Store, values: tuple[str, str]) -> None:
         """Store two vectors as pairs, by one shuffle and one store."""
-        assert scope.vector is not None
-        lanes, element = scope.vector.lanes, memory_type(t.buffer.dtype)
+        lanes, element = vector.lanes, memory_type(t.buffer.dtype)
         kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
         order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
         pairs = self._new(
             scope,
-            f"shufflevector {kind} {first}, {kind} {second}, <{2 * lanes} x i32> <{order}>",
+            f"shufflevector {kind} {values[0]}, {kind} {values[1]}, <{2 * lanes} x i32> <{order}>",
         )
         pointer = self.pointer(t.buffer, t.address, scope)
         align = t.buffer.dtype.itemsize
-        scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
+        if vector.mask is None:
+            scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
+            return
+        both = self._doubled(scope, vector)
+        self._store_first(scope, both, [Part(pairs, element, pointer, align)])
+
+    def _doubled(self, scope: Scope, vector: Vector) -> Vector:
+        """Return the vector of the pairs of lanes of another one, of which only the first count."""
+        lanes, count = 2 * vector.lanes, vector.count
+        assert count is not None
+        if count.isdigit():
+            some = 2 * int(count)
+            bits = ", ".join(f"i1 {'true' if k < some else 'false'}" for k in range(lanes))
+            return Vector(vector.axis, lanes, f"<{bits}>", str(some))
+        twice = self._new(scope, f"shl i64 {count}, 1")
+        return Vector(vector.axis, lanes, self._first_lanes(scope, lanes, twice), twice)
 
     def _store(self, scope: Scope, t: Store, value: str) -> list[Part]:
         """Store a register; it is a vector where the address moves with the lanes.
