@@ -16,7 +16,7 @@ from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
 from symgraph.loops.roots import Roots, both_guards, is_indirect
-from symgraph.loops.split import split_reduction
+from symgraph.loops.split import split_reduction, store_long_reductions
 from symgraph.loops.statements import Check, Nest, Program, Store
 
 # How the statements of some ops are lowered, which most programs do not have.
@@ -294,7 +294,8 @@ class Lowering(Roots):
             value = self.s.fma(value, self.s.previous(axes, wide), more[0])
         order = (*axes[:axis], *axes[axis + 1 :], axes[axis])
         store = self.store(out, self.flat(index, node.type.shape), value)
-        self.program.statements.append(Nest(order, (store,), scan=kind, origin=(node,)))
+        nest = Nest(order, (store,), scan=kind, origin=(node,))
+        self.program.statements.append(store_long_reductions(self, nest))
 
     def scatter(self, node: Node, out: Buffer, indices: Sequence[Node], combine: str) -> None:
         """Write input 1 of `node` at rows of `out` given by the index inputs, in order.

@@ -31,7 +31,6 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     sizes). `begin, end` bound the outermost loop when the schedule is parallel.
     """
 
-    _tiles: Axis  # the loop over whole tiles
     _filled: set[Row]  # the rows that a loop so far has written
 
     def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
