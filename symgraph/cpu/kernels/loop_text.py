@@ -202,15 +202,18 @@ class Loops(Operations):
         self, scope: Scope, axis: Axis, lanes: int, body: Body, values: list[str]
     ) -> list[str]:
         """One masked turn over a row that is no longer than that; all rows share the mask."""
-        root = self.root
-        key = ("short", axis.extent, lanes)
-        if key not in root.env:
-            root.env[key] = self._rest_mask(root, lanes, self._size(axis.extent))
-        vector = Vector(axis, lanes, root.env[key], self._size(axis.extent))
-        inner = Scope(scope, "", scope.bits | axis.bit, vector)
+        inner = Scope(scope, "", scope.bits | axis.bit, self._short_vector(axis, lanes))
         inner.label = inner.entry = self._label("short")
         inner.positions[axis] = "0"
         return self._append(scope, inner, body(inner, values))
+
+    def _short_vector(self, axis: Axis, lanes: int) -> Vector:
+        """Return the vector that is all of a row of unknown length."""
+        root, size = self.root, self._size(axis.extent)
+        key = ("short", axis.extent, lanes)
+        if key not in root.env:
+            root.env[key] = self._rest_mask(root, lanes, size)
+        return Vector(axis, lanes, root.env[key], size)
 
     def _masked_turns(
         self, scope: Scope, axis: Axis, lanes: int, bounds: tuple[str, str], body: Body
