@@ -263,11 +263,17 @@ def _runs_along(r: Expr) -> bool:
 
 
 def _fills(store: Store, axis: Axis, nest: Nest) -> bool:
-    """Tell whether vectors along an axis are stored whole: contiguous ones, and parts of pairs."""
+    """Tell whether vectors along an axis are stored whole: contiguous ones, and parts of pairs.
+
+    So are those of three or four stores that take turns.
+    """
     step = stride(store.address, axis)
-    if step != 2 or store.buffer.shape[-1:] != (2,):
+    if step is None or not 1 < step <= SHUFFLE_STRIDE:
         return step == 1
-    return any(t is not store and t.buffer is store.buffer for t in nest.stores)
+    s = store.value.builder
+    others = [t.address for t in nest.stores if t.buffer is store.buffer]
+    places = [s.iadd(store.address, k) for k in range(1 - step, step)]
+    return sum(place in others for place in places) == step
 
 
 def _safe_in_serial(nest: Nest, axis: Axis) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from symgraph.core.dtype import BOOL
 from symgraph.cpu.kernels.access import Access
@@ -10,7 +11,7 @@ from symgraph.cpu.kernels.bypass import LINE, MARK, Bypass
 from symgraph.cpu.kernels.parts import Part, Parts
 from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.text import memory_type, vector_type
-from symgraph.loops.schedule import stride
+from symgraph.loops.schedule import SHUFFLE_STRIDE, stride
 from symgraph.loops.statements import Store
 
 
@@ -34,38 +35,59 @@ class Stores(Access, Bypass, Parts):
         """Store values that have been computed."""
         parts: list[Part] = []
         while pending:
-            t, value = pending.pop(0)
-            if pending and self._are_pairs(scope, t, pending[0][0]):
-                self._store_pairs(scope, t, value, *pending.pop(0))
+            group = self._interleaved(scope, pending)
+            if len(group) > 1:
+                pending = [p for p in pending if p not in group]
+                self._store_interleaved(scope, group)
             else:
-                parts += self._store(scope, t, value)
+                parts += self._store(scope, *pending.pop(0))
         self._store_first(scope, parts)
 
-    def _are_pairs(self, scope: Scope, t: Store, u: Store) -> bool:
-        """Tell whether two stores fill alternate places, as the parts of complex numbers do."""
-        vector = scope.vector
-        if vector is None or vector.lanes == 1 or vector.mask is not None:
-            return False
-        if t.buffer is not u.buffer or t.accumulate or u.accumulate or t.buffer.dtype is BOOL:
-            return False
-        return (
-            stride(t.address, vector.axis) == stride(u.address, vector.axis) == 2
-            and self.builder.isub(u.address, t.address) is self.builder.index(1)
-        )
+    def _interleaved(self, scope: Scope, pending: list[tuple[Store, str]]) -> list[Any]:
+        """Return the stores that fill every place together with the first one, in their order.
 
-    def _store_pairs(self, scope: Scope, t: Store, first: str, u: Store, second: str) -> None:
-        """Store two vectors as pairs, by one shuffle and one store."""
+        The parts of complex numbers are two of them, the columns of few rows are some.
+        """
+        vector, (first, _) = scope.vector, pending[0]
+        if vector is None or vector.lanes == 1 or vector.mask is not None or first.accumulate:
+            return []
+        step = stride(first.address, vector.axis)
+        if step is None or not 1 < step <= SHUFFLE_STRIDE or first.buffer.dtype is BOOL:
+            return []
+        s, found = self.builder, pending[:1]
+        for k in range(1, step):
+            place = s.iadd(first.address, k)
+            same = (
+                (t, value) for t, value in pending
+                if t.buffer is first.buffer and t.address is place and not t.accumulate
+            )  # fmt: skip
+            found += [next(same, pending[0])]
+        return found if len(dict.fromkeys(found)) == step else []
+
+    def _store_interleaved(self, scope: Scope, group: Sequence[tuple[Store, str]]) -> None:
+        """Store vectors whose lanes take turns, as one wide vector."""
         assert scope.vector is not None
-        lanes, element = scope.vector.lanes, memory_type(t.buffer.dtype)
-        kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
-        order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
-        pairs = self._new(
-            scope,
-            f"shufflevector {kind} {first}, {kind} {second}, <{2 * lanes} x i32> <{order}>",
-        )
-        pointer = self.pointer(t.buffer, t.address, scope)
-        align = t.buffer.dtype.itemsize
-        scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
+        (first, wide), lanes, count = group[0], scope.vector.lanes, len(group)
+        element = memory_type(first.buffer.dtype)
+        for k in range(1, count):  # one behind the other, padded to the length of those before
+            kind = vector_type(element, k * lanes)
+            value = group[k][1]
+            if k > 1:
+                order = [*range(lanes), *[-1] * ((k - 1) * lanes)]
+                value = self._shuffled(scope, vector_type(element, lanes), value, value, order)
+            wide = self._shuffled(scope, kind, wide, value, range((k + 1) * lanes))
+        turns = [k * lanes + lane for lane in range(lanes) for k in range(count)]
+        kind = vector_type(element, count * lanes)
+        wide = self._shuffled(scope, kind, wide, wide, turns)
+        pointer = self.pointer(first.buffer, first.address, scope)
+        align = first.buffer.dtype.itemsize
+        scope.lines.append(f"  store {kind} {wide}, ptr {pointer}, align {align}")
+
+    def _shuffled(self, scope: Scope, kind: str, x: str, y: str, order: Sequence[int]) -> str:
+        """Return some lanes of two vectors (-1: any)."""
+        lanes = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in order)
+        mask = f"<{len(order)} x i32> <{lanes}>"
+        return self._new(scope, f"shufflevector {kind} {x}, {kind} {y}, {mask}")
 
     def _store(self, scope: Scope, t: Store, value: str) -> list[Part]:
         """Store a register; it is a vector where the address moves with the lanes.

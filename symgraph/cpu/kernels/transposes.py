@@ -19,7 +19,7 @@ from symgraph.loops.expr import Axis, Buffer, Expr, Size, walk
 from symgraph.loops.schedule import coefficient, turns_round
 from symgraph.loops.statements import Store
 
-FEW = 5  # columns of a rest that are stored one by one: a square is some 150 instructions
+FEW = 2  # columns of a rest that are stored one by one: a square is some 150 instructions
 
 
 class Transposes(Columns):
