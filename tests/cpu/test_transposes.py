@@ -122,7 +122,8 @@ def test_few_rows_and_columns_with_other_vectors(
 
 def test_results_in_the_place_of_an_operand() -> None:
     """What a tile reads of the result's place is read before anything of it is stored."""
-    x, y = sg.matrix("x", "float32"), sg.shared(np.zeros((1, 1), "float32"), "y", shape=(None, None))
+    start = np.zeros((1, 1), "float32")
+    x, y = sg.matrix("x", "float32"), sg.shared(start, "y", shape=(None, None))
     f = sg.function([x], [], updates={y: x.T + 2 * y}, shapes="generic")
     for m, n in ((3, 50), (50, 3), (4, 129), (2, 33), (40, 37), (5, 131), (131, 5), (64, 64)):
         a, b = drawn((m, n), "float32"), drawn((n, m), "float32")

@@ -48,6 +48,18 @@ def test_same_bits_of_other_vectors(
         check(name, generic, rows, columns)
 
 
+@pytest.mark.parametrize("name", ["sum_columns", "max_columns", "cumsum_down"])
+def test_threads_share_no_short_rows(name: str) -> None:
+    """The columns are the outermost loop of these: a form takes all of them in one turn."""
+    before, generic = get_threads(), sweep.compiled(name, "generic")
+    sg.set_threads(2)
+    try:
+        for rows, columns in ((400_001, 7), (200_000, 17), (100_000, 33), (60_000, 65)):
+            check(name, generic, rows, columns)
+    finally:
+        sg.set_threads(before)
+
+
 def test_threads_share_the_rows_of_a_form() -> None:
     """A form is passed a part of the rows, whether or not it would be shared by itself."""
     before, generic = get_threads(), sweep.compiled("sum_rows", "generic")
