@@ -16,7 +16,7 @@ from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
-from symgraph.loops.roots import Roots, both_guards, is_indirect
+from symgraph.loops.roots import RECOMPUTE_OTHER_NEST, Roots, both_guards, is_indirect
 from symgraph.loops.split import split_reduction, store_long_reductions
 from symgraph.loops.statements import Check, Nest, Program, Store
 
@@ -145,11 +145,12 @@ class Lowering(Roots):
     def _is_shared(self, x: Node) -> bool:
         """Tell whether a sum may find a value stored: then its products are rounded in any case.
 
-        Whether it is stored may depend on what is known of sizes, and results must not.
+        Whether it is stored may depend on what is known of sizes, and results must not. Cheap ones
+        are not stored for other readers.
         """
         while self.readings[x] == 1 and x.op.view:
             x = x.inputs[0]
-        return self.readings[x] > 1
+        return self.readings[x] > 1 and self.cost[x] > RECOMPUTE_OTHER_NEST
 
     def _constant(self, node: Node, index: Sequence[Any], guard: Expr | None) -> Expr:
         """Small constants are immediates, larger ones are buffers of the function."""
