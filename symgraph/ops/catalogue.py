@@ -125,6 +125,7 @@ FUNCTIONS = {
         "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
     ),
     "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_faddeeva": "faddeeva_imag faddeeva_real voigt_profile wofz",
     "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
     "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
     "symgraph.ops.special_integrals": "cosint dawsn fresnel fresnel_cos fresnel_sin sici sinint",
@@ -198,6 +199,7 @@ OPS = {
     ),
     "symgraph.ops.special_bessel_order": "jn",
     "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_faddeeva": "faddeeva_imag faddeeva_real",
     "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
     "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
     "symgraph.ops.special_integrals": "cosint dawsn fresnel_cos fresnel_sin sinint",

@@ -68,6 +68,11 @@ def _dawson(m: Any, x: Any) -> Any:
     return m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x)
 
 
+def _faddeeva(m: Any, x: Any, y: Any) -> Any:
+    z = m.mpc(x, y)
+    return m.exp(-z * z) * m.erfc(-m.j * z)
+
+
 def _owens_t(m: Any, h: Any, a: Any) -> Any:
     if m.isinf(h) or not a:
         return m.mpf(0)
@@ -119,6 +124,8 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "fresnel_sin": lambda m, x: m.fresnels(x),
     "fresnel_cos": lambda m, x: m.fresnelc(x),
     "dawsn": _dawson,
+    "faddeeva_real": lambda m, x, y: m.re(_faddeeva(m, x, y)),
+    "faddeeva_imag": lambda m, x, y: m.im(_faddeeva(m, x, y)),
     "owens_t": _owens_t,
     "poch": _poch,
     "hyp1f1": lambda m, a, b, x: m.hyp1f1(a, b, x),
