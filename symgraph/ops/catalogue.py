@@ -64,8 +64,10 @@ FUNCTIONS = {
         "vector_norm"
     ),
     "symgraph.ops.linalg_general": "eig eigvals",
+    "symgraph.ops.linalg_hessenberg": "hessenberg",
     "symgraph.ops.linalg_qr": "qr",
     "symgraph.ops.linalg_root": "root_by_products",
+    "symgraph.ops.linalg_schur": "schur",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
     "symgraph.ops.linalg_structured": (
         "cho_factor cho_solve circulant expm_frechet hankel polar_factors solve_sylvester "
@@ -174,7 +176,9 @@ OPS = {
     ),
     "symgraph.ops.linalg_functions": "expm",
     "symgraph.ops.linalg_general": "eig_factor eig_values eig_vectors",
+    "symgraph.ops.linalg_hessenberg": "hessenberg_basis hessenberg_factor hessenberg_form",
     "symgraph.ops.linalg_qr": "qr_basis qr_complete qr_factor qr_q qr_r",
+    "symgraph.ops.linalg_schur": "schur_factor schur_form schur_vectors",
     "symgraph.ops.linalg_solve": (
         "det det_sign inv log_abs_det lu_factor lu_lower lu_order lu_upper solve solve_positive"
     ),
