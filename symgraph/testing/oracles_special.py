@@ -58,7 +58,7 @@ def _gammainc(m: Any, a: Any, x: Any) -> Any:
 
 def _betainc(m: Any, a: Any, b: Any, x: Any) -> Any:
     if a == 0 or b == 0:
-        return m.nan if a == b else m.mpf(int(a == 0 or x == 1))
+        return m.nan if a == b else m.mpf(int(x > 0 if a == 0 else x == 1))
     return m.betainc(a, b, 0, x, regularized=True)
 
 
