@@ -169,7 +169,7 @@ OPS = {
     "symgraph.ops.elementary": "float_exponent nextafter",
     "symgraph.ops.gather": "gather scatter",
     "symgraph.ops.join": "concatenate",
-    "symgraph.ops.linalg_cofactor": "cofactor_rate cofactors",
+    "symgraph.ops.linalg_cofactor": "cofactor_bend cofactor_rate cofactors",
     "symgraph.ops.linalg_diagonal": "pivots",
     "symgraph.ops.linalg_eigen": (
         "eigh_values eigh_vectors invsqrtm sqrtm symmetric_factor symmetric_sylvester"

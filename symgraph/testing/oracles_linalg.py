@@ -249,6 +249,29 @@ def _cofactor_rate(p: dict[str, Any], x: Matrix, e: Matrix) -> Matrix:
     return found
 
 
+def _mixed(x: Matrix, directions: tuple[Matrix, ...]) -> Any:
+    """Return the derivative of the determinant in several directions, by Laplace's expansion."""
+    if not directions:
+        return mp.det(x) if x.rows else mp.mpf(1)
+    e, rest, total = directions[0], directions[1:], mp.mpf(0)
+    for i in range(x.rows):
+        for j in range(x.rows):
+            inner = tuple(_without(m, i, j) for m in rest) if x.rows > 1 else ()
+            if x.rows > 1 or not rest:
+                slope = _mixed(_without(x, i, j), inner) if x.rows > 1 else 1
+                total += (-1) ** (i + j) * e[i, j] * slope
+    return total
+
+
+def _cofactor_bend(p: dict[str, Any], x: Matrix, *directions: Matrix) -> Matrix:
+    n, found = x.rows, mp.matrix(x.rows, x.cols)
+    for i in range(n):
+        for j in range(n):
+            inner = tuple(_without(m, i, j) for m in directions)
+            found[i, j] = (-1) ** (i + j) * _mixed(_without(x, i, j), inner)
+    return found
+
+
 def _eig_factor(p: dict[str, Any], x: Matrix) -> Matrix | None:
     """Only of numbers: the order of several eigenvalues follows from no textbook."""
     if x.rows > 1:
@@ -333,6 +356,7 @@ LINALG: dict[str, Callable[..., Any]] = {
         "det": lambda p, x: mp.det(x),
         "cofactors": _cofactors,
         "cofactor_rate": _cofactor_rate,
+        "cofactor_bend": _cofactor_bend,
         "log_abs_det": lambda p, x: mp.log(abs(mp.det(x))),
         "det_sign": lambda p, x: mp.sign(mp.det(x)),
         "symmetric_factor": _symmetric_factor,
