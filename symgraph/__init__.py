@@ -27,6 +27,7 @@ from symgraph.autodiff.grad import (
     vjp,
 )
 from symgraph.autodiff.implicit import custom_linear_solve, custom_root
+from symgraph.autodiff.matrix_function import funm
 from symgraph.compile.arguments import In, Out
 from symgraph.compile.function import function
 from symgraph.compile.save import load, save
@@ -131,7 +132,7 @@ __all__ = [
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
     "tensor", "clone_replace", "random", "ops", "special", "linalg", "fft", "LinAlgError", "Dim",
-    "custom_linear_solve", "custom_root",
+    "custom_linear_solve", "custom_root", "funm",
 ]
 # fmt: on
 __all__ += sorted(set(_o.names()) - _INTERNAL)  # noqa: PLE0605 - names that the registry knows

@@ -9,16 +9,17 @@ the line that made the node.
 from __future__ import annotations
 
 import symgraph.ops  # noqa: F401 - fills the namespace
+from symgraph.autodiff.matrix_function import funm
 from symgraph.core.op import o
 
 __all__ = [
     "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "cond", "cross", "det",
-    "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv",
-    "invsqrtm", "kron", "lstsq", "lu", "lu_factor", "lu_solve", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank",
-    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "polar", "qr", "slogdet", "solve",
-    "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
-    "tensorsolve", "toeplitz", "trace", "vector_norm",
+    "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "funm", "hankel",
+    "hessenberg", "inv", "invsqrtm", "kron", "lstsq", "lu", "lu_factor", "lu_solve", "matmul",
+    "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm",
+    "outer", "pinv", "polar", "qr", "schur", "slogdet", "solve", "solve_sylvester",
+    "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve",
+    "toeplitz", "trace", "vector_norm",
 ]  # fmt: skip
 
 block_diag, cross, diagonal, matmul, outer = o.block_diag, o.cross, o.diagonal, o.matmul, o.outer
@@ -35,3 +36,4 @@ lu_factor, lu_solve = o.lu_factor, o.lu_solve
 polar = o.polar_factors  # sg.polar makes complex numbers
 circulant, hankel, toeplitz = o.circulant, o.hankel, o.toeplitz
 expm_frechet, solve_sylvester = o.expm_frechet, o.solve_sylvester
+hessenberg, schur = o.hessenberg, o.schur

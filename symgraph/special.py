@@ -13,7 +13,8 @@ _NAMES = (
     "gammasgn", "hyp1f1", "hyp2f1", "i0", "i0e", "i1", "i1e", "j0", "j1", "jn", "k0", "k0e",
     "k1", "k1e", "kl_div", "log_ndtr", "log_sigmoid", "logit", "logsumexp", "multigammaln",
     "ndtr", "ndtri", "owens_t", "poch", "poisson_weight", "polygamma", "rel_entr", "sici",
-    "sigmoid", "sinc", "softplus", "spence", "trigamma", "xlog1py", "xlogy", "y0", "y1", "zeta",
+    "sigmoid", "sinc", "softplus", "spence", "trigamma", "voigt_profile", "wofz", "xlog1py",
+    "xlogy", "y0", "y1", "zeta",
 )
 # fmt: on
 globals().update({name: getattr(o, name) for name in _NAMES})

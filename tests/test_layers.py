@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
     "tensor": {"core", "dims", "compile"},
     "protocol": {"core", "tensor", "fft"},
     "random": {"core", "compile"},
-    "linalg": {"core", "ops"},
+    "linalg": {"core", "ops", "autodiff"},
     "special": {"core", "ops"},
     "fft": {"core", "ops"},
     "debug": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu", "compile", "tensor"},

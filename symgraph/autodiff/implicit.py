@@ -14,12 +14,10 @@ from symgraph.core.walk import substitute, toposort
 Map = Callable[[Node], Node]
 
 
-class _Closed:
+class Closed:
     """A function of one variable with what it uses beside it as parameters."""
 
-    def __init__(self, f: Map, x: Node, what: str) -> None:
-        if not x.dtype.is_float:
-            raise DTypeError(f"{what} is for real floats, `{describe(x)}` is {x.type}")
+    def __init__(self, f: Map, x: Node, what: str = "") -> None:
         self.variable = new_input(x.dtype, x.type.shape, "x")
         self.value = as_node(f(self.variable), (x.dtype,))
         if self.value.dtype is not x.dtype or self.value.ndim != x.ndim:
@@ -44,12 +42,18 @@ class _Closed:
         return substitute([self.value], {self.variable: x, **dict(pairs)})[0]
 
 
+def _closed(f: Map, x: Node, what: str) -> Closed:
+    if not x.dtype.is_float:
+        raise DTypeError(f"{what} is for real floats, `{describe(x)}` is {x.type}")
+    return Closed(f, x, what)
+
+
 def _constant(x: Node) -> bool:
     return all(n.op is CONSTANT or not n.op.is_leaf for n in toposort([x]))
 
 
 def _pulled(
-    closed: _Closed, x: Node, parameters: Sequence[Node], weight: Node
+    closed: Closed, x: Node, parameters: Sequence[Node], weight: Node
 ) -> list[Node | None]:
     """Return minus the derivative of weight . f(x, parameters) by each parameter."""
     places = [new_input(p.dtype, p.type.shape, p.name) for p in parameters]
@@ -82,13 +86,13 @@ def custom_linear_solve(
     [0.5, 0.25]
     """
     right = as_node(b)
-    closed = _Closed(matvec, right, "custom_linear_solve")
+    closed = _closed(matvec, right, "custom_linear_solve")
     backward = solve if symmetric or transpose_solve is None else transpose_solve
     return _linear(closed, right, closed.parameters, solve, backward, symmetric)
 
 
 def _linear(
-    closed: _Closed,
+    closed: Closed,
     b: Node,
     parameters: Sequence[Node],
     solve: Callable[[Map, Node], Node],
@@ -105,7 +109,7 @@ def _linear(
             (found,) = grad(o.sum(closed(variable, values) * v), [variable])
             return substitute([found], {variable: o.zeros_like(outputs[0])})[0]
 
-        other = _Closed(transposed, gradients[0], "custom_linear_solve")
+        other = _closed(transposed, gradients[0], "custom_linear_solve")
         weight = _linear(other, gradients[0], other.parameters, backward, solve, symmetric)
         return [weight, *_pulled(closed, outputs[0], values, weight)]
 
@@ -159,7 +163,7 @@ def custom_root(
     0.25
     """
     start = as_node(initial_guess)
-    closed = _Closed(f, start, "custom_root")
+    closed = _closed(f, start, "custom_root")
 
     def pull(inputs: list[Node], outputs: list[Node], gradients: list[Node]) -> list[Any]:
         guess, *values = inputs

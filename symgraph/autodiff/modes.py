@@ -129,7 +129,8 @@ def _pull_back(node: Node, g: Adjoint) -> tuple[Adjoint | None, ...]:
     if op.jvp is not None:
         return tuple(_transposed(node, k, g) for k in range(len(node.inputs)))
     if op.expand is not None:
-        return tuple(_pull([(op.expand(o, node), g)], list(node.inputs)))
+        inputs = list(node.inputs)  # where one is made of another, the walk ends at both
+        return tuple(_pull([(op.expand(o, node), g)], inputs, frozenset(inputs)))
     if any(i.dtype.is_inexact for i in node.inputs):
         _refuse(node)
     return (None,) * len(node.inputs)

@@ -238,6 +238,24 @@ def _eig_factor(c: _Call) -> None:
     c.check(infos)
 
 
+def _hessenberg_factor(c: _Call) -> None:
+    n, basis = c.rows, bool(c.params.basis)
+    c.copy(0, c.out, 2 * n if basis else n, transposed=True)
+    lwork = 1 + (BLOCK + 4) * n + BLOCK * (BLOCK + 1)
+    outputs = [c.out, c.numbers(n), c.numbers(lwork)]
+    c.call("gehrd", outputs, [c.out], [n, lwork], [n, n, (5 if basis else 4) * n], (basis,))
+
+
+def _schur_factor(c: _Call) -> None:
+    n, infos = c.rows, c.infos()
+    c.copy(0, c.out, 2 * n, transposed=True)
+    lwork = 1 + (BLOCK + 4) * n
+    more = [c.floats(n)] if c.complex else []
+    outputs = [c.out, infos, c.floats(2 * n), c.numbers(lwork), *more]
+    c.call("gees", outputs, [c.out], [n, lwork], [n, n, 25 * n])
+    c.check(infos)
+
+
 _LOWER: dict[str, Callable[[_Call], None]] = {
     "cholesky": _cholesky,
     "solve_triangular": _solve_triangular,
@@ -247,6 +265,8 @@ _LOWER: dict[str, Callable[[_Call], None]] = {
     "qr_factor": _qr_factor,
     "qr_basis": _qr_basis,
     "eig_factor": _eig_factor,
+    "hessenberg_factor": _hessenberg_factor,
+    "schur_factor": _schur_factor,
 }
 
 

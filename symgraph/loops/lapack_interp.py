@@ -72,6 +72,18 @@ def _factors(place: Place, call: LibraryCall, count: int, values: Any) -> list[n
     return [place(call.inputs[1]).reshape(count, n + 1, m).copy()]
 
 
+def _columns(parts: int) -> Inputs:
+    """Read columns of square matrices, the first of `parts` of the result."""
+
+    def inputs(place: Place, call: LibraryCall, count: int, values: Any) -> list[np.ndarray]:
+        n, (_, *options) = values[0], call.params[3]
+        rows = n * (parts if all(options) else 1)
+        x = place(call.inputs[0]).reshape(count, rows, n)[:, :n]
+        return [x.transpose(0, 2, 1).copy()]
+
+    return inputs
+
+
 _INPUTS: dict[str, Inputs] = {
     "potrf": _in_place(0, 0),
     "trsm": _triangular,
@@ -81,4 +93,6 @@ _INPUTS: dict[str, Inputs] = {
     "geqrf": _in_place(1, 0, 1, transposed=True),
     "orgqr": _factors,
     "geev": _in_place(0, 0, transposed=True),
+    "gehrd": _columns(2),
+    "gees": _columns(2),
 }

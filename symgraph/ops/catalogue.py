@@ -64,8 +64,10 @@ FUNCTIONS = {
         "vector_norm"
     ),
     "symgraph.ops.linalg_general": "eig eigvals",
+    "symgraph.ops.linalg_hessenberg": "hessenberg",
     "symgraph.ops.linalg_qr": "qr",
     "symgraph.ops.linalg_root": "root_by_products",
+    "symgraph.ops.linalg_schur": "schur",
     "symgraph.ops.linalg_solve": "det inv lu slogdet solve",
     "symgraph.ops.linalg_structured": (
         "cho_factor cho_solve circulant expm_frechet hankel polar_factors solve_sylvester "
@@ -125,6 +127,7 @@ FUNCTIONS = {
         "boxcox boxcox1p comb entr factorial gammasgn kl_div multigammaln rel_entr"
     ),
     "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_faddeeva": "faddeeva_imag faddeeva_real voigt_profile wofz",
     "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
     "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
     "symgraph.ops.special_integrals": "cosint dawsn fresnel fresnel_cos fresnel_sin sici sinint",
@@ -166,14 +169,16 @@ OPS = {
     "symgraph.ops.elementary": "float_exponent nextafter",
     "symgraph.ops.gather": "gather scatter",
     "symgraph.ops.join": "concatenate",
-    "symgraph.ops.linalg_cofactor": "cofactor_rate cofactors",
+    "symgraph.ops.linalg_cofactor": "cofactor_bend cofactor_rate cofactors",
     "symgraph.ops.linalg_diagonal": "pivots",
     "symgraph.ops.linalg_eigen": (
         "eigh_values eigh_vectors invsqrtm sqrtm symmetric_factor symmetric_sylvester"
     ),
     "symgraph.ops.linalg_functions": "expm",
     "symgraph.ops.linalg_general": "eig_factor eig_values eig_vectors",
+    "symgraph.ops.linalg_hessenberg": "hessenberg_basis hessenberg_factor hessenberg_form",
     "symgraph.ops.linalg_qr": "qr_basis qr_complete qr_factor qr_q qr_r",
+    "symgraph.ops.linalg_schur": "schur_factor schur_form schur_vectors",
     "symgraph.ops.linalg_solve": (
         "det det_sign inv log_abs_det lu_factor lu_lower lu_order lu_upper solve solve_positive"
     ),
@@ -198,6 +203,7 @@ OPS = {
     ),
     "symgraph.ops.special_bessel_order": "jn",
     "symgraph.ops.special_exponential": "exp1 expi expn",
+    "symgraph.ops.special_faddeeva": "faddeeva_imag faddeeva_real",
     "symgraph.ops.special_hypergeometric": "hyp1f1 hyp2f1",
     "symgraph.ops.special_incomplete": "betainc gammainc gammaincc",
     "symgraph.ops.special_integrals": "cosint dawsn fresnel_cos fresnel_sin sinint",

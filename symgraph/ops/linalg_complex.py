@@ -26,7 +26,7 @@ from symgraph.ops.linalg import MatrixOp, user_matrix
 
 PAIRED = (
     "cholesky", "solve_triangular", "lu_factor", "symmetric_factor", "svd_factor", "qr_factor",
-    "qr_basis", "eig_factor",
+    "qr_basis", "eig_factor", "hessenberg_factor", "schur_factor",
 )  # fmt: skip
 
 

@@ -470,8 +470,8 @@ def inv(x: Any) -> Node:
 def det(x: Any) -> Node:
     """Return the determinant of square matrices (..., n, n).
 
-    Singular matrices have first and second derivatives too; a third one needs an invertible
-    matrix and raises LinAlgError elsewhere.
+    Derivatives of all orders are right at every matrix, singular ones too; beyond the third they
+    take n products of matrices of 2^k n rows.
     """
     return Det.instance(as_matrices(x))
 

@@ -33,6 +33,11 @@ WIDTH = 1.5  # of the rule, in widths of the integrand
 LEAST_X = 49.0  # below it the integrand of Q is narrower than its maximum would tell
 SMALL_A, SMALL_X = 1.0, 1.25  # up to which Q is a series: points are too few, 1 - P would cancel
 TERMS = 22  # of that series
+BEND_TERMS = 14  # of the series of exp(-y) - 1 + y
+HUGE = 1e300  # from where a gamma distribution is all at its mean
+SHARP = 1e32  # from where on both sides a beta distribution is, but for what floats cannot say
+LARGE, SCALED = 1e140, 1e130  # a larger b is scaled down to the second, and x up
+TINY, LEAST = 1e-280, 1e-300  # below the first all weight is at the ends; the smallest a beside b
 EULER = 0.5772156649015329
 # (-1)**k (zeta(k) - 1) / k for k = 2, 3, ...: log Gamma(1 + a) is a series with these in a
 SERIES_A = 0.25  # up to which these are enough
@@ -53,17 +58,30 @@ def _points(m: Any, width: Any) -> tuple[Any, Any]:
     return scale * POINTS, scale * WEIGHTS
 
 
+def _bend(m: Any, y: Any) -> Any:
+    """Return expm1(-y) + y without a difference of equal terms."""
+    near = m.abs(y) < 0.35
+    z = m.where(near, y, 0.0)
+    series = 0.0 * z
+    for k in range(BEND_TERMS, 2, -1):
+        series = (series - 1.0) * z * (-1.0 / k)
+    series = 0.5 * z * z * (1.0 - series)
+    return m.where(near, series, m.expm1(-y) + y)
+
+
 # -- gamma ----------------------------------------------------------------------------------------
 def _gamma_parts(m: Any, a: Any, x: Any, moment: bool) -> Any:
     """Return (below, smaller tail, its derivative by a without that of the weight, or None)."""
     below = x <= m.minimum(a + 1.0, 0.25 + 1.75 * a)  # for small a, Q is the smaller one early
     sign = m.where(below, 1.0, -1.0)
     power = m.where(below, a + 1.0, a)
-    drop = m.maximum((power - x) * sign, 0.0)
+    rate = (a - x) + m.where(below, 1.0, 0.0)  # a + 1 may be a to rounding
+    drop = m.maximum(rate * sign, 0.0)
     y, w = _points(m, drop + m.sqrt(m.where(below, power, m.maximum(x, LEAST_X))))
-    wide_sign, wide_power, wide_x = (m.expand_dims(v, -1) for v in (sign, power, x))
+    wide_sign, wide_rate, wide_x = (m.expand_dims(v, -1) for v in (sign, rate, x))
     y = y * wide_sign
-    values = w * m.exp(-wide_power * y - wide_x * m.expm1(-y))
+    # -power y - x expm1(-y), whose terms are large beside what is left of them
+    values = w * m.exp(-wide_rate * y - wide_x * _bend(m, y))
     front = m.where(below, x, a)
     weight = m.poisson_weight(a, x)
     integral = m.sum(values, -1)
@@ -93,7 +111,7 @@ def _small_upper(m: Any, a: Any, x: Any) -> Any:
 
 def _gamma_inside(m: Any, a: Any, x: Any) -> tuple[Any, Any, Any]:
     """Return a mask of ordinary arguments, and arguments that are ordinary everywhere."""
-    inside = (a > 0.0) & (x > 0.0) & (x < 1e300) & (a < 1e300)
+    inside = (a > 0.0) & (x > 0.0) & (x < HUGE) & (a < HUGE)
     return inside, m.where(inside, a, 1.0), m.where(inside, x, 1.0)
 
 
@@ -106,12 +124,12 @@ def _gamma_tail(m: Any, a: Any, x: Any, upper: bool) -> Any:
         value = m.where(below & ~small, 1.0 - tail, above)
     else:
         value = m.where(below, tail, 1.0 - above)
-    # at the edges all weight is on one side
+    # at the edges all weight is at a
     first, last = (1.0, 0.0) if upper else (0.0, 1.0)
-    edge = m.where(x >= 1e300, m.where(a >= 1e300, np.nan, last), m.where(a >= 1e300, first, first))
-    edge = m.where((a <= 0.0) & (x > 0.0), last, edge)
-    defined = (a >= 0.0) & (x >= 0.0) & ((a > 0.0) | (x > 0.0))
-    return m.where(inside, value, m.where(defined, edge, np.nan))
+    edge = m.where(x > a, last, m.where(x < a, first, 0.5))
+    both = (x <= a) & (x >= a) & ((a <= 0.0) | (a >= np.inf))
+    defined = (a >= 0.0) & (x >= 0.0)
+    return m.where(inside, value, m.where(defined & ~both, edge, np.nan))
 
 
 def gamma_by_a(o: Namespace, a: Node, x: Node) -> Node:
@@ -159,18 +177,28 @@ def _beta_parts(m: Any, a: Any, b: Any, x: Any, moments: bool) -> Any:
 
 
 def _beta_inside(m: Any, a: Any, b: Any, x: Any) -> tuple[Any, ...]:
-    inside = (a > 0.0) & (b > 0.0) & (x > 0.0) & (x < 1.0) & (a < 1e300) & (b < 1e300)
+    inside = (a > 0.0) & (b > 0.0) & (x > 0.0) & (x < 1.0) & (a < LARGE) & (b < LARGE)
+    inside = inside & ((a < SHARP) | (b < SHARP))
     return inside, m.where(inside, a, 1.0), m.where(inside, b, 1.0), m.where(inside, x, 0.5)
 
 
 def _beta_tail(m: Any, a: Any, b: Any, x: Any) -> Any:
-    inside, p, q, z = _beta_inside(m, a, b, x)
+    scaled = (b >= LARGE) & (a < SHARP)  # only b x counts
+    shorter = m.where(scaled, m.minimum(x * (b / SCALED), 1.0), x)
+    smaller = m.where(scaled, SCALED, b)
+    least = m.where((a > 0.0) & (b >= TINY), m.maximum(a, LEAST), a)
+    inside, p, q, z = _beta_inside(m, least, smaller, shorter)
     mirrored, _, _, tail, _, _ = _beta_parts(m, p, q, z, False)
     value = m.where(mirrored, 1.0 - tail, tail)
-    edge = m.where((a <= 0.0) | (x >= 1.0), 1.0, 0.0)
-    both = ((a <= 0.0) & (b <= 0.0)) | ((a >= 1e300) & (b >= 1e300))
+    tiny = (a < TINY) & (b < TINY)  # all weight at the ends
+    value = m.where(tiny, b / (m.where(tiny, a, 1.0) + b), value)
+    mean = 1.0 / (1.0 + b / m.where(a > 0.0, a, 1.0))
+    edge = m.where(shorter > mean, 1.0, m.where(shorter < mean, 0.0, 0.5))
+    edge = m.where(a <= 0.0, 1.0, m.where(b <= 0.0, 0.0, edge))
+    edge = m.where(x <= 0.0, 0.0, m.where(shorter >= 1.0, 1.0, edge))
+    both = ((a <= 0.0) & (b <= 0.0)) | ((a >= np.inf) & (b >= np.inf))
     defined = (a >= 0.0) & (b >= 0.0) & (x >= 0.0) & (x <= 1.0)
-    edge = m.where(defined, m.where(both, np.nan, edge), np.nan)
+    edge = m.where(defined & ~both, edge, np.nan)
     return m.where(inside, value, edge)
 
 

@@ -249,12 +249,92 @@ def _cofactor_rate(p: dict[str, Any], x: Matrix, e: Matrix) -> Matrix:
     return found
 
 
+def _mixed(x: Matrix, directions: tuple[Matrix, ...]) -> Any:
+    """Return the derivative of the determinant in several directions, by Laplace's expansion."""
+    if not directions:
+        return mp.det(x) if x.rows else mp.mpf(1)
+    e, rest, total = directions[0], directions[1:], mp.mpf(0)
+    for i in range(x.rows):
+        for j in range(x.rows):
+            inner = tuple(_without(m, i, j) for m in rest) if x.rows > 1 else ()
+            if x.rows > 1 or not rest:
+                slope = _mixed(_without(x, i, j), inner) if x.rows > 1 else 1
+                total += (-1) ** (i + j) * e[i, j] * slope
+    return total
+
+
+def _cofactor_bend(p: dict[str, Any], x: Matrix, *directions: Matrix) -> Matrix:
+    n, found = x.rows, mp.matrix(x.rows, x.cols)
+    for i in range(n):
+        for j in range(n):
+            inner = tuple(_without(m, i, j) for m in directions)
+            found[i, j] = (-1) ** (i + j) * _mixed(_without(x, i, j), inner)
+    return found
+
+
 def _eig_factor(p: dict[str, Any], x: Matrix) -> Matrix | None:
     """Only of numbers: the order of several eigenvalues follows from no textbook."""
     if x.rows > 1:
         return None
     more = [] if isinstance(x[0, 0], mp.mpc) else [[0]]
     return mp.matrix([*([[1]] if p["vectors"] else []), [x[0, 0]], *more])
+
+
+def _hessenberg(x: Matrix) -> tuple[Matrix, Matrix]:
+    """Return H with the reflections below it, and Q."""
+    n, a, q, kept = x.rows, x.copy(), mp.eye(x.rows), {}
+    for j in range(n - 1):
+        below = mp.sqrt(mp.fsum(abs(a[i, j]) ** 2 for i in range(j + 2, n)))
+        alpha = a[j + 1, j]
+        if below == 0 and mp.im(alpha) == 0:
+            continue
+        beta = -mp.sign(mp.re(alpha)) * mp.hypot(abs(alpha), below)
+        v = mp.matrix(n, 1)
+        v[j + 1] = 1
+        for i in range(j + 2, n):
+            v[i] = a[i, j] / (alpha - beta)
+        turn = mp.eye(n) - (beta - alpha) / beta * (v * v.H)
+        a, q = turn.H * a * turn, q * turn
+        for i in range(j + 2, n):
+            kept[i, j] = v[i]
+    for place, value in kept.items():
+        a[place] = value
+    return a, q
+
+
+def _hessenberg_factor(p: dict[str, Any], x: Matrix) -> Matrix:
+    a, q = _hessenberg(x)
+    columns = [[m[i, j] for i in range(x.rows)] for m in (a, q) for j in range(x.rows)]
+    return mp.matrix(columns if p["basis"] else columns[: x.rows])
+
+
+def _hessenberg_form(p: dict[str, Any], x: Matrix) -> Matrix:
+    a, n = _hessenberg(x)[0], x.rows
+    return mp.matrix([[a[i, j] if i <= j + 1 else 0 for j in range(n)] for i in range(n)])
+
+
+def _schur(x: Matrix) -> tuple[Matrix, Matrix]:
+    """Return T and Z of matrices whose eigenvalues are real or which are complex.
+
+    The order of the eigenvalues is LAPACK's choice; NumPy's is taken.
+    """
+    n = x.rows
+    given = np.array(x.tolist(), complex).reshape(n, n)
+    is_complex = any(isinstance(v, mp.mpc) for v in x)
+    wanted = np.linalg.eig(given if is_complex else given.real)[0]
+    values, vectors = mp.eig(x)
+    order = [min(range(n), key=lambda k: abs(values[k] - w)) for w in wanted]
+    q = mp.matrix(n, n)
+    for j, k in enumerate(order):  # orthonormal vectors, one after the other
+        v = vectors[:, k]
+        for i in range(j):
+            v -= q[:, i] * (q[:, i].H * v)[0]
+        v /= mp.norm(v)
+        column = [v[i] for i in range(n)]
+        turn = _oriented(column)
+        for i in range(n):
+            q[i, j] = v[i] * turn
+    return q.H * x * q, q
 
 
 def _eigenvalue(p: dict[str, Any], x: Matrix) -> list[Any] | None:
@@ -276,6 +356,7 @@ LINALG: dict[str, Callable[..., Any]] = {
         "det": lambda p, x: mp.det(x),
         "cofactors": _cofactors,
         "cofactor_rate": _cofactor_rate,
+        "cofactor_bend": _cofactor_bend,
         "log_abs_det": lambda p, x: mp.log(abs(mp.det(x))),
         "det_sign": lambda p, x: mp.sign(mp.det(x)),
         "symmetric_factor": _symmetric_factor,
@@ -287,6 +368,12 @@ LINALG: dict[str, Callable[..., Any]] = {
         "eig_factor": _eig_factor,
         "eig_values": _eigenvalue,
         "eig_vectors": lambda p, x: mp.matrix([[1]]) if x.rows == 1 else None,
+        "hessenberg_factor": _hessenberg_factor,
+        "hessenberg_form": _hessenberg_form,
+        "hessenberg_basis": lambda p, x: _hessenberg(x)[1],
+        "schur_factor": lambda p, x: mp.matrix([[x[0, 0]], [1]]) if x.rows == 1 else None,
+        "schur_form": lambda p, x: _schur(x)[0],
+        "schur_vectors": lambda p, x: _schur(x)[1],
         "svd_factor": _svd_factor,
         "svd_values": lambda p, x: _svd(x)[1],
         "svd_u": lambda p, x: _svd(x)[0],

@@ -58,7 +58,7 @@ def _gammainc(m: Any, a: Any, x: Any) -> Any:
 
 def _betainc(m: Any, a: Any, b: Any, x: Any) -> Any:
     if a == 0 or b == 0:
-        return m.nan if a == b else m.mpf(int(a == 0 or x == 1))
+        return m.nan if a == b else m.mpf(int(x > 0 if a == 0 else x == 1))
     return m.betainc(a, b, 0, x, regularized=True)
 
 
@@ -66,6 +66,11 @@ def _dawson(m: Any, x: Any) -> Any:
     if abs(x) > 1e3:
         return (1 + 1 / (2 * x * x)) / (2 * x)
     return m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x)
+
+
+def _faddeeva(m: Any, x: Any, y: Any) -> Any:
+    z = m.mpc(x, y)
+    return m.exp(-z * z) * m.erfc(-m.j * z)
 
 
 def _owens_t(m: Any, h: Any, a: Any) -> Any:
@@ -119,6 +124,8 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "fresnel_sin": lambda m, x: m.fresnels(x),
     "fresnel_cos": lambda m, x: m.fresnelc(x),
     "dawsn": _dawson,
+    "faddeeva_real": lambda m, x, y: m.re(_faddeeva(m, x, y)),
+    "faddeeva_imag": lambda m, x, y: m.im(_faddeeva(m, x, y)),
     "owens_t": _owens_t,
     "poch": _poch,
     "hyp1f1": lambda m, a, b, x: m.hyp1f1(a, b, x),

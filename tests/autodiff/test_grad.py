@@ -295,3 +295,13 @@ def test_by_an_intermediate_means_every_equal_expression() -> None:
     named = x * 2
     named.name = "twice"
     assert h.name == "twice" and h.source == named.source
+
+
+def test_an_operand_made_of_another_one_counts_once():
+    """Pulling back through an expansion stops at the operands, whatever they are made of."""
+    a, b, x = (sg.scalar(n, dtype="float64") for n in "abx")
+    y = sg.hyp1f1(a, a + b, x) * sg.hyp2f1(x, a, a + b + x, 0.3)
+    reverse = sg.grad(y, [a, b, x])
+    forward = [sg.Rop(y, v, 1.0) for v in (a, b, x)]
+    found = sg.function([a, b, x], [*reverse, *forward])(0.7, 1.1, 0.4)
+    np.testing.assert_allclose(found[:3], found[3:], rtol=1e-10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -228,3 +229,47 @@ def test_agrees_with_torch() -> None:
     x = torch.tensor(a, requires_grad=True)
     cost(torch, x, torch.tensor(c)).backward()
     assert np.allclose(mine, x.grad.numpy(), rtol=1e-8, atol=1e-8)
+
+
+def mixed(a: np.ndarray, directions: Any) -> Any:
+    """Return the derivative of the determinant: rows of the directions in place of those of A."""
+    total = 0
+    for places in itertools.permutations(range(len(a)), len(directions)):
+        rows = a.copy()
+        for place, e in zip(places, directions, strict=True):
+            rows[place] = e[place]
+        total = total + np.linalg.det(rows)
+    return total
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_determinants_have_derivatives_of_all_orders_at_every_rank(dtype: str) -> None:
+    rng = np.random.default_rng(12)
+
+    def numbers(*shape: int) -> np.ndarray:
+        more = 1j * rng.normal(size=shape) if "complex" in dtype else 0
+        return (rng.normal(size=shape) + more).astype(dtype)
+
+    x, *d = (sg.tensor3(f"x{k}", dtype) for k in range(6))
+    y, outputs = sg.det(x), []
+    for e in d:
+        y = sg.Rop(y, x, e)
+        outputs.append(y)
+    back = sg.grad(sg.real(outputs[2]).sum(), x)  # the fourth derivative, backwards
+    f = sg.function([x, *d], [*outputs, back])
+    for n in (2, 4, 5):
+        a = np.stack([numbers(n, rank) @ numbers(rank, n) for rank in range(n + 1)])
+        directions = [numbers(n + 1, n, n) for _ in d]
+        *found, pulled = f(a, *directions)
+        for k, value in enumerate(found):
+            wanted = [mixed(m, [e[r] for e in directions[: k + 1]]) for r, m in enumerate(a)]
+            assert np.allclose(value, wanted, rtol=1e-9, atol=1e-9)
+        assert np.allclose((pulled.conj() * directions[3]).sum((-2, -1)), found[3], atol=1e-8)
+
+
+def test_third_derivative_of_a_determinant_at_zero() -> None:
+    x, e = sg.matrix("x", dtype="float64"), np.diag([1.0, 2.0, 3.0])
+    y = sg.det(x)
+    for _ in range(3):
+        y = sg.Rop(y, x, e)
+    assert np.isclose(sg.function([x], y)(np.zeros((3, 3))), 36)

@@ -17,16 +17,17 @@ import numpy as np
 
 from symgraph.cpu.native import blas
 
-NAMES = ("potrf", "getrf", "syevd", "gesdd", "geqrf", "orgqr", "geev")
+NAMES = ("potrf", "getrf", "syevd", "gesdd", "geqrf", "orgqr", "geev", "gehrd", "orghr", "gees")
 DECLARED = "declare double @llvm.sqrt.f64(double)"  # what kernels of complex numbers call
 FAILED_ITEM, FAILED_INFO, FIRST_FUNCTION = 0, 1, 2  # words of the table
-COMPLEX_NAMES = {"syevd": "heevd", "orgqr": "ungqr"}  # those that differ
+COMPLEX_NAMES = {"syevd": "heevd", "orgqr": "ungqr", "orghr": "unghr"}  # those that differ
 LOWER, UPPER = 122, 121  # of CBLAS
 REENTRANT = {"potrf", "trsm", "getrf"}  # no work space: matrices of a batch may run in parallel
 # Operations, as loops/amount.py counts them, that take some 50 ms on one core.
 LONG = {
     "potrf": 10 * 10**9, "getrf": 6 * 10**9, "trsm": 4 * 10**9, "syevd": 6 * 10**9,
     "gesdd": 3 * 10**9, "geqrf": 8 * 10**9, "orgqr": 8 * 10**9, "geev": 2 * 10**9,
+    "gehrd": 4 * 10**9, "gees": 2 * 10**9,
 }  # fmt: skip
 Values = Sequence[Any]
 Factor = Sequence[str]  # a number in registers: its part, or both parts
@@ -191,6 +192,21 @@ class _Kernel:
             self.lines.append(f"  store i64 {value}, ptr {place}, align 8")
         self.lines += ["  br label %done", f"{on}:"]
         self.label = on
+
+    def stop_where_not_finite(self, x: str, count: str) -> None:
+        """Stop where one of `count` numbers is no finite one: LAPACK would print a message."""
+        total = self.new(f"alloca {self.element}, align 8", ahead=True)
+        self.lines.append(f"  store {self.element} 0.0, ptr {total}")
+
+        def look(i: str) -> None:
+            for part in self.parts(self.at(x, i)):
+                nothing = self.new(f"fmul {self.element} {self.load(part)}, 0.0")
+                new = self.new(f"fadd {self.element} {self.load(total)}, {nothing}")
+                self.lines.append(f"  store {self.element} {new}, ptr {total}")
+
+        self.loop(count, look)
+        bad = self.new(f"fcmp une {self.element} {self.load(total)}, 0.0")
+        self.stop_on(self.new(f"zext i1 {bad} to i64"))
 
     def orient(
         self, count: str, row: str, length: str, flip: Callable[[str, Factor], None]
@@ -473,23 +489,48 @@ def _geev(kind: _Kind, vectors: bool) -> _Kernel:
     right = [y, ld] if vectors else ["%work", one]
     more = ["%rwork"] if kind.complex else []
     places = [n, x, ld, *values, "%work", one, *right, "%work", k.int32("%lwork"), *more]
-    total = k.new(f"alloca {k.element}, align 8", ahead=True)
-    k.lines.append(f"  store {k.element} 0.0, ptr {total}")
-
-    def look(i: str) -> None:  # LAPACK would print a message about a NaN
-        for part in k.parts(k.at(x, i)):
-            nothing = k.new(f"fmul {k.element} {k.load(part)}, 0.0")
-            new = k.new(f"fadd {k.element} {k.load(total)}, {nothing}")
-            k.lines.append(f"  store {k.element} {new}, ptr {total}")
-
-    k.loop(k.mul("%n", "%n"), look)
-    whole = k.load(total)
-    k.stop_on(k.new(f"zext i1 {k.new(f'fcmp une {k.element} {whole}, 0.0')} to i64"))
+    k.stop_where_not_finite(x, k.mul("%n", "%n"))
     k.stop_on(k.lapack("geev", "NV" if vectors else "NN", places))
+    return k
+
+
+def _gehrd(kind: _Kind, basis: bool) -> _Kernel:
+    """x (n, n), or (2 n, n) with the basis: columns of H with the reflections, then those of Q."""
+    k = _Kernel(kind, ["x", "tau", "work"], ["n", "lwork"])
+    square = k.mul("%n", "%n")
+    x = k.at("%x", k.mul("%u", square, "2") if basis else k.mul("%u", square))
+    n, ld, one = k.int32("%n"), k.int32(k.least_one("%n")), k.int32("1")
+    more = ["%tau", "%work", k.int32("%lwork")]
+    k.lapack("gehrd", "", [n, one, n, x, ld, *more])
+    if basis:
+        q = k.at(x, square)
+
+        def copy(i: str) -> None:
+            value = k.new(f"load {k.number}, ptr {k.at(x, i)}, align 4")
+            k.lines.append(f"  store {k.number} {value}, ptr {k.at(q, i)}, align 4")
+
+        k.loop(square, copy)
+        k.lapack("orghr", "", [n, one, n, q, ld, *more])
+    return k
+
+
+def _gees(kind: _Kind) -> _Kernel:
+    """x (2 n, n): n columns of a matrix become those of T, followed by those of Z."""
+    k = _Kernel(kind, ["x", "info", "w", "work", *(["rwork"] if kind.complex else [])],
+                ["n", "lwork"])
+    square = k.mul("%n", "%n")
+    x = k.at("%x", k.mul("%u", square, "2"))
+    n, ld, sorted_ = k.int32("%n"), k.int32(k.least_one("%n")), k.int32("0")
+    values = ["%w"] if kind.complex else ["%w", k.at("%w", "%n")]
+    more = ["%rwork"] if kind.complex else []
+    places = ["null", n, x, ld, sorted_, *values, k.at(x, square), ld, "%work", k.int32("%lwork"),
+              *more, "null"]
+    k.stop_where_not_finite(x, square)
+    k.stop_on(k.lapack("gees", "VN", places))
     return k
 
 
 _EMITTERS: dict[str, Callable[..., _Kernel]] = {
     "potrf": _potrf, "trsm": _trsm, "getrf": _getrf, "syevd": _syevd, "gesdd": _gesdd,
-    "geqrf": _geqrf, "orgqr": _orgqr, "geev": _geev,
+    "geqrf": _geqrf, "orgqr": _orgqr, "geev": _geev, "gehrd": _gehrd, "gees": _gees,
 }  # fmt: skip

@@ -57,6 +57,8 @@ class Operations(Lookups):
             return self._extremum(scope, op, source, lanes, args[0], args[1])
         if op in ("fmin", "fmax"):
             return self._closer(scope, op[1:], t, lanes, args[0], args[1])
+        if op == "rounded":
+            return args[0]
         if op == "neg":
             if source.is_float:
                 return self._new(scope, f"fneg {t} {args[0]}")

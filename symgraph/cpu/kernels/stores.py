@@ -10,7 +10,7 @@ from symgraph.cpu.kernels.parts import Part, Parts
 from symgraph.cpu.kernels.scope import Scope, Vector
 from symgraph.cpu.kernels.strides import Strides
 from symgraph.cpu.text import memory_type, vector_type
-from symgraph.loops.schedule import alternate, stride
+from symgraph.loops.schedule import MASKED_TURNS, SHUFFLE_STRIDE, interleaved, stride
 from symgraph.loops.statements import Store
 
 
@@ -35,41 +35,56 @@ class Stores(Strides, Bypass, Parts):
         parts: list[Part] = []
         vector = scope.vector
         while pending:
-            t, value = pending.pop(0)
-            wide = vector is not None and vector.lanes > 1 and bool(pending)
-            if wide and vector and alternate(t, pending[0][0], vector.axis):
-                self._store_pairs(scope, vector, t, (value, pending.pop(0)[1]))
+            group: list[Store] = []
+            if vector is not None and vector.lanes > 1:
+                most = SHUFFLE_STRIDE if vector.mask is None else MASKED_TURNS
+                group = interleaved([t for t, _ in pending], vector.axis, most)
+            if vector is not None and len(group) > 1:
+                values = [value for t in group for u, value in pending if u is t]
+                pending = [p for p in pending if all(t is not p[0] for t in group)]
+                self._store_interleaved(scope, vector, group[0], values)
             else:
-                parts += self._store(scope, t, value)
+                parts += self._store(scope, *pending.pop(0))
         self._store_first(scope, vector, parts)
 
-    def _store_pairs(self, scope: Scope, vector: Vector, t: Store, values: tuple[str, str]) -> None:
-        """Store two vectors as pairs, by one shuffle and one store."""
-        lanes, element = vector.lanes, memory_type(t.buffer.dtype)
-        kind, wide = vector_type(element, lanes), vector_type(element, 2 * lanes)
-        order = ", ".join(f"i32 {k}, i32 {k + lanes}" for k in range(lanes))
-        pairs = self._new(
-            scope,
-            f"shufflevector {kind} {values[0]}, {kind} {values[1]}, <{2 * lanes} x i32> <{order}>",
-        )
-        pointer = self.pointer(t.buffer, t.address, scope)
-        align = t.buffer.dtype.itemsize
+    def _store_interleaved(
+        self, scope: Scope, vector: Vector, first: Store, values: Sequence[str]
+    ) -> None:
+        """Store vectors whose lanes take turns, as one wide vector."""
+        lanes, count, element = vector.lanes, len(values), memory_type(first.buffer.dtype)
+        wide, one = values[0], vector_type(element, lanes)
+        for k in range(1, count):  # one behind the other, padded to the length of those before
+            order = [*range(lanes), *[-1] * ((k - 1) * lanes)]
+            padded = self._shuffled(scope, one, values[k], values[k], order) if k > 1 else values[k]
+            kind = vector_type(element, k * lanes)
+            wide = self._shuffled(scope, kind, wide, padded, range((k + 1) * lanes))
+        turns = [k * lanes + lane for lane in range(lanes) for k in range(count)]
+        kind = vector_type(element, count * lanes)
+        wide = self._shuffled(scope, kind, wide, wide, turns)
+        pointer = self.pointer(first.buffer, first.address, scope)
+        align = first.buffer.dtype.itemsize
         if vector.mask is None:
-            scope.lines.append(f"  store {wide} {pairs}, ptr {pointer}, align {align}")
+            scope.lines.append(f"  store {kind} {wide}, ptr {pointer}, align {align}")
             return
-        both = self._doubled(scope, vector)
-        self._store_first(scope, both, [Part(pairs, element, pointer, align)])
+        all_turns = self._multiplied(scope, vector, count)
+        self._store_first(scope, all_turns, [Part(wide, element, pointer, align)])
 
-    def _doubled(self, scope: Scope, vector: Vector) -> Vector:
-        """Return the vector of the pairs of lanes of another one, of which only the first count."""
-        lanes, count = 2 * vector.lanes, vector.count
+    def _multiplied(self, scope: Scope, vector: Vector, times: int) -> Vector:
+        """Return the vector of so many lanes for each of another one; only the first count."""
+        lanes, count = times * vector.lanes, vector.count
         assert count is not None
         if count.isdigit():
-            some = 2 * int(count)
+            some = times * int(count)
             bits = ", ".join(f"i1 {'true' if k < some else 'false'}" for k in range(lanes))
             return Vector(vector.axis, lanes, f"<{bits}>", str(some))
-        twice = self._new(scope, f"shl i64 {count}, 1")
-        return Vector(vector.axis, lanes, self._first_lanes(scope, lanes, twice), twice)
+        more = self._new(scope, f"mul i64 {count}, {times}")
+        return Vector(vector.axis, lanes, self._first_lanes(scope, lanes, more), more)
+
+    def _shuffled(self, scope: Scope, kind: str, x: str, y: str, order: Sequence[int]) -> str:
+        """Return some lanes of two vectors (-1: any)."""
+        lanes = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in order)
+        mask = f"<{len(order)} x i32> <{lanes}>"
+        return self._new(scope, f"shufflevector {kind} {x}, {kind} {y}, {mask}")
 
     def _store(self, scope: Scope, t: Store, value: str) -> list[Part]:
         """Store a register; it is a vector where the address moves with the lanes.

@@ -30,6 +30,7 @@ from symgraph.cpu.programs.stopwatch import CLOCK, Laps, Stopwatch, added, in_pr
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.alike import free_axes, repeated_loops
 from symgraph.loops.amount import nest_amount, statement_amount
+from symgraph.loops.apart import columns_apart
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.rebase import rebased
@@ -236,6 +237,7 @@ class ProgramEmitter:
     def _emit_kernel(
         self, nest: Nest, around: Sequence[Axis], like: Likeness, last: bool
     ) -> Kernel:
+        nest = columns_apart(self.program.builder, nest)
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
         emitter.write(nest, schedule, last and bypass.bypasses(nest, schedule))
