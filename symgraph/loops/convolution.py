@@ -95,7 +95,7 @@ def has_small_images(node: Node) -> bool:
         return False
     n, _, *sizes = node.type.shape
     w = node.inputs[1].type.shape
-    summed = (w[0] if node.op.name == "conv2d_input" else w[1], *w[2:])
+    summed = (w[0] // p.groups if node.op.name == "conv2d_input" else w[1], *w[2:])
     if not all(isinstance(k, int) for k in (n, *sizes, *summed)) or is_size(n, 1):
         return False
     places = math.prod(sizes)

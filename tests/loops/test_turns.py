@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from symgraph.loops import turns
+from symgraph.loops import convolution, turns
 
 
 def depthwise(x: Any, w: Any, stride: int = 1) -> Any:
@@ -129,3 +129,13 @@ def test_threads_at_work_have_places_of_their_own(places: int, small: pytest.Mon
             np.testing.assert_array_equal(f(*arrays), wanted)
     finally:
         sg.set_threads(2)
+
+
+def test_a_result_that_nothing_reads_has_one_place(small: pytest.MonkeyPatch) -> None:
+    """It is a temporary that turns write, and no part of one: a copy of it was merged into them."""
+    f, arrays = made("by images", (8, 12, 20, 21))
+    wanted = f(*arrays)
+    small.setattr(convolution, "has_small_images", lambda node: node.op.name == "conv2d_input")
+    f, _ = made("by images", (8, 12, 20, 21))
+    assert "turn t" in f.explain("loops")
+    np.testing.assert_array_equal(f(*arrays), wanted)

@@ -278,8 +278,8 @@ class ProgramEmitter:
         calls = [self._nest_call(t, (loop.axis,)) for t in loop.body if isinstance(t, Nest)]
         uses = Uses()
         others = uses.used([t for t in self.program.statements if t is not loop])
-        own = {b for b in uses.step_values(loop) - others if b.kind == "temporary"}
-        own -= self.aliases.keys()
+        read = {b for t in loop.body for b in uses.reads(t)}
+        own = {b for b in uses.step_values(loop) & read - others if b.kind == "temporary"}
         (places,) = {b.shape[0] for b in own}
         text, passed = turns.turns_text(calls, own, places)
         self.declared.add(turns.DECLARED)
