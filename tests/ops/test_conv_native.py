@@ -307,7 +307,7 @@ def test_places_that_alternate_are_stored_together() -> None:
 
 
 def test_sums_of_depthwise_gradients_are_short() -> None:
-    """However many channels there are: the result is stored where it belongs, not channels first."""
+    """However many channels there are: results are stored where they belong, not channels first."""
     case = layer((2, 300, 7, 7), 300, (3, 3), padding=((1, 1), (1, 1)), groups=300)
     arrays, make = problem("conv2d_input", case, "float32")
     a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
