@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,3 +66,26 @@ def test_covariances_of_too_few_numbers() -> None:
 def test_no_angles() -> None:
     x = sg.tensor("x", (3, 0), "float64")
     assert sg.function([x], sg.unwrap(x))(np.zeros((3, 0))).shape == (3, 0)
+
+
+def test_powers_with_exponents_of_64_bits() -> None:
+    x = np.array([0, 1, 2, 3, 2**63, 2**64 - 1], "u8")[:, None]
+    y = np.array([0, 1, 2, 63, 2**63, 2**63 + 1, 2**64 - 1], "u8")
+    a, b = (sg.matrix("a", dtype="uint64"), sg.vector("b", dtype="uint64"))
+    for mode in ("native", "eager"):
+        assert np.array_equal(sg.function([a, b], a**b, mode=mode)(x, y), np.power(x, y))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 1)])
+def test_several_shifts(axis: Any) -> None:
+    a, shifts = np.arange(12.0).reshape(3, 4), np.array([2, -5])
+    x, s = sg.matrix("x", dtype="float64"), sg.tensor("s", (2,), "int64")
+    wanted = np.roll(a, shifts, axis)
+    assert np.array_equal(sg.function([x, s], sg.roll(x, s, axis))(a, shifts), wanted)
+    assert np.array_equal(sg.function([x], sg.roll(x, [2, -5], axis))(a), wanted)
+    assert np.array_equal(sg.function([x], sg.roll(x, shifts, axis))(a), wanted)
+
+
+def test_places_to_delete_are_numbers() -> None:
+    with pytest.raises(TypeError, match="depends on the values of `s`"):
+        sg.delete(sg.vector("x"), sg.vector("s", dtype="int64"))
