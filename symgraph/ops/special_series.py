@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.core.dtype import FLOAT32
 from symgraph.core.node import Node
 from symgraph.core.op import function, o
 from symgraph.ops.base import as_nodes
@@ -33,6 +34,8 @@ def zeta(x: Any, q: Any = 1.0) -> Node:
     1.644934066848
     """
     s, a = _floats([x, q])
+    if s.dtype.is_half:  # the powers leave its range
+        return o.cast(zeta(*(o.cast(v, FLOAT32) for v in (s, a))), s.dtype)
     endless = o.logical_and(o.gt(s, 1.0), o.eq(a, math.inf))
     inside = o.logical_and(o.gt(s, 1.0), o.gt(a, 0.0) & o.lt(a, math.inf))
     s, a = o.where(inside, s, 2.0), o.where(inside, a, 1.0)

@@ -109,3 +109,16 @@ def test_zeta_of_large_numbers_is_its_first_term(dtype: str) -> None:
     found = sg.function([x], [value, sg.grad(value.sum(), x)])(s[:4])
     assert np.allclose(found[0], 2.0 ** -s[:4], rtol=1e-5)
     assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_zeta_of_halves(dtype: str) -> None:
+    x, wide = sg.vector("x", dtype=dtype), sg.vector("w", dtype="float64")
+    s = np.array([1.5, 2.0, 7.0, 30.0])
+    value = sg.special.zeta(x, 1.25)
+    assert value.dtype == dtype
+    found = sg.function([x], [value, sg.grad(value.sum(), x)])(s.astype(x.dtype.numpy))
+    exact = sg.special.zeta(wide, 1.25)
+    wanted = sg.function([wide], [exact, sg.grad(exact.sum(), wide)])(s)
+    for p, q in zip(found, wanted, strict=True):
+        assert np.allclose(p.astype(float), q, rtol=2e-2, atol=1e-4)
