@@ -210,6 +210,8 @@ def _statements(statements: Sequence[Statement]) -> list[str]:
 
 
 def _loop_head(loop: Loop) -> str:
+    if loop.free:
+        return f"turn {loop.axis!r}:"
     head = f"step {loop.axis.name}" if loop.go_on is not None else f"step {loop.axis!r}"
     if loop.count is not None:
         head += f" at most {format_expr(loop.count)} times"

@@ -32,6 +32,7 @@ from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import reads, writes
+from symgraph.loops.turns import in_turns
 from symgraph.rewrites.held import held_type, in_memory
 from symgraph.rewrites.shapes import with_numbers
 
@@ -168,6 +169,9 @@ def lower(
     goals = [(t, leaves[p]) for t, (p, _) in zip(temporaries, updates, strict=True)]
     stages.aliases = lowering.aliases | place_updates(program, goals)
     builder = program.builder
+    fixed = {*temporaries, *stages.aliases, *stages.aliases.values(), *stages.constant_arrays}
+    program.statements, gone = in_turns(builder, program.statements, fixed)
+    stages.node_buffers = {n: b for n, b in stages.node_buffers.items() if b not in gone}
     parts = [p for s in program.statements for p in split_borders(builder, s)]
     program.statements = [collapse(builder, s) for s in parts]
     if config.verify:

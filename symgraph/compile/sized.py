@@ -113,6 +113,7 @@ class Sizing:
             self._optional(old.go_on),
             None if old.steps is None else self.buffer(old.steps),
             old.origin,
+            old.free,
         )
 
     def _params(self, p: Any) -> Any:

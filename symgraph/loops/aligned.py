@@ -20,7 +20,7 @@ def aligned_operands(program: Program) -> list[Statement]:
     """Return the statements of a program with copies before its loops."""
     done: list[Statement] = []
     for statement in program.statements:
-        if isinstance(statement, Loop) and many(statement.axis.extent):
+        if isinstance(statement, Loop) and not statement.free and many(statement.axis.extent):
             copies = {b: _copy(program, b) for b in _matrices(statement)}
             done += [_copying(program, b, new) for b, new in copies.items()]
             done.append(_exchanged(program, statement, copies))

@@ -6,6 +6,7 @@ they are made of.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
-from symgraph.loops.roots import Roots, both_guards, is_indirect
-from symgraph.loops.split import split_reduction
+from symgraph.loops.roots import RECOMPUTE_OTHER_NEST, Roots, both_guards, is_indirect
+from symgraph.loops.split import split_reduction, store_long_reductions
 from symgraph.loops.statements import Check, Nest, Program, Store
 
 # How the statements of some ops are lowered, which most programs do not have.
@@ -51,6 +52,7 @@ class Lowering(Roots):
         self.buffers: dict[Node, Buffer] = dict(leaves)
         self.by_loops = by_loops
         self.error_nodes: list[Node] = [] if outer is None else outer.error_nodes
+        self.readings: Counter[Node] = Counter()  # places in the graph where a value is used
         self.readers: dict[Node, Callable[..., Expr]] = {}  # leaves that are no buffer
         self.aliases: dict[Buffer, Buffer] = {}  # buffers that lie in the place of another one
         self._memo: dict[Any, Expr] = {}
@@ -62,6 +64,8 @@ class Lowering(Roots):
     def run(self) -> Program:
         """Return the program that stores every output."""
         order = toposort([n for n, _ in self.outputs])
+        self.readings.update(x for node in order for x in node.inputs)
+        self.readings.update(node for node, _ in self.outputs)
         self.estimate(order)
         self.choose_roots(order)
         self._assign_buffers(order)
@@ -126,13 +130,27 @@ class Lowering(Roots):
         if found is None:
 
             def read(k: int, i: Sequence[Any], more: Expr | None = None) -> Expr:
-                return self.value(node.inputs[k], i, both_guards(guard, more))
+                x = node.inputs[k]
+                found = self.value(x, i, both_guards(guard, more))
+                if node.op.name == "sum" and found.op == "mul" and self._is_shared(x):
+                    return s.unary("rounded", found)
+                return found
 
             around, s.guarding = s.guarding, 0 if guard is None else guard.free
             found = node.op.lower(s, node, at, read)
             s.guarding = around
             self._memo[key] = found
         return found
+
+    def _is_shared(self, x: Node) -> bool:
+        """Tell whether a sum may find a value stored: then its products are rounded in any case.
+
+        Whether it is stored may depend on what is known of sizes, and results must not. Cheap ones
+        are not stored for other readers.
+        """
+        while self.readings[x] == 1 and x.op.view:
+            x = x.inputs[0]
+        return self.readings[x] > 1 and self.cost[x] > RECOMPUTE_OTHER_NEST
 
     def _constant(self, node: Node, index: Sequence[Any], guard: Expr | None) -> Expr:
         """Small constants are immediates, larger ones are buffers of the function."""
@@ -294,7 +312,8 @@ class Lowering(Roots):
             value = self.s.fma(value, self.s.previous(axes, wide), more[0])
         order = (*axes[:axis], *axes[axis + 1 :], axes[axis])
         store = self.store(out, self.flat(index, node.type.shape), value)
-        self.program.statements.append(Nest(order, (store,), scan=kind, origin=(node,)))
+        nest = Nest(order, (store,), scan=kind, origin=(node,))
+        self.program.statements.append(store_long_reductions(self, nest))
 
     def scatter(self, node: Node, out: Buffer, indices: Sequence[Node], combine: str) -> None:
         """Write input 1 of `node` at rows of `out` given by the index inputs, in order.

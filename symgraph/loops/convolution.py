@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symgraph.core.node import Node
-from symgraph.core.record import dataclass
-from symgraph.dims.dim import maximum
+from symgraph.core.record import dataclass, replace
+from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.expr import Buffer, Expr, Size, View
 from symgraph.loops.product import strides_of
 from symgraph.loops.roots import is_size
-from symgraph.loops.statements import LibraryCall, Nest
+from symgraph.loops.statements import LibraryCall, Nest, Store
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering
@@ -160,13 +160,13 @@ def _images(low: Lowering, node: Node, target: Placed) -> None:
             p.size, w.type.shape[2:], p.stride, p.dilation, p.padding, around, strict=True
         )
     ]
-    if not _is_depthwise(node):
-        zeros, windows = around[0][0], g.type.shape[2]
-        phases[0] = [b for v in phases[0] for b in bands(v, zeros, windows, n * phases[1][0].count)]
+    if _is_depthwise(node):
+        for v, several in product(phases[0], alternate_phases(phases[1])):
+            _append_depthwise(low, node, (target, filters, gradient), v, several)
+        return
+    zeros, windows = around[0][0], g.type.shape[2]
+    phases[0] = [b for v in phases[0] for b in bands(v, zeros, windows, n * phases[1][0].count)]
     for v, u in product(*phases):
-        if _is_depthwise(node):
-            _append_depthwise(low, node, (target, filters, gradient), v, u)
-            continue
         columns, terms = (n, v.count, u.count), (filter_count, v.taps, u.taps)
         starts = (
             v.place * c[2] + u.place * c[3],
@@ -257,18 +257,46 @@ def _images_together(low: Lowering, node: Node, target: Placed) -> None:
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
+def alternate_phases(phases: Sequence[Phase]) -> list[tuple[Phase, ...]]:
+    """Join two phases whose places alternate: what they store is contiguous.
+
+    One of them may have more places than the other: the rest of it is a phase of its own.
+    """
+    known = [(u.place, u.count) for u in phases]
+    if len(phases) != 2 or not all(isinstance(n, int) for pair in known for n in pair):
+        return [(u,) for u in phases]
+    first, second = phases if known[1][0] - known[0][0] == 1 else reversed(phases)
+    common = minimum(first.count, second.count)
+    if second.place - first.place != 1 or is_size(common, 0):
+        return [(u,) for u in phases]
+    both = tuple(replace(u, count=common) for u in (first, second))
+    rests = [
+        replace(
+            u, place=u.place + common * u.stride, count=u.count - common, window=u.window + common
+        )
+        for u in (first, second)
+        if not is_size(u.count - common, 0)
+    ]  # fmt: skip
+    return [both, *((u,) for u in rests)]
+
+
 def _append_depthwise(
-    low: Lowering, node: Node, places: tuple[Placed, Placed, Placed], v: Phase, u: Phase
+    low: Lowering,
+    node: Node,
+    places: tuple[Placed, Placed, Placed],
+    v: Phase,
+    several: Sequence[Phase],
 ) -> None:
-    """Append the loops of one phase, where each channel meets filters of its own."""
+    """Append the loops of a phase along each axis, where each channel meets filters of its own.
+
+    several: along the rows, of equally many places.
+    """
     s, (target, filters, gradient), p = low.s, places, node.params
-    extents = (node.type.shape[0], node.type.shape[1], v.count, u.count)
+    extents = (node.type.shape[0], node.type.shape[1], v.count, several[0].count)
     axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(extents))
     each = node.inputs[1].type.shape[0] // p.groups
-    loops = tuple(s.axis(f"k{k}", n) for k, n in enumerate((each, v.taps, u.taps)))
     n, channel, a, b = map(s.at, axes)
-    m, i, j = map(s.at, loops)
-    out = s.iadd(s.imul(channel, each), m)
+    w, g = filters.strides, gradient.strides
 
     def load(place: Placed, *terms: tuple[Any, Size]) -> Expr:
         return s.load(place.buffer, _address(low, place.start, *terms))
@@ -279,19 +307,24 @@ def _append_depthwise(
     def window(at: Any, t: Any, phase: Phase) -> Any:
         return s.isub(s.iadd(at, phase.window), s.imul(t, phase.back))
 
-    w, g = filters.strides, gradient.strides
-    term = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
-        gradient, (n, g[0]), (out, g[1]), (window(a, i, v), g[2]), (window(b, j, u), g[3])
-    )
-    at_places = (
-        s.iadd(s.imul(at, stride), phase.place)
-        for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
-    )
-    address = _address(
-        low, target.start, *zip((n, channel, *at_places), target.strides, strict=True)
-    )
-    store = low.store(target.buffer, address, s.reduce("dot", loops, term))
-    low.program.statements.append(Nest(axes, (store,), origin=(node,)))
+    def store(u: Phase) -> Store:
+        loops = tuple(s.axis(f"k{k}", n) for k, n in enumerate((each, v.taps, u.taps)))
+        m, i, j = map(s.at, loops)
+        out = s.iadd(s.imul(channel, each), m)
+        term = load(filters, (out, w[0]), (steps(i, v), w[2]), (steps(j, u), w[3])) * load(
+            gradient, (n, g[0]), (out, g[1]), (window(a, i, v), g[2]), (window(b, j, u), g[3])
+        )
+        at_places = (
+            s.iadd(s.imul(at, stride), phase.place)
+            for at, stride, phase in zip((a, b), p.stride, (v, u), strict=True)
+        )
+        address = _address(
+            low, target.start, *zip((n, channel, *at_places), target.strides, strict=True)
+        )
+        return low.store(target.buffer, address, s.reduce("dot", loops, term))
+
+    stores = tuple(store(u) for u in several)
+    low.program.statements.append(Nest(axes, stores, origin=(node,)))
 
 
 def _address(low: Lowering, start: Any, *terms: tuple[Any, Size]) -> Expr:

@@ -18,7 +18,7 @@ Array = np.ndarray
 _SIMPLE: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative,
     "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
-    "rint": np.rint, "not": np.invert, "min": np.minimum, "max": np.maximum,
+    "rint": np.rint, "rounded": np.positive, "not": np.invert, "min": np.minimum, "max": np.maximum,
     "copysign": np.copysign, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "eq": np.equal, "ne": np.not_equal, "select": np.where,

@@ -22,7 +22,8 @@ INDEX = INT64
 ARITHMETIC = {"add", "sub", "mul", "div", "rem", "min", "max", "fmin", "fmax", "copysign"}
 BITWISE = {"and", "or", "xor", "shl", "lshr", "ashr"}
 COMPARE = {"lt", "le", "gt", "ge", "eq", "ne"}
-UNARY = {"neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint"}
+# "rounded" is the value itself: no product in it is added unrounded, by a multiply-add.
+UNARY = {"neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint", "rounded"}
 # Functions that a target expands to the operations above (cpu/vecmath).
 MATH = {
     *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p"),

@@ -34,7 +34,7 @@ _DECIDE = {
 }
 _COST = {"const": 0, "axis": 0, "affine": 0, "load": 1, "cast": 1, "div": 4, "sqrt": 4, "rem": 8}
 _COST |= dict.fromkeys(MATH, 12) | dict.fromkeys(MATH2, 24) | {"ifloordiv": 12, "imod": 12}
-_COST["previous"] = 0
+_COST |= {"previous": 0, "rounded": 0}
 
 
 class Builder:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
+from symgraph.loops.apart import FEW_ACROSS, one_by_one
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
@@ -31,7 +32,6 @@ CHEAP = 100  # operations of a point up to which what surrounds a short row is f
 COSTLY = 200  # up to which it is in rows of one vector
 FEW_ROWS = 32  # of which sums down columns are added in registers
 TURN = 4  # registers of one turn along a row that is reduced
-FEW_ACROSS = 2  # elements of rows across which loads run, whose columns are done one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class Case:
     last: bool = False  # `most` is no bound: all rows that are longer than those of other cases
     half: bool = False
     step: int = 0  # rows that are taken at once, if only whole vectors of them are
-    tile: int = 0  # not 0: columns are done one by one, and a kernel's range counts so many rows
+    tile: int = 0  # not 0: a kernel's range counts so many rows
+    apart: bool = False  # columns are done one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,17 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
 
 
 def _turned(nest: Nest, schedule: Schedule) -> list[Case]:
-    """Return the cases of rows across which loads run: a tile of them is a square of vectors."""
-    return _apart(nest, schedule, FEW_ACROSS) if schedule.strip else []
+    """Return the cases across whose rows loads run: a tile of them is a square of vectors.
+
+    Few rows are picked out of loads that they share, as they are where their number is known.
+    """
+    if not schedule.strip:
+        return []
+    rows, found = schedule.order[0], _apart(nest, schedule, FEW_ACROSS)
+    if not found or rows is not schedule.unroll or isinstance(rows.extent, int):
+        return found
+    few = [Case(rows.extent, n, True, tile=schedule.tile) for n in range(2, SHUFFLE_STRIDE + 1)]
+    return found + [c for c in few if _unknown(c.size, c.most)]
 
 
 def _apart(nest: Nest, schedule: Schedule, most: int) -> list[Case]:
@@ -125,10 +135,10 @@ def _apart(nest: Nest, schedule: Schedule, most: int) -> list[Case]:
     if len(nest.axes) != 2 or nest.scan or not schedule.parallel or rows is vector:
         return []
     assert vector is not None
-    size = vector.extent
+    size, tile = vector.extent, schedule.tile
     if isinstance(size, int):
         return []
-    found = [Case(size, n, True, tile=schedule.tile) for n in range(1, most + 1)]
+    found = [Case(size, n, True, tile=tile, apart=True) for n in range(1, most + 1)]
     return [c for c in found if _unknown(c.size, c.most)]
 
 
@@ -189,27 +199,12 @@ def _under(s: Builder, nest: Nest, case: Case, around: Sequence[Axis]) -> Narrow
     if case.fixed:
         fixed: dict[Atom, Size] = {atom: case.most - constant}
         narrow = _substituted(s, nest, fixed, around)
-        return Narrow(case, _one_by_one(s, narrow) if case.tile else narrow, {}, fixed)
+        return Narrow(case, one_by_one(s, narrow) if case.apart else narrow, {}, fixed)
     low = max(atom.low or 0, case.least - constant)
     high = atom.high if case.last else case.most - constant
     new = symbol(atom.name, low, high, atom.multiple)
     narrow = _substituted(s, nest, {atom: new}, around)
     return Narrow(case, narrow, {new.terms[0][0][0]: old}, {})
-
-
-def _one_by_one(s: Builder, nest: Nest) -> Nest:
-    """Return a nest over rows alone, with stores of its own for each of their few elements."""
-    rows = nest.axes[0] if isinstance(nest.axes[1].extent, int) else nest.axes[1]
-    (columns,) = (a for a in nest.axes if a is not rows)
-    assert isinstance(columns.extent, int)
-    stores = []
-    for k in range(columns.extent):
-        memo: dict[Expr, Expr] = {}
-        for t in nest.stores:
-            address = s.index(s.replace(t.address, {columns: k}, memo))
-            value = s.replace(t.value, {columns: k}, memo)
-            stores.append(Store(t.buffer, address, value, t.guard, t.accumulate))
-    return Nest((rows,), tuple(stores), nest.serial, nest.scan, nest.origin)
 
 
 def _substituted(

@@ -38,7 +38,7 @@ def in_panels(program: Program, vector_bytes: int, fixed: Sequence[Buffer] = ())
     """
     done: list[Statement] = []
     for statement in program.statements:
-        if isinstance(statement, Loop) and many(statement.axis.extent):
+        if isinstance(statement, Loop) and not statement.free and many(statement.axis.extent):
             known = isinstance(statement.axis.extent, int)
             most = LARGEST if known else MOST_BYTES  # there may be very few steps
             panels = _Panels(program, vector_bytes, {*_changing(statement), *fixed}, most)

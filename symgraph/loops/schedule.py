@@ -34,6 +34,7 @@ CHEAP_STEP = 8  # operations of a point; more of them fill those cycles
 LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lanes
 MASKED_BYTES = 64  # of vectors from which a masked store takes no longer than another (AVX-512)
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
+MASKED_TURNS = 2  # stores that take turns, at most, where only some lanes count
 PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
 CHUNK_AXIS = "c"  # the name of the loop over such chunks
@@ -263,11 +264,38 @@ def _runs_along(r: Expr) -> bool:
 
 
 def _fills(store: Store, axis: Axis, nest: Nest) -> bool:
-    """Tell whether vectors along an axis are stored whole: contiguous ones, and parts of pairs."""
-    step = stride(store.address, axis)
-    if step != 2 or store.buffer.shape[-1:] != (2,):
-        return step == 1
-    return any(t is not store and t.buffer is store.buffer for t in nest.stores)
+    """Tell whether vectors along an axis are stored whole: contiguous ones, or some in turns."""
+    return whole_stores(nest.stores, axis)[nest.stores.index(store)]
+
+
+def whole_stores(stores: Sequence[Store], axis: Axis, most: int = SHUFFLE_STRIDE) -> list[bool]:
+    """Tell which stores write whole vectors along an axis: one by one, or up to `most` in turns."""
+    whole: list[Store] = []
+    left = list(stores)
+    while left:
+        group = interleaved(left, axis, most)
+        if len(group) > 1 or stride(group[0].address, axis) == 1:
+            whole += group
+        left = [t for t in left if all(t is not u for u in group)]
+    return [any(t is u for u in whole) for t in stores]
+
+
+def interleaved(stores: Sequence[Store], axis: Axis, most: int = SHUFFLE_STRIDE) -> list[Store]:
+    """Return those stores that fill every place along an axis together with the first, in order.
+
+    The parts of complex numbers are two of them, the columns of few rows are some. Only the first
+    if there are none, or if it takes more than `most`.
+    """
+    first = stores[0]
+    step = stride(first.address, axis)
+    if step is None or not 1 < step <= most or first.accumulate or first.buffer.dtype is BOOL:
+        return [first]
+    s, found = first.address.builder, [first]
+    for k in range(1, step):
+        place = s.iadd(first.address, k)
+        same = (t for t in stores if t.buffer is first.buffer and t.address is place)
+        found += [t for t in same if not t.accumulate][:1]
+    return found if len(found) == step else [first]
 
 
 def _safe_in_serial(nest: Nest, axis: Axis) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.core.dtype import BOOL
+from symgraph.core.record import replace
 from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
@@ -109,12 +110,15 @@ def _small_divisor(nest: Nest, axis: Axis) -> int | None:
 
 def collapse(s: Builder, statement: Statement) -> Statement:
     """Return the statement with every pair of joinable loops joined, reductions included."""
-    if isinstance(statement, Nest) and not statement.scan:
-        statement = unroll_small(s, split_divided(s, statement))
+    if isinstance(statement, Nest):
+        if not statement.scan:
+            statement = unroll_small(s, split_divided(s, statement))
         stores = tuple(
             Store(t.buffer, t.address, _reductions(s, t.value), t.guard, t.accumulate)
             for t in statement.stores
         )
+        if statement.scan:
+            return replace(statement, stores=stores)
         roots = [e for t in stores for e in (t.address, t.value)]
         axes, replaced = _joined(s, statement.axes, roots)
         memo: dict[Expr, Expr] = {}

@@ -1,12 +1,18 @@
-"""Cut long reductions into chunks, whose results are combined: parallel, and more accurate."""
+"""Cut long reductions into chunks, whose results are combined: parallel, and more accurate.
+
+A long reduction that other loops read as one number is stored before them: threads, and the chunks
+of another reduction, are parts of those loops, and each part would run it again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from symgraph.core.record import replace
+from symgraph.dims.bounds import interval
 from symgraph.dims.dim import exact_div, maximum, minimum, provably_le
-from symgraph.loops.expr import Axis, Expr, Size
+from symgraph.loops.expr import Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.roots import is_size
 from symgraph.loops.schedule import CHUNK, CHUNK_AXIS
@@ -25,6 +31,7 @@ def split_reduction(low: Lowering, nest: Nest) -> Nest:
     with whether sizes are known. Where they are not, the number of whole chunks is a run-time
     size, 0 for a reduction that is not cut.
     """
+    nest = store_long_reductions(low, nest)
     s, store = low.s, nest.stores[0]
     found = _outermost_reduction(store.value)
     if found is None:
@@ -36,6 +43,9 @@ def split_reduction(low: Lowering, nest: Nest) -> Nest:
     whole, chunk = _chunks(outer, axis.extent, _count(axes[1:]))
     if is_size(whole, 0):
         return nest
+    terms, of_rows = found.args[0], sum(a.bit for a in nest.axes)
+    inside = _repeated_reductions(terms, True, of_rows)
+    terms = _replaced(s, terms, {e: _stored(low, e, nest) for e in inside})
     rest = axis.extent - whole * chunk
     parts = whole if is_size(rest, 0) else whole + 1
     partial = low.temporary(found.dtype, (parts, *(a.extent for a in nest.axes)))
@@ -46,7 +56,7 @@ def split_reduction(low: Lowering, nest: Nest) -> Nest:
         pieces.append((nest.axes, s.index(whole * chunk), rest, s.index(whole)))
     for loops, start, size, row in pieces:
         k = s.axis("k9", size)
-        value = s.replace(found.args[0], {axis: s.iadd(start, s.at(k))}, {})
+        value = s.replace(terms, {axis: s.iadd(start, s.at(k))}, {})
         value = s.reduce(kind, (k, *axes[1:]), value)
         at = s.iadd(s.imul(row, outer), place)
         stores = (Store(partial, at, value),)
@@ -55,8 +65,50 @@ def split_reduction(low: Lowering, nest: Nest) -> Nest:
     total = s.reduce(
         kind, (p,), s.load(partial, s.iadd(s.imul(s.at(p), outer), place))
     )
-    value = _replace_node(s, store.value, found, total)
+    value = _replaced(s, store.value, {found: total})
     return Nest(nest.axes, (Store(store.buffer, store.address, value),), origin=nest.origin)
+
+
+def store_long_reductions(low: Lowering, nest: Nest) -> Nest:
+    """Store the long reductions that are the same number at all points of the loops around them."""
+    around = any(not is_size(a.extent, 1) for a in nest.axes)
+    (store,) = nest.stores
+    found = _repeated_reductions(store.value, around, 0)
+    value = _replaced(low.s, store.value, {e: _stored(low, e, nest) for e in found})
+    return replace(nest, stores=(replace(store, value=value),)) if found else nest
+
+
+def _stored(low: Lowering, e: Expr, nest: Nest) -> Expr:
+    """Store a reduction for each of the points that it differs at, before `nest`; return a load."""
+    axes = tuple(a for a in nest.axes if a.bit & e.free)
+    buffer = low.temporary(e.dtype, tuple(a.extent for a in axes))
+    place = low.flat([low.s.at(a) for a in axes], buffer.shape)
+    low.add(Nest(axes, (Store(buffer, place, e),), origin=nest.origin))
+    return low.s.load(buffer, place)
+
+
+def _repeated_reductions(value: Expr, repeated: bool, known: int) -> list[Expr]:
+    """Return the outermost reductions in loops that may be cut, and need only the axes `known`.
+
+    repeated: whether a loop is around `value`. Those inside of them are met when they are stored.
+    """
+    found: dict[Expr, None] = {}
+    stack, seen = [(value, repeated)], set()
+    while stack:
+        e, inside = stack.pop()
+        if (e, inside) in seen:
+            continue
+        seen.add((e, inside))
+        if e.op == "reduce" and inside and not e.free & ~known and _may_be_cut(e):
+            found[e] = None
+        else:
+            stack.extend((a, inside or e.op == "reduce") for a in e.args)
+    return list(found)
+
+
+def _may_be_cut(e: Expr) -> bool:
+    most = interval(_count(e.data[1]))[1]
+    return most is None or most >= SPLIT
 
 
 def _count(axes: Sequence[Axis]) -> Size:
@@ -99,14 +151,13 @@ def _outermost_reduction(value: Expr) -> Expr | None:
     return found[0] if len(found) == 1 else None
 
 
-def _replace_node(s: Builder, e: Expr, old: Expr, new: Expr) -> Expr:
-    """Return `e` with one subexpression exchanged."""
-    memo: dict[Expr, Expr] = {old: new}
-
-    def visit(x: Expr) -> Expr:
+def _replaced(s: Builder, e: Expr, values: Mapping[Expr, Expr]) -> Expr:
+    """Return `e` with some subexpressions exchanged."""
+    if not values:
+        return e
+    memo = dict(values)
+    for x in walk([e]):
         if x not in memo:
-            args = tuple(visit(a) for a in x.args)
+            args = tuple(memo[a] for a in x.args)
             memo[x] = x if args == x.args else s.rebuild(x, args)
-        return memo[x]
-
-    return visit(e)
+    return memo[e]

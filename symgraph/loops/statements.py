@@ -76,7 +76,9 @@ class Loop:
     the second is what the next one reads from the first; a pair of one buffer is updated in place.
     At the end the final state is in the first. `count` is a run-time number of steps (at most the
     axis' extent); `start` and `go_on` say whether to do the first step, and after each whether to
-    go on. `steps` gets the number done.
+    go on. `steps` gets the number done. Steps of a `free` loop do not need each other: they may be
+    done in any order, and at once. Temporaries that a step writes and reads itself have several
+    places, along their first axis: steps that are done at once take different ones.
     """
 
     axis: Axis
@@ -87,12 +89,13 @@ class Loop:
     go_on: Expr | None = None
     steps: Buffer | None = None
     origin: tuple[Any, ...] = ()
+    free: bool = False
 
     def with_body(self, body: tuple[Statement, ...]) -> Loop:
         """Return the same loop around other statements."""
         return Loop(
             self.axis, body, self.carried, self.count, self.start, self.go_on, self.steps,
-            self.origin,
+            self.origin, self.free,
         )  # fmt: skip
 
 

@@ -175,6 +175,28 @@ def reduce_of_expand(node: Node) -> Node | None:
     return o.expand_dims(new, put_back) if put_back else new
 
 
+def _permuted_example() -> list[Node]:
+    x = _x(2, 3, 4)
+    return [o.sum(o.permute_dims(x, (2, 0, 1))), o.max(o.permute_dims(x, (2, 1, 0)), (0, 1))]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="reorder", roots=("sum", "prod", "max", "min", "any", "all"),
+    children=("permute_dims",), example=_permuted_example,
+)  # fmt: skip
+def reduce_of_permute(node: Node) -> Node | None:
+    """A reduction of permuted axes -> of x itself, in the order of memory, if the kept ones agree.
+
+    A sum over all axes of a transposed matrix then runs along its rows.
+    """
+    x, axes = node.inputs[0], node.params.axes
+    order = x.params.axes
+    kept = [order[k] for k in range(x.ndim) if k not in axes]
+    if kept != sorted(kept):
+        return None
+    return node.op(x.inputs[0], axes=tuple(sorted(order[a] for a in axes)), dtype=node.dtype)
+
+
 def _scaled_example() -> list[Node]:
     x = _x(3, 4)
     return [o.sum(x * 2.5, 1), o.sum(0.25 * x), o.sum(x / 7.0, 0), o.sum(-x, 0)]

@@ -37,7 +37,7 @@ class Grower:
         kinds = ["unary", "binary", "scale", "size"]
         if x.ndim:
             kinds += ["reduce", "gradient", "slice", "flip", "softmax", "concat", "cumsum"]
-            kinds += ["argmax", "gather"]
+            kinds += ["argmax", "gather", "shared_product"]
         if x.ndim == 2:
             kinds += ["transpose", "matmul", "reshape", "normalise", "pad", "scatter"]
         kinds = [k for k in kinds if k not in self.without]
@@ -78,6 +78,10 @@ class Grower:
 
     def flip(self, x):
         return sg.flip(x, self.axis(x))
+
+    def shared_product(self, x):
+        product = x * sg.tanh(x)
+        return sg.sin(product) * product.sum(self.axis(x), keepdims=True)
 
     def softmax(self, x):
         return sg.softmax(x, self.axis(x))

@@ -5,27 +5,33 @@ import functools
 
 import numpy as np
 
-from symgraph.cpu.gemm.contract import contract_text
-from symgraph.cpu.gemm.whole import gemm_text
-from symgraph.cpu.native import jit
+from symgraph.cpu.gemm import compiled
 
-TEXTS = {"gemm": gemm_text, "contract": contract_text}
-ELEMENTS = {"float32": "float", "float64": "double"}
+CACHES = (1 << 20, 2 << 20)
 
 
 @functools.cache
-def product(name, dtype, vector_bytes):
-    loaded = jit.build(TEXTS[name](ELEMENTS[dtype], vector_bytes), (name,), verify=True)
+def product(name, dtype, vector_bytes, second_cache):
+    loaded = compiled.load(name, dtype, vector_bytes, second_cache, verify=True)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     return loaded, kind(loaded.address(name))
 
 
 def multiply(name, arrays, words, units, vector_bytes=32, cuts=()):
-    """Run a product of (a, b, out) in the pieces that `cuts` (of 0 to 1) give."""
-    args = np.array([x.ctypes.data for x in arrays] + words, np.int64)
+    """Run a product of (a, b, out) in the pieces that `cuts` (of 0 to 1) give.
+
+    Code for a small and for a large second cache must give the same.
+    """
+    *operands, out = arrays
     ends = [0, *sorted(int(c * units) for c in cuts), units]
-    for begin, end in zip(ends, ends[1:], strict=False):
-        product(name, str(arrays[0].dtype), vector_bytes)[1](args.ctypes.data, begin, end)
+    before = out.copy()
+    for cache in CACHES:
+        target = out if cache == CACHES[0] else before
+        args = np.array([x.ctypes.data for x in (*operands, target)] + words, np.int64)
+        call = product(name, str(out.dtype), vector_bytes, cache)[1]
+        for begin, end in zip(ends, ends[1:], strict=False):
+            call(args.ctypes.data, begin, end)
+    np.testing.assert_array_equal(before, out)
 
 
 def chain(a, b):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from product_rig import TEXTS, chain, multiply
+from product_rig import chain, multiply
 
 import symgraph as sg
+from symgraph.cpu.gemm.compiled import TEXTS
 from symgraph.cpu.gemm.shape import DEPTH
 from symgraph.cpu.gemm.whole import gemm_text
 from symgraph.cpu.native import jit

@@ -13,6 +13,7 @@ import pytest
 
 from symgraph.cpu.abi import CTX_USER, Ctx
 from symgraph.cpu.native import jit, pool
+from symgraph.cpu.native import pool_text as text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,6 +118,15 @@ class Rig:
             self.code.address("repeat")
         )
 
+    def grain(self, nanoseconds):
+        self.pool._set(text.GRAIN, nanoseconds)
+
+    def waking(self, nanoseconds=None):
+        """Return what waking is thought to cost, or set it."""
+        if nanoseconds is not None:
+            self.pool._set(text.WAKING, nanoseconds)
+        return self.pool._get(text.WAKING)
+
     def run(self, n, grain=1, kernel="mark", step=0):
         address, args = self.code.address(kernel), self.args.ctypes.data
         context = self.context.ctypes.data
@@ -133,8 +143,10 @@ class Rig:
 
 @pytest.fixture
 def rig():
-    before = pool.get_threads()
-    yield Rig()
+    before, found = pool.get_threads(), Rig()
+    found.grain(1_000_000)  # nanoseconds: any job is worth waking sleepers
+    yield found
+    found.grain(pool.GRAIN_NANOSECONDS)
     pool.set_threads(before)
 
 
@@ -188,6 +200,72 @@ def test_jobs_after_sleep(rig):
         rig.run(300)
         time.sleep(0.0005 * (count % 4))
         assert (rig.marks[:300] == count).all()
+
+
+def becomes(rig, asleep):
+    """Wait until the first worker sleeps, or does not, at ten looks in a row."""
+    at = rig.pool.state_address + text.THREADS + text.LINE + text.SLEEPS
+    same = 0
+    for _ in range(5000):
+        same = same + 1 if ctypes.c_int32.from_address(at).value == asleep else 0
+        if same == 10:
+            return True
+        time.sleep(1e-3)
+    return False
+
+
+def test_sleeping_workers_are_woken_for_what_repays_it(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    rig.grain(5000)
+
+    def threads_of(pieces, waking):
+        assert becomes(rig, asleep=True)
+        rig.waking(waking)
+        rig.calls[:] = 0
+        rig.run(pieces)
+        return rig.calls[0]
+
+    assert threads_of(2, 100) == 2  # 5 us saved, four times 0.1 paid
+    assert threads_of(2, 3000) == 1
+    assert threads_of(20, 3000) == 2
+    assert threads_of(20, 100_000) == 1
+    assert threads_of(1000, 100_000) == 2
+
+
+def test_what_waking_costs_is_measured_and_a_high_value_is_tried_again(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    assert becomes(rig, asleep=True)
+    rig.waking(0)
+    rig.run(100)
+    assert 0 < rig.waking() <= text.LONGEST_WAKING // 2
+    rig.grain(1)
+    assert becomes(rig, asleep=True)
+    rig.waking(64_000)
+    rig.run(100)
+    assert rig.waking() == 63_000  # went without
+    for _ in range(300):
+        rig.run(100)
+    assert rig.waking() < 1000
+
+
+def test_workers_that_are_awake_are_used_for_any_job(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    assert becomes(rig, asleep=True)
+    rig.pool._set(text.SPIN, 1 << 30)  # it does not sleep again
+    try:
+        rig.run(100)
+        assert becomes(rig, asleep=False)
+        rig.grain(0)
+        rig.waking(100_000)
+        rig.calls[:] = 0
+        rig.run(2)
+        assert rig.calls[0] == 2
+    finally:
+        rig.pool._set(text.SPIN, rig.pool._rounds())
+        rig.run(2)
 
 
 def test_nested_and_concurrent_calls_run_serially(rig):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from symgraph.cpu.native import jit
 from symgraph.debug import stages
 
 DTYPES = ["bool", "int8", "uint16", "float16", "int32", "float32", "int64", "float64", "complex64"]
 SHAPES = [(0, 9), (1, 1), (3, 200), (16, 16), (17, 33), (40, 300), (300, 40), (129, 257)]
-SHAPES += [(256, 384)]
+SHAPES += [(256, 384), *((m, n) for m in (2, 3, 4, 5) for n in (1, 5, 40, 133))]
+SHAPES += [(n, m) for m, n in SHAPES if m in (2, 4)]
 FUSED: dict[str, Callable[[Any], Any]] = {
     "plus itself": lambda x: x[:64, :64] + x[:64, :64].T,
     "of a function": lambda x: (x * x + 1).T,
@@ -49,7 +51,10 @@ def test_matrices(dtype: str, shapes: str) -> None:
 def test_fused(name: str, shapes: str) -> None:
     x = sg.matrix("x", "float32")
     f = sg.function([x], FUSED[name](x), shapes=shapes)
-    for shape in ((100, 70), (144, 144), (280, 400)):
+    shapes_of = [(100, 70), (144, 144), (280, 400)]
+    if name != "plus itself":
+        shapes_of += [(4, 100), (3, 40), (5, 67), (100, 5), (67, 4), (40, 6)]
+    for shape in shapes_of:
         value = drawn(shape, "float32")
         np.testing.assert_array_equal(f(value), FUSED[name](value))
 
@@ -102,3 +107,26 @@ def test_squares_are_loaded_row_by_row(vector_bytes: int) -> None:
     lanes = vector_bytes // 4
     assert text.count(f"load <{lanes} x float>") == lanes
     assert "load float," not in text
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+@pytest.mark.parametrize("name", FUSED)
+def test_few_rows_and_columns_with_other_vectors(
+    name: str, cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = jit.target(cpu=cpu)
+    monkeypatch.setattr(jit, "target", lambda: other)
+    test_fused(name, "generic")
+    test_fused(name, "exact")
+
+
+def test_results_in_the_place_of_an_operand() -> None:
+    """What a tile reads of the result's place is read before anything of it is stored."""
+    start = np.zeros((1, 1), "float32")
+    x, y = sg.matrix("x", "float32"), sg.shared(start, "y", shape=(None, None))
+    f = sg.function([x], [], updates={y: x.T + 2 * y}, shapes="generic")
+    for m, n in ((3, 50), (50, 3), (4, 129), (2, 33), (40, 37), (5, 131), (131, 5), (64, 64)):
+        a, b = drawn((m, n), "float32"), drawn((n, m), "float32")
+        y.set_value(b)
+        f(a)
+        np.testing.assert_array_equal(y.get_value(), a.T + 2 * b)

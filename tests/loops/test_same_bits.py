@@ -118,6 +118,26 @@ def test_transpositions_of_integers(bits: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def norm(x: Any) -> Any:
+    return (x - sg.mean(x, 1, keepdims=True)) / sg.sqrt(sg.var(x, 1, keepdims=True) + 1)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: sg.grad(sg.sum(sg.exp(norm(norm(x)))), x),
+        lambda x: sg.grad(sg.sum(norm(norm(x)) ** 2 * x), x),
+        lambda x: x * x[:1] + sg.sum(x * x[:1], 1, keepdims=True),
+    ],
+    ids=["exp", "square", "stored"],
+)
+def test_products_that_are_summed_and_used_again(f: Any) -> None:
+    """They were added unrounded where they were not stored."""
+    for shape in ((5, 40), (7, 50)):
+        a, b = both(f, np.random.default_rng(0).standard_normal(shape))
+        np.testing.assert_array_equal(a, b)
+
+
 def scattered_at_maxima(x: Any) -> Any:
     return sg.zeros_like(x)[sg.arange(x.shape[0]), sg.argmax(x, 1)].inc(sg.exp(x).sum(1))
 

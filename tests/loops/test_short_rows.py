@@ -48,6 +48,18 @@ def test_same_bits_of_other_vectors(
         check(name, generic, rows, columns)
 
 
+@pytest.mark.parametrize("name", ["sum_columns", "max_columns", "cumsum_down"])
+def test_threads_share_no_short_rows(name: str) -> None:
+    """The columns are the outermost loop of these: a form takes all of them in one turn."""
+    before, generic = get_threads(), sweep.compiled(name, "generic")
+    sg.set_threads(2)
+    try:
+        for rows, columns in ((400_001, 7), (200_000, 17), (100_000, 33), (60_000, 65)):
+            check(name, generic, rows, columns)
+    finally:
+        sg.set_threads(before)
+
+
 def test_threads_share_the_rows_of_a_form() -> None:
     """A form is passed a part of the rows, whether or not it would be shared by itself."""
     before, generic = get_threads(), sweep.compiled("sum_rows", "generic")
@@ -76,8 +88,10 @@ def test_only_unknown_rows_have_forms() -> None:
     assert forms(many) <= MOST_FORMS + 20
 
 
-def test_a_sum_along_its_own_row_is_not_cut() -> None:
-    """It was stored once for every element of the row."""
+def test_parts_of_a_sum_along_its_own_row_are_stored_once() -> None:
+    """They were stored once for every element of the row."""
     f = sweep.compiled("centred", "generic")
     check("centred", f, 1, 100_000)
-    assert "1 calls of 1 different kernels" in f.explain()
+    loops = f.explain(stage="loops")
+    assert loops.startswith("for c<") and "t1[0] = " in loops and loops.count("x00[") == 3
+    check("centred", f, 3, 100_000)

@@ -13,6 +13,7 @@ import symgraph as sg
 from symgraph.core.dtype import FLOAT32
 from symgraph.core.errors import VerifyError
 from symgraph.core.op import ops
+from symgraph.cpu.native import jit
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.convolution import table
 from symgraph.loops.expr import Buffer
@@ -266,3 +267,40 @@ def test_padded_channels_do_not_share_lines_of_the_caches(size: int, plane: int)
     a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
     assert f"{plane}*" in sg.function([a, b], make(a, b)).explain("loops")
     check(make, arrays)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (4, 1), (5, 1), (3, 2), (3, 3)])
+def test_gradients_of_depthwise_images_store_whole_rows(
+    kernel: int, dilation: int, cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stride of two, two neighbours are sums over different elements of a window."""
+    other = jit.target(cpu=cpu)
+    if other.vector_bytes > jit.target().vector_bytes:
+        pytest.skip(f"this machine does not run code for {cpu}")
+    monkeypatch.setattr(jit, "target", lambda: other)
+    free = [sg.tensor(name, (None,) * 4, "float32") for name in "ab"]
+    pads = ((1, 2), (kernel // 2, (kernel - 1) // 2))
+    geometry = {"stride": (1, 2), "dilation": (1, dilation), "padding": pads, "groups": 3}
+    for width in (kernel * dilation, 14, 15, 16, 31, 33, 56, 66, 77):
+        case = layer((2, 3, 5, width), 6, (3, kernel), **geometry)
+        arrays, make = problem("conv2d_input", case, "float32")
+        exact = check(make, arrays)
+        generic = sg.function(free, make(*free), shapes="generic")(*arrays)
+        np.testing.assert_array_equal(exact, generic)
+        a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
+        f = sg.function([a, b], make(a, b))
+        whole = np.full((exact.size + 64,), 77, "float32")
+        f(*arrays, out=whole[: exact.size].reshape(exact.shape))
+        np.testing.assert_array_equal(whole[: exact.size], exact.ravel())
+        assert (whole[exact.size :] == 77).all(), width
+
+
+def test_places_that_alternate_are_stored_together() -> None:
+    """One nest for each two phases of a row, and one for the column that an odd width leaves."""
+    for width, nests in ((8, 2), (9, 4)):
+        case = layer((2, 3, 8, width), 3, (3, 3), stride=(2, 2), padding=((1, 1),) * 2, groups=3)
+        arrays, make = problem("conv2d_input", case, "float32")
+        a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
+        loops = sg.function([a, b], make(a, b)).explain("loops").split("for ")
+        assert sum("out0[" in nest for nest in loops) == nests

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
 from symgraph.cpu.gemm.pack import PANEL
+from symgraph.cpu.gemm.rooms import Room
 from symgraph.cpu.gemm.shape import Shape
 
 PACK_A_FROM = 192  # columns that share a packed block of A before packing pays
@@ -14,6 +15,7 @@ FEW_TILES = 11  # of rows: with AVX-512, B is read where it lies for so many, if
 CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads more at once
 FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows; those apart by
 CROWDED_ROWS = 4096  # bytes, or a multiple, share few lines of the caches: they are packed too
+FLAT_ROWS, FLAT_DEPTH = 3, 64  # tiles of rows of A, terms: see `_depth`
 NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
@@ -23,7 +25,6 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %a, i64 %ar, i64 %ac, ptr %b, i64 %br, i64 %bc, "
         "ptr %c, i64 %ldc, i64 %m, i64 %n, i64 %k) nounwind"
     )
-    packed_a = f.new(f"alloca [{shape.block_bytes + 2 * shape.width} x i8], align 64")
     packed_b = f.new(f"alloca [{PANEL * shape.depth * shape.columns * shape.size} x i8], align 64")
     pack_a = f.new(f"icmp sge i64 %n, {PACK_A_FROM}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
@@ -37,8 +38,9 @@ def block(shape: Shape) -> str:
         few = f.new(f"or i1 {few}, {f.new(f'and i1 {some}, {close}')}")
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
     direct = f.new(f"and i1 {few}, {unit}")
-    deep = even(f, "%k", shape.depth)
-    high = even(f, "%m", shape.block_rows, shape.rows)
+    deep = even(f, "%k", _depth(shape, f, direct) if shape.width == 64 else shape.depth)
+    room = Room(shape, f, "%m", deep, pack_a)
+    packed_a, high = room.address, even(f, "%m", room.rows, shape.rows)
 
     def rows(i: str, m: str, _: list[str]) -> None:
         a_rows, c = f.at("%a", f.mul(i, "%ar")), f.at("%c", f.mul(i, "%ldc"))
@@ -70,7 +72,20 @@ def block(shape: Shape) -> str:
         f.parts("%k", deep, depth)
 
     f.parts("%m", high, rows)
+    room.give_back(f)
     return f.text()
+
+
+def _depth(shape: Shape, f: FunctionText, direct: str) -> str:
+    """Return the terms that are summed at a time.
+
+    Few, where B comes from afar for few rows of A: slivers side by side are read soon after each
+    other, so that its rows are, almost, read in order.
+    """
+    few = f.new(f"icmp sle i64 %m, {FLAT_ROWS * shape.rows}")
+    far = f.new(f"icmp sge i64 {f.mul(f.mul('%k', '%n'), shape.size)}, {shape.second_cache}")
+    flat = f.new(f"and i1 {direct}, {f.new(f'and i1 {few}, {far}')}")
+    return f.new(f"select i1 {flat}, i64 {FLAT_DEPTH}, i64 {shape.depth}")
 
 
 def even(f: FunctionText, total: str, most: str | int, multiple: int = 1) -> str:

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from symgraph.cpu.gemm.contract import contract_text
+from symgraph.cpu.gemm.rooms import lend
 from symgraph.cpu.gemm.whole import gemm_text
 from symgraph.cpu.native import jit
 
-_ELEMENTS = {"float32": "float", "float64": "double"}
-_TEXTS = {"gemm": gemm_text, "contract": contract_text}
+ELEMENTS = {"float32": "float", "float64": "double"}
+TEXTS = {"gemm": gemm_text, "contract": contract_text}
 
 
 @functools.cache
-def _code(name: str, dtype: str) -> jit.Loaded:
-    return jit.build(_TEXTS[name](_ELEMENTS[dtype], jit.target().vector_bytes), (name,))
+def load(
+    name: str, dtype: str, vector_bytes: int, second_cache: int, verify: bool = False
+) -> jit.Loaded:
+    """Return a product's machine code for widths of vectors and caches, ready to be called."""
+    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache)
+    code = jit.build(text, (name, "rooms"), verify=verify)
+    lend(code.address("rooms"))
+    return code
+
+
+@functools.cache
+def cache_bytes() -> int:
+    """Return the size of a core's second cache, a megabyte if it is not known."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text()
+        return int(size.strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 def address(product: str) -> int:
     """Return the address of a product, such as gemm.float32: see `whole`, `contract`."""
     name, dtype = product.split(".")
-    return _code(name, dtype).address(name)
+    return load(name, dtype, jit.target().vector_bytes, cache_bytes()).address(name)

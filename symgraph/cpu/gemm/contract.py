@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import apart, gather, parted, strided, tile
+from symgraph.cpu.gemm import apart, gather, parted, rooms, strided, tile
 from symgraph.cpu.gemm.blocks import PACK_A_FROM, PACK_B_FROM, even
 from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, offsets
 from symgraph.cpu.gemm.shape import Shape
@@ -20,17 +20,20 @@ TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
 HEAD = ("a", "b", "c", "m", "n", "k", "c_row", "a_start", "b_start", "c_start", "axes")
 BATCH_AT = len(HEAD) + len(TABLES) * AXIS_WORDS  # the word where the axes of the batch begin
 SHORT_SUM = 64  # terms so few that the first cache has them wherever they lie
-FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place (AVX-512)
+# Where the second cache is large, slivers for many rows are packed: there, a load of two parts
+# takes the place of a multiply-add. Else, with AVX-512:
+FEW_LINES = 160  # beginnings of lines in a block's terms for a sliver in place
 FEW_ROWS = 96  # for which a sliver is not packed though the first cache does not keep it
 CHUNK = 528 << 10  # elements of the result for which a block of A is packed once
 
 
-def contract_text(element: str, vector_bytes: int) -> str:
+def contract_text(element: str, vector_bytes: int, second_cache: int = 1 << 20) -> str:
     """Return the module of the product of `float` or `double`; it defines `contract`."""
-    shape = Shape(element, vector_bytes)
+    shape = Shape(element, vector_bytes, second_cache)
     widths = dict.fromkeys((shape.rows, shape.columns))
     return "\n".join([
         shape.declarations(),
+        rooms.rooms(shape),
         *tile.tiles(shape, runs=1),
         *tile.tiles(shape, runs=parted.RUNS),
         tile.copy_tile(shape),
@@ -93,8 +96,6 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    bytes_a = shape.block_bytes + shape.lanes * shape.rows * shape.size
-    packed_a = f.new(f"alloca [{bytes_a} x i8], align 64")
     a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(f.load("i64", f.at("%args", 8 * HEAD.index("c_row")), 8), shape.size)
@@ -103,7 +104,8 @@ def block(shape: Shape) -> str:
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
     few = f.new(f"icmp slt i64 %n, {PACK_A_FROM}")
     deep = even(f, "%k", shape.depth)
-    high = even(f, "%m", shape.block_rows, shape.rows)
+    room = rooms.Room(shape, f, "%m", deep, "true")
+    packed_a, high = room.address, even(f, "%m", room.rows, shape.rows)
     wide = even(f, "%n", f.new(f"udiv i64 {CHUNK}, {high}"), shape.columns)
 
     def columns(j: str, n: str, _: list[str]) -> None:
@@ -152,6 +154,7 @@ def block(shape: Shape) -> str:
         f.parts("%m", high, rows)
 
     f.parts("%n", wide, columns)
+    room.give_back(f)
     return f.text()
 
 
@@ -245,8 +248,10 @@ def slivers(shape: Shape) -> str:
 
 def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     """Tell whether slivers of one run a vector, and whether others, are read where they lie."""
-    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if shape.width == 64 else "false"
-    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {FEW_ROWS}')}")
+    few_lines = shape.width == 64 and not shape.large_cache
+    fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if few_lines else "false"
+    few_rows = PACK_B_FROM if shape.large_cache else FEW_ROWS
+    fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {few_rows}')}")
     spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
     in_place = f.new(f"and i1 {fits}, {spread}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")

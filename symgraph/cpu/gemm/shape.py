@@ -8,14 +8,16 @@ SLICE_BITS = 20  # a product is 2^20 slices of work, in the order of its tiles
 # Of k that is multiplied at a time, and bytes of the packed block of A. It is read in order: with
 # AVX2 four bytes a cycle, which the third cache gives as well; C is written half as often.
 DEPTH, A_BYTES = 512, 1056 << 10
-WIDE_DEPTH, WIDE_A_BYTES = 256, 528 << 10  # with AVX-512: the second cache has a megabyte or more
+# With AVX-512 the second cache has a megabyte or more: a block is half of it, or all but half.
+WIDE_DEPTH, WIDE_A_BYTES = 256, 528 << 10
+LARGE_CACHE = 2 << 20
 
 
 class Shape:
     """A tile has `rows` rows and `columns` columns, of two vectors each; strides are in bytes."""
 
-    def __init__(self, element: str, vector_bytes: int) -> None:
-        """`element`: float or double."""
+    def __init__(self, element: str, vector_bytes: int, second_cache: int = 1 << 20) -> None:
+        """`element`: float or double; `second_cache`: its bytes."""
         self.element = element
         self.size = 4 if element == "float" else 8
         self.lanes = vector_bytes // self.size
@@ -28,9 +30,12 @@ class Shape:
         self.suffix = f"v{self.lanes}f{8 * self.size}"
         wide = vector_bytes == 64
         self.depth = WIDE_DEPTH if wide else DEPTH
-        self.block_bytes = WIDE_A_BYTES if wide else A_BYTES
+        self.second_cache = second_cache
+        self.large_cache = wide and second_cache >= LARGE_CACHE
+        self.block_bytes = WIDE_A_BYTES if wide and not self.large_cache else A_BYTES
         block = self.block_bytes // (self.depth * self.size)
         self.block_rows = block - block % self.rows
+        self.spare_bytes = self.rows * self.width  # behind a block: vectors are stored whole
 
     def slivers(self, f: FunctionText, total: str, body: Part, carried: Carried = ()) -> list[str]:
         """Go through rows of A by tiles; `body(start, rows, values)` is as in `FunctionText.parts`.

@@ -10,6 +10,10 @@ from symgraph.cpu.gemm import parted
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
 ZERO = "0x8000000000000000"  # -0.0 adds to nothing
+# With AVX-512 (processors with AVX2 only do better with all of the next tile of C at once):
+FEW = 16  # steps between two times that parts of A and C are fetched
+A_AHEAD, B_AHEAD = 32, 8  # steps that what is fetched of A and B lies ahead
+LINE = 64  # bytes
 
 
 def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
@@ -18,62 +22,106 @@ def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
     Without `runs`, B begins at %b and has rows %br apart. Else %br points at the offset of each row
     and %b at the block of the sliver (`parted`): a vector is put together from so many runs.
     """
-    table = bool(runs)
-    kind = "ptr" if table else "i64"
+    kind = "ptr" if runs else "i64"
     f = FunctionText(
         f"define internal void @{_name(rows, vectors, runs)}(ptr %a, i64 %ar, i64 %ac, ptr %b, "
         f"{kind} %br, ptr %c, i64 %ldc, i64 %k, i1 %more) nounwind"
     )
-    width = shape.lanes * shape.size
-    places = [(i, j) for i in range(rows) for j in range(vectors)]
-    row = ["0", *(f.opaque(f.mul("%ar", i)) for i in range(1, rows))]
-    c_row = ["%c"]
-    for _ in range(1, rows):
-        c_row.append(f.at(c_row[-1], "%ldc"))
-    c_at = {(i, j): f.at(c_row[i], j * width) if j else c_row[i] for i, j in places}
-    below = f.mul("%ldc", rows)  # the tile that comes next
-    for at in c_row:
-        for line in range(0, vectors * width, 64):
-            prefetch(f, f.at(at, below, line), write=True)
-    old, start = f.labels("old", "start")
-    f.do(f"br i1 %more, label %{old}, label %{start}")
-    f.block(old)
-    found = {p: f.load(shape.vector, c_at[p], shape.size) for p in places}
-    f.do(f"br label %{start}")
-    f.block(start)
-    splat = f"splat ({shape.element} {ZERO})"
-    firsts = [
-        f.new(f"phi {shape.vector} [ {splat}, %entry ], [ {found[p]}, %{old} ]") for p in places
-    ]
-    read = parted.reader(shape, f, "%b", vectors, runs) if runs else None
+    t = _Tile(shape, f, rows, vectors, runs)
+    if shape.width < 64:
+        t.fetch_next()
+    first = t.sums()
+    last = t.in_one_loop(first) if shape.width < 64 else t.with_fetching(first)
+    for at, value in zip(t.places, last, strict=True):
+        f.store(shape.vector, value, at, shape.size)
+    return f.text()
 
-    def step(_: str, values: Sequence[str]) -> list[str]:
+
+class _Tile:
+    """What `tile` consists of: the sums, a step of k, and ways to go through all steps."""
+
+    def __init__(self, shape: Shape, f: FunctionText, rows: int, vectors: int, runs: int) -> None:
+        self.shape, self.f, self.rows, self.runs = shape, f, rows, runs
+        self.lines = range(0, vectors * shape.width, LINE)  # of a row of the tile, and of B
+        self._vectors = [j * shape.width for j in range(vectors)]
+        self._row = ["0", *(f.opaque(f.mul("%ar", i)) for i in range(1, rows))]
+        c_row = ["%c"]
+        for _ in range(1, rows):
+            c_row.append(f.at(c_row[-1], "%ldc"))
+        self.places = [f.at(at, j) if j else at for at in c_row for j in self._vectors]
+        self._below = f.at("%c", f.mul("%ldc", rows))  # the tile that comes next
+        self._read = parted.reader(shape, f, "%b", vectors, runs) if runs else None
+        self._b_ahead = "" if runs else f.mul("%br", B_AHEAD)
+        self._kinds = ["ptr", "ptr", *(shape.vector for _ in self.places)]
+
+    def sums(self) -> list[str]:
+        """Return what C holds so far, or zeros."""
+        shape, f = self.shape, self.f
+        before, (old, start) = f.label, f.labels("old", "start")
+        f.do(f"br i1 %more, label %{old}, label %{start}")
+        f.block(old)
+        found = [f.load(shape.vector, at, shape.size) for at in self.places]
+        f.do(f"br label %{start}")
+        f.block(start)
+        zero = f"splat ({shape.element} {ZERO})"
+        return [f.new(f"phi {shape.vector} [ {zero}, %{before} ], [ {x}, %{old} ]") for x in found]
+
+    def step(self, values: Sequence[str]) -> list[str]:
+        """Add one column of A times one row of B."""
+        shape, f = self.shape, self.f
         a, b, *sums = values
-        if read is not None:
-            right = read(f.load("i64", b, 8))
+        if self._read is not None:
+            right = self._read(f.load("i64", b, 8))
         else:
-            right = [shape.load(f, f.at(b, j * width) if j else b) for j in range(vectors)]
-        after = []
-        for i in range(rows):
-            one = shape.load_one(f, f.at(a, row[i]) if i else a)
+            right = [shape.load(f, f.at(b, j) if j else b) for j in self._vectors]
+            for line in self.lines if shape.width == 64 else ():
+                prefetch(f, f.at(b, self._b_ahead, line), near=True)
+        after: list[str] = []
+        for i in range(self.rows):
+            one = shape.load_one(f, f.at(a, self._row[i]) if i else a)
             low = f.new(f"insertelement {shape.vector} poison, {shape.element} {one}, i64 0")
             left = f.new(
                 f"shufflevector {shape.vector} {low}, {shape.vector} poison, "
                 f"<{shape.lanes} x i32> zeroinitializer"
             )
-            for j in range(vectors):
-                after.append(_fma(shape, f, left, right[j], sums[i * vectors + j]))
-        return [f.at(a, "%ac"), f.at(b, 8 if table else "%br"), *after]
+            for y in right:
+                after.append(_fma(shape, f, left, y, sums[len(after)]))
+        return [f.at(a, "%ac"), f.at(b, 8 if self.runs else "%br"), *after]
 
-    carried = [
-        ("ptr", "%a"),
-        ("ptr", "%br" if table else "%b"),
-        *((shape.vector, x) for x in firsts),
-    ]
-    results = f.loop(0, "%k", 1, step, carried)[2:]
-    for p, value in zip(places, results, strict=True):
-        f.store(shape.vector, value, c_at[p], shape.size)
-    return f.text()
+    def fetch_next(self) -> None:
+        """Fetch the tile that comes next."""
+        for i in range(self.rows):
+            for line in self.lines:
+                at = self.f.at(self._below, self.f.mul("%ldc", i), line)
+                prefetch(self.f, at, write=True)
+
+    def in_one_loop(self, sums: Sequence[str]) -> list[str]:
+        """Do all steps."""
+        return self.f.loop(0, "%k", 1, lambda _, v: self.step(v), self._carried(sums))[2:]
+
+    def with_fetching(self, sums: Sequence[str]) -> list[str]:
+        """Do all steps, FEW at a time; before these, fetch some of A and a row of the next tile.
+
+        All of that tile at once would fill the buffers that A and B need.
+        """
+        f = self.f
+        a_ahead = f.mul("%ac", A_AHEAD)
+
+        def some(p: str, count: str, values: list[str]) -> Sequence[str]:
+            c, *now = values
+            for line in range(0, FEW * self.rows * self.shape.size, LINE):
+                prefetch(f, f.at(now[0], a_ahead, line), near=True)
+            for line in self.lines:
+                prefetch(f, f.at(c, line), write=True)
+            left = f.new(f"icmp slt i64 {p}, {FEW * (self.rows - 1)}")
+            down = f.new(f"select i1 {left}, i64 %ldc, i64 0")
+            carried = list(zip(self._kinds, now, strict=True))
+            return [f.at(c, down), *f.loop(0, count, 1, lambda _, v: self.step(v), carried)]
+
+        return f.parts("%k", FEW, some, [("ptr", self._below), *self._carried(sums)])[3:]
+
+    def _carried(self, sums: Sequence[str]) -> list[tuple[str, str]]:
+        return list(zip(self._kinds, ["%a", "%br" if self.runs else "%b", *sums], strict=True))
 
 
 def _name(rows: int, vectors: int, runs: int) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm import blocks, pack, tile
+from symgraph.cpu.gemm import blocks, pack, rooms, tile
 from symgraph.cpu.gemm.shape import Shape
 from symgraph.cpu.gemm.slices import Place, in_slices, words
 
 
-def gemm_text(element: str, vector_bytes: int) -> str:
+def gemm_text(element: str, vector_bytes: int, second_cache: int = 1 << 20) -> str:
     """Return the module of the product of `float` or `double`; it defines `gemm`."""
-    shape = Shape(element, vector_bytes)
+    shape = Shape(element, vector_bytes, second_cache)
     return "\n".join([
         shape.declarations(),
+        rooms.rooms(shape),
         *tile.tiles(shape),
         pack.pack_a(shape),
         pack.pack_sliver(shape),

@@ -16,10 +16,11 @@ from symgraph.cpu.text import (
     vector_type,
 )
 from symgraph.dims.bounds import interval
-from symgraph.dims.dim import provably_le, substitute
+from symgraph.dims.dim import provably_le
 from symgraph.loops.expr import Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
 
+CLOSE = range(2, SHUFFLE_STRIDE + 1)  # strides of lanes that are loaded together
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
 
@@ -176,8 +177,8 @@ class Access(Operations):
             value = self._load_contiguous(scope, buffer, address, guard, guarded)
         elif step == -1 and guard is None and not self._slow_mask(buffer, vector, guarded):
             value = self._load_reversed(scope, buffer, address)
-        elif step is not None and 1 < step <= SHUFFLE_STRIDE and not guarded and not vector.mask:
-            value = self._load_strided(scope, buffer, address, guard, step)
+        elif step is not None and step in CLOSE and not self._slow_mask(buffer, vector, guarded):
+            value = self._load_strided(scope, buffer, address, guard, guarded, step)
         else:
             value = self._load_lanes(scope, buffer, address, guard, guarded, moves)
         return self._bits(scope, buffer, value, vector.lanes)
@@ -230,45 +231,15 @@ class Access(Operations):
         )
 
     def _load_strided(
-        self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None, step: int
+        self,
+        scope: Scope,
+        buffer: Buffer,
+        address: Expr,
+        guard: Expr | None,
+        guarded: bool,
+        step: int,
     ) -> str:
-        """Load the span of a small stride (nothing behind the last element) and pick lanes."""
-        assert scope.vector is not None
-        lanes = scope.vector.lanes
-        row = substitute(buffer.shape[-1], self.fixed.get) if buffer.shape else 0
-        column = _column(address, step) if row == step else None
-        if guard is None and column is not None:
-            return self._load_rows(scope, buffer, address, step, column)
-        span = (lanes - 1) * step + 1
-        pointer = self.pointer(buffer, address, scope)
-        if guard is not None:
-            test = self.value(guard, scope)
-            pointer = self._new(scope, f"select i1 {test}, ptr {pointer}, ptr {ZEROS}")
-        value = self._new(scope, self._load_text(buffer, pointer, span))
-        order = ", ".join(f"i32 {k * step}" for k in range(lanes))
-        kind = vector_type(memory_type(buffer.dtype), span)
-        return self._new(
-            scope, f"shufflevector {kind} {value}, {kind} poison, <{lanes} x i32> <{order}>"
-        )
-
-    def _load_rows(
-        self, scope: Scope, buffer: Buffer, address: Expr, step: int, column: int
-    ) -> str:
-        """Pick a column of whole short rows: columns (parts of complex numbers) share a load."""
-        assert scope.vector is not None
-        lanes = scope.vector.lanes
-        start = self.builder.isub(address, self.builder.index(column))
-        wide = lanes * step
-        kind = vector_type(memory_type(buffer.dtype), wide)
-        key = ("rows", buffer, start, lanes)
-        if key not in scope.env:
-            pointer = self.pointer(buffer, start, scope)
-            scope.env[key] = self._new(scope, self._load_text(buffer, pointer, wide))
-        order = ", ".join(f"i32 {k * step + column}" for k in range(lanes))
-        return self._new(
-            scope,
-            f"shufflevector {kind} {scope.env[key]}, {kind} poison, <{lanes} x i32> <{order}>",
-        )
+        raise NotImplementedError
 
     def _load_reversed(self, scope: Scope, buffer: Buffer, address: Expr) -> str:
         assert scope.vector is not None
@@ -345,22 +316,6 @@ class Access(Operations):
             part = self._new(scope, self._load_text(buffer, pointer, 1))
             value = self._new(scope, f"insertelement {kind} {value}, {element} {part}, i32 {k}")
         return value
-
-
-def _column(address: Expr, step: int) -> int | None:
-    """Return the place of an address in rows of `step` elements; None where it may vary."""
-    coefficients, constant = address.data
-    if not all(_divides(step, c) for c in coefficients):
-        return None
-    if isinstance(constant, int):
-        return constant % step
-    column = next((c for atoms, c in constant.terms if not atoms), 0) % step
-    return column if _divides(step, constant - column) else None
-
-
-def _divides(step: int, n: Size) -> bool:
-    """Tell whether a size is surely a multiple of `step`."""
-    return n % step == 0 if isinstance(n, int) else all(c % step == 0 for _, c in n.terms)
 
 
 def _moving(buffer: Buffer) -> int:

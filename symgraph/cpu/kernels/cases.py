@@ -40,11 +40,11 @@ def with_cases(
         form = KernelEmitter(s, width, emitter.around)
         form.buffers, form.sizes, form.declared = emitter.buffers, emitter.sizes, emitter.declared
         form.originals, form.fixed = found.originals, found.fixed
-        form.masked_stores = emitter.masked_stores
-        if case.fixed and own.vector is own.order[0]:
+        form.masked_stores, form.undivided = emitter.masked_stores, schedule.lanes
+        if case.fixed and not case.tile and own.vector is own.order[0]:
             base = width // element_bytes(walk([t.value for t in nest.stores]))
-            dear = case.tile or max(t.value.cost for t in nest.stores) > narrow.CHEAP
-            lanes = max(base, case.tile) if dear else own.lanes
+            dear = max(t.value.cost for t in nest.stores) > narrow.CHEAP
+            lanes = base if dear else own.lanes
             case, form.whole = replace(case, step=lanes), True
             own = replace(own, lanes=lanes)
         form.write(found.nest, own)
@@ -102,12 +102,8 @@ def _choice(
             lines.append(f"  %s{k} = sub i64 {end}, {begin}")
             lines.append(f"  %w{k} = and i64 %s{k}, {-case.step}")
             lines.append(f"  %m{k} = add i64 {begin}, %w{k}")
-            first = f"%m{k}"
-            if case.tile > 1:
-                first = f"%f{k}"
-                lines.append(f"  {first} = udiv i64 %m{k}, {case.tile}")
             wider = (n for c, n in cases if not c.fixed and c.least <= case.most <= c.most)
-            lines.append(_call(next(wider, otherwise), first, "%end"))
+            lines.append(_call(next(wider, otherwise), f"%m{k}", "%end"))
             end = f"%m{k}"
         lines += [_call(name, begin, end), "  ret void", f"not{k}:"]
     if last.least:

@@ -31,8 +31,8 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     sizes). `begin, end` bound the outermost loop when the schedule is parallel.
     """
 
-    _tiles: Axis  # the loop over whole tiles
     _filled: set[Row]  # the rows that a loop so far has written
+    undivided = 0  # points of the outermost loop below which threads share none of them
 
     def emit(self, nest: Nest, schedule: Schedule, name: str) -> str:
         """Return the function text (declarations of intrinsics are collected in `declared`)."""
@@ -172,6 +172,8 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
             parts = self._without_row_stores(scope, parts)
         axis, rest = axes[0], axes[1:]
         bounds = ("%begin", "%end") if outermost and self.schedule.parallel else None
+        if axis is self.schedule.vector and self._short(axis, self.undivided):
+            bounds = None  # it is the whole of the axis
         if axis is self.schedule.unroll:
             self._tiled_loop(scope, rest, parts, bounds)
         elif self.nest.scan and axis is self.nest.axes[-1]:

@@ -9,7 +9,7 @@ from symgraph.cpu.kernels.operations import Operations
 from symgraph.cpu.kernels.scope import Body, Scope, Vector
 from symgraph.dims.bounds import divides, interval
 from symgraph.loops.expr import Axis, walk
-from symgraph.loops.schedule import FEW, SHUFFLE_STRIDE, stride
+from symgraph.loops.schedule import FEW, MASKED_TURNS, SHUFFLE_STRIDE, stride, whole_stores
 
 SCALAR_COST = 20  # of a value, up to which the rest of a transposition is done one by one
 
@@ -202,15 +202,18 @@ class Loops(Operations):
         self, scope: Scope, axis: Axis, lanes: int, body: Body, values: list[str]
     ) -> list[str]:
         """One masked turn over a row that is no longer than that; all rows share the mask."""
-        root = self.root
-        key = ("short", axis.extent, lanes)
-        if key not in root.env:
-            root.env[key] = self._rest_mask(root, lanes, self._size(axis.extent))
-        vector = Vector(axis, lanes, root.env[key], self._size(axis.extent))
-        inner = Scope(scope, "", scope.bits | axis.bit, vector)
+        inner = Scope(scope, "", scope.bits | axis.bit, self._short_vector(axis, lanes))
         inner.label = inner.entry = self._label("short")
         inner.positions[axis] = "0"
         return self._append(scope, inner, body(inner, values))
+
+    def _short_vector(self, axis: Axis, lanes: int) -> Vector:
+        """Return the vector that is all of a row of unknown length."""
+        root, size = self.root, self._size(axis.extent)
+        key = ("short", axis.extent, lanes)
+        if key not in root.env:
+            root.env[key] = self._first_lanes(root, lanes, size)
+        return Vector(axis, lanes, root.env[key], size)
 
     def _masked_turns(
         self, scope: Scope, axis: Axis, lanes: int, bounds: tuple[str, str], body: Body
@@ -235,14 +238,7 @@ class Loops(Operations):
             bits = ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes))
             return Vector(axis, lanes, f"<{bits}>", str(count))
         rest = self._new(scope, f"sub i64 {bounds[1]}, {bounds[0]}")
-        return Vector(axis, lanes, self._rest_mask(scope, lanes, rest), rest)
-
-    def _rest_mask(self, scope: Scope, lanes: int, count: str) -> str:
-        """Return which lanes are the first `count` ones, a register."""
-        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
-        few = self._new(scope, f"trunc i64 {count} to i32")
-        wide = self._broadcast(scope, "i32", few, lanes)
-        return self._new(scope, f"icmp sgt <{lanes} x i32> {wide}, <{numbers}>")
+        return Vector(axis, lanes, self._first_lanes(scope, lanes, rest), rest)
 
     def _scalar_tail(
         self, scope: Scope, axis: Axis, bounds: tuple[str, str], body: Body, carried: Any
@@ -270,7 +266,7 @@ class Loops(Operations):
         unknown = not isinstance(axis.extent, int)
         if cheap and unknown and (schedule.strip or self._across_rows(axis)):
             return True
-        return any(
-            stride(t.address, axis) != 1 or t.buffer.dtype.bits < 32 or t.accumulate
-            for t in self.nest.stores
+        stores = self.nest.stores
+        return not all(whole_stores(stores, axis, MASKED_TURNS)) or any(
+            t.buffer.dtype.bits < 32 or t.accumulate for t in stores
         )

@@ -57,6 +57,8 @@ class Operations(Lookups):
             return self._extremum(scope, op, source, lanes, args[0], args[1])
         if op in ("fmin", "fmax"):
             return self._closer(scope, op[1:], t, lanes, args[0], args[1])
+        if op == "rounded":
+            return args[0]
         if op == "neg":
             if source.is_float:
                 return self._new(scope, f"fneg {t} {args[0]}")
@@ -177,6 +179,13 @@ class Operations(Lookups):
             value = self._combine(scope, kind, dtype, half, parts[0], parts[1])
             lanes = half
         return value
+
+    def _first_lanes(self, scope: Scope, lanes: int, count: str) -> str:
+        """Return the mask of the first `count` lanes, a register."""
+        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+        few = self._new(scope, f"trunc i64 {count} to i32")
+        wide = self._broadcast(scope, "i32", few, lanes)
+        return self._new(scope, f"icmp sgt <{lanes} x i32> {wide}, <{numbers}>")
 
     def _broadcast(self, scope: Scope, element: str, value: str, lanes: int) -> str:
         if lanes == 1:

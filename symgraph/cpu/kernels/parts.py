@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from symgraph.core.record import dataclass, replace
 from symgraph.cpu.kernels.operations import Operations
-from symgraph.cpu.kernels.scope import Scope
+from symgraph.cpu.kernels.scope import Scope, Vector
 from symgraph.cpu.text import shape_suffix, vector_type
 
 
@@ -29,45 +29,45 @@ class Part:
 class Parts(Operations):
     """Emits stores of vectors of which only the first lanes count."""
 
-    def _store_first(self, scope: Scope, parts: Sequence[Part]) -> None:
-        """Store the lanes of the scope's vector that are in range."""
-        vector = scope.vector
+    def _store_first(self, scope: Scope, vector: Vector | None, parts: Sequence[Part]) -> None:
+        """Store the lanes of some vectors that are in range."""
         if vector is None or not parts:
             return
         if self.masked_stores or vector.lanes == 1 or vector.count is None:
             for part in parts:
-                self._store_masked(scope, part)
+                self._store_masked(scope, vector, part)
         elif vector.count.isdigit():
-            self._store_known(scope, parts, int(vector.count))
+            self._store_known(scope, vector, parts, int(vector.count))
         else:
-            self._store_by_bits(scope, parts, vector.count)
+            self._store_by_bits(scope, vector, parts, vector.count)
 
-    def _store_masked(self, scope: Scope, part: Part) -> None:
-        assert scope.vector is not None
-        lanes = scope.vector.lanes
+    def _store_masked(self, scope: Scope, vector: Vector, part: Part) -> None:
+        lanes = vector.lanes
         kind = vector_type(part.element, lanes)
         name = f"@llvm.masked.store.{shape_suffix(part.element, lanes)}.p0"
         self.declared.add(f"declare void {name}({kind}, ptr, i32, <{lanes} x i1>)")
         scope.lines.append(
             f"  call void {name}({kind} {part.value}, ptr {part.pointer}, i32 {part.size}, "
-            f"<{lanes} x i1> {scope.vector.mask})"
+            f"<{lanes} x i1> {vector.mask})"
         )
 
-    def _store_known(self, scope: Scope, parts: Sequence[Part], count: int) -> None:
-        assert scope.vector is not None
+    def _store_known(
+        self, scope: Scope, vector: Vector, parts: Sequence[Part], count: int
+    ) -> None:
         at = 0
         while at < count:
             number = 1 << ((count - at).bit_length() - 1)
             for part in parts:
-                value = self._lanes_from(scope, part, scope.vector.lanes, at, number)
+                value = self._lanes_from(scope, part, vector.lanes, at, number)
                 there = self._further(scope, part, str(at)) if at else part.pointer
                 self._put_lanes(scope, replace(part, value=value, pointer=there), number)
             at += number
 
-    def _store_by_bits(self, scope: Scope, parts: Sequence[Part], count: str) -> None:
+    def _store_by_bits(
+        self, scope: Scope, vector: Vector, parts: Sequence[Part], count: str
+    ) -> None:
         """Store all lanes if so many are in range, else a part for each bit of their number."""
-        assert scope.vector is not None
-        lanes = scope.vector.lanes
+        lanes = vector.lanes
         whole, few, done = self._label("whole"), self._label("few"), self._label("stored")
         enough = self._new(scope, f"icmp sge i64 {count}, {lanes}")
         scope.lines += [f"  br i1 {enough}, label %{whole}, label %{few}", f"{whole}:"]

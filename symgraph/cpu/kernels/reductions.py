@@ -10,7 +10,7 @@ from symgraph.cpu.kernels.ends import Ends
 from symgraph.cpu.kernels.extrema import ORDERED, Extrema
 from symgraph.cpu.kernels.rows import own_values
 from symgraph.cpu.kernels.scope import Scope, Vector
-from symgraph.cpu.kernels.search import SEARCH_LANES, Searches, first_position
+from symgraph.cpu.kernels.search import Searches, first_position
 from symgraph.cpu.text import cast_instruction, identity, register_type, splat, vector_type
 from symgraph.dims.bounds import divides
 from symgraph.loops.expr import SUMS, Axis, Buffer, Expr, walk
@@ -84,10 +84,8 @@ class Reductions(Searches, Extrema, Ends):
 
     @staticmethod
     def _seeks(r: Expr) -> bool:
-        """Tell whether a reduction is the search for a first position along more than a vector."""
-        extent = r.data[1][0].extent
-        short = isinstance(extent, int) and extent < SEARCH_LANES
-        return not short and first_position(r) is not None
+        """Tell whether a reduction is the search for a first position."""
+        return first_position(r) is not None
 
     def _reduce_lanes(self, group: list[Expr], axes: tuple[Axis, ...], home: Scope) -> None:
         """Accumulate per lane of the vector axis around; the reduced axes are plain loops."""
@@ -220,7 +218,7 @@ class Reductions(Searches, Extrema, Ends):
         outer = [a for a in axes if a is not axis]
         bodies = walk([r.args[0] for r in group])
         base = max(1, self.vector_bytes // element_bytes(bodies))
-        lanes = fit_lanes(base * REDUCE_REGISTERS, base, axis.extent)
+        lanes = fit_lanes(base * REDUCE_REGISTERS, max(1, base // 4), axis.extent)
         if lanes == 1 or _in_order(group) or (isinstance(axis.extent, int) and axis.extent < 2):
             values = self._reduce_loops(home, list(axes), group, self._starts(group, 1), 1)
             for r, value in zip(group, values, strict=True):
@@ -381,9 +379,8 @@ class Reductions(Searches, Extrema, Ends):
                     to = vector_type(register_type(t.buffer.dtype), lanes)
                     op = cast_instruction(dtype, t.buffer.dtype)
                     stored = self._new(inner, f"{op} {types[0]} {new} to {to}")
-                self._store_first(
-                    inner, self._store(inner, Store(t.buffer, t.address, t.value), stored)
-                )
+                parts = self._store(inner, Store(t.buffer, t.address, t.value), stored)
+                self._store_first(inner, inner.vector, parts)
                 result.append(new)
             return result
 

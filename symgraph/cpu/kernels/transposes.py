@@ -15,11 +15,11 @@ from symgraph.cpu.kernels.columns import Columns
 from symgraph.cpu.kernels.scope import Body, Scope, Vector
 from symgraph.cpu.text import memory_type, vector_type
 from symgraph.dims.bounds import divides
-from symgraph.loops.expr import Axis, Buffer, Expr, walk
+from symgraph.loops.expr import Axis, Buffer, Expr, Size, walk
 from symgraph.loops.schedule import coefficient, turns_round
 from symgraph.loops.statements import Store
 
-FEW = 5  # columns of a rest that are stored one by one: a square is some 150 instructions
+FEW = 2  # columns of a rest that are stored one by one: a square is some 150 instructions
 
 
 class Transposes(Columns):
@@ -27,6 +27,8 @@ class Transposes(Columns):
 
     _squares: dict[tuple[Buffer, Expr], tuple[Expr, int]]  # the first row of a load, and its place
     _strip: tuple[str, str] | None = None  # where it begins and ends
+    _around_tiles: Scope  # of the strip: what all its tiles share is done there
+    _tiles: Axis  # the loop over whole tiles
     _in_tiles = False  # of as many rows as a vector has lanes
 
     def _find_squares(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> None:
@@ -85,16 +87,31 @@ class Transposes(Columns):
         The others are the last of these: what is computed of them is not stored.
         """
         step = coefficient(start, vector.axis)
-        assert step is not None
+        assert step is not None and vector.count is not None
+        places = self._first_places(step, vector.count, vector.lanes)
         element, first = memory_type(buffer.dtype), self.pointer(buffer, start, scope)
-        last = self._new(scope, f"sub nsw i64 {vector.count}, 1")
-        pointers = []
-        for k in range(vector.lanes):
-            test = self._new(scope, f"icmp sgt i64 {last}, {k}")
-            row = self._new(scope, f"select i1 {test}, i64 {k}, i64 {last}")
-            at = self._new(scope, f"mul i64 {row}, {self._size(step)}")
-            pointers.append(self._gep(scope, element, first, at))
-        return pointers
+        return [self._gep(scope, element, first, at) for at in places]
+
+    def _copies(self, stores: Sequence[Store], axis: Axis, places: Sequence[Expr]) -> list[Store]:
+        """Return the stores of a tile, one of each kind per place along the axis."""
+        raise NotImplementedError
+
+    def _first_places(self, step: Size, count: str, lanes: int) -> Iterator[str]:
+        """Yield where rows begin that are `step` elements apart, the last of `count` repeated."""
+        home = self._around_tiles
+        last = str(int(count) - 1) if count.isdigit() else None
+        for k in range(lanes):
+            key = ("place in the rest", step, count, k)
+            if key not in home.env:
+                if last is None:
+                    last = self._new(home, f"sub nsw i64 {count}, 1")
+                if last.isdigit():
+                    row = str(min(k, int(last)))
+                else:
+                    test = self._new(home, f"icmp sgt i64 {last}, {k}")
+                    row = self._new(home, f"select i1 {test}, i64 {k}, i64 {last}")
+                home.env[key] = self._new(home, f"mul i64 {row}, {self._size(step)}")
+            yield home.env[key]
 
     def _strips(self, scope: Scope, shared: bool, inside: Callable[[Scope], None]) -> None:
         """Emit `inside` in a loop over strips of the vector axis, which threads may share."""
@@ -102,7 +119,7 @@ class Transposes(Columns):
         assert axis is not None
         width, extent = self.schedule.strip, self._size(axis.extent)
         if isinstance(axis.extent, int) and axis.extent <= width:
-            self._strip = "0", extent
+            self._strip, self._around_tiles = ("0", extent), scope
             inside(scope)
             return
         strips = self.builder.axis(f"{axis.name}s", (axis.extent + (width - 1)) // width)
@@ -112,6 +129,7 @@ class Transposes(Columns):
             end = self._new(inner, f"add i64 {begin}, {width}")
             last = self._new(inner, f"icmp sgt i64 {end}, {extent}")
             self._strip = begin, self._new(inner, f"select i1 {last}, i64 {extent}, i64 {end}")
+            self._around_tiles = inner
             inside(inner)
             return []
 
@@ -124,28 +142,44 @@ class Transposes(Columns):
         begin, end = self._strip
         if divides(lanes, axis.extent):
             self._loop(scope, axis, self._strip, body, (), lanes, Vector(axis, lanes, None))
-        elif self._in_tiles and not isinstance(axis.extent, int) and self._needs_scalar_tail(axis):
-            span = self._new(scope, f"sub i64 {end}, {begin}")
-            whole = self._new(scope, f"and i64 {span}, {-lanes}")
-            main = self._new(scope, f"add i64 {begin}, {whole}")
+        elif self._in_tiles and not end.isdigit():
+            around = self._around_tiles
+            span = self._new(around, f"sub i64 {end}, {begin}")
+            whole = self._new(around, f"and i64 {span}, {-lanes}")
+            main = self._new(around, f"add i64 {begin}, {whole}")
+            least = FEW if self._needs_scalar_tail(axis) else 0
+            few = self._new(around, f"add i64 {main}, {least}")
+            many = self._new(around, f"icmp slt i64 {few}, {end}")
+            first = self._new(around, f"select i1 {many}, i64 {end}, i64 {main}")
+            vector = self._rest_vector(around, axis, lanes, (main, end))
             self._loop(scope, axis, (begin, main), body, (), lanes, Vector(axis, lanes, None))
-            few = self._new(scope, f"add i64 {main}, {FEW}")
-            many = self._new(scope, f"icmp slt i64 {few}, {end}")
-            first = self._new(scope, f"select i1 {many}, i64 {end}, i64 {main}")
-            self._square_rest(scope, axis, (main, end), many, body)
-            self._loop(scope, axis, (first, end), body, (), 1, Vector(axis, 1, None))
+            self._square_rest(scope, vector, main, many, body)
+            self._loop(scope, axis, (first, end), self._column, (), 1, Vector(axis, 1, None))
         else:
             self._vector_loop(scope, axis, lanes, self._strip, body)
 
+    def _column(self, scope: Scope, _: list[str]) -> list[str]:
+        """Emit a loop over the rows of a tile in one column."""
+        s, axis, tile = self.builder, self.schedule.unroll, self.schedule.tile
+        assert axis is not None
+        rows = s.axis(f"{axis.name}u", tile)
+        place = s.iadd(s.imul(s.at(self._tiles), tile), s.at(rows))
+        stores = self._copies(self.nest.stores, axis, [place])
+
+        def body(inner: Scope, _: list[str]) -> list[str]:
+            self._stores(inner, stores)
+            return []
+
+        self._loop(scope, rows, None, body)
+        return []
+
     def _square_rest(
-        self, scope: Scope, axis: Axis, bounds: tuple[str, str], test: str, body: Body
+        self, scope: Scope, vector: Vector, first: str, test: str, body: Body
     ) -> None:
-        """One masked turn over the rest of the columns, if the test holds."""
-        lanes = self.schedule.lanes
-        vector = self._rest_vector(scope, axis, lanes, bounds)
-        inner = Scope(scope, "", scope.bits | axis.bit, vector)
+        """One masked turn over the rest of the columns, from `first` on, if the test holds."""
+        inner = Scope(scope, "", scope.bits | vector.axis.bit, vector)
         inner.label = inner.entry = self._label("square")
-        inner.positions[axis] = bounds[0]
+        inner.positions[vector.axis] = first
         body(inner, [])
         exit_ = self._label("done")
         scope.lines.append(f"  br i1 {test}, label %{inner.entry}, label %{exit_}")

@@ -28,7 +28,7 @@ _LIMIT, _KEPT, _USED, _HITS, _MISSES, _MMAP, _MUNMAP, _MADVISE, _GET_POINTER, _G
     10
 )
 _HEADS = 16
-_MAP_FLAGS = 0x22 if sys.platform == "linux" else 0x1002  # MAP_PRIVATE | MAP_ANONYMOUS
+MAP_FLAGS = 0x22 if sys.platform == "linux" else 0x1002  # MAP_PRIVATE | MAP_ANONYMOUS
 _MADV_HUGEPAGE = 14
 _HUGE_LIMIT = HUGE_BYTES if sys.platform == "linux" else 1 << 62
 
@@ -94,7 +94,7 @@ define internal void @count(i64 %i, i64 %change) {{
 define internal ptr @map(i64 %size) {{
   %mmap.at = getelementptr i64, ptr @state, i64 {_MMAP}
   %mmap = load ptr, ptr %mmap.at
-  %p = call ptr %mmap(ptr null, i64 %size, i32 3, i32 {_MAP_FLAGS}, i32 -1, i64 0)
+  %p = call ptr %mmap(ptr null, i64 %size, i32 3, i32 {MAP_FLAGS}, i32 -1, i64 0)
   %bits = ptrtoint ptr %p to i64
   %bad = icmp eq i64 %bits, -1
   %r = select i1 %bad, ptr null, ptr %p

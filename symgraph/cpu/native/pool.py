@@ -27,6 +27,8 @@ from symgraph.cpu.native import pool_text as text
 from symgraph.cpu.native.pool_text import MAX_WORKERS
 
 SPIN_SECONDS = 20e-6
+FIRST_WAKING = 2_000  # nanoseconds; measured from then on
+GRAIN_NANOSECONDS = 5_000  # of work in a grain, at least: see `loops/schedule`, `programs/product`
 
 
 def default_threads() -> int:
@@ -60,6 +62,9 @@ class ThreadPool:
         self._futex = sys.platform == "linux" and platform.machine() in text.FUTEX
         self._set(text.SYSCALL, abi.libc_address("syscall"))
         self._set(text.LIMIT, 1)
+        self._set(text.CLOCK, abi.libc_address("clock_gettime"))
+        self._set(text.WAKING, FIRST_WAKING)
+        self._set(text.GRAIN, GRAIN_NANOSECONDS)
         self._set(text.SPIN, self._rounds())
         self._wanted = 1
 

@@ -11,11 +11,21 @@ MAX_WORKERS = 255
 LOCK, REMAINING, CALLER_SLEEPS, KERNEL, ARGS, COUNT, PARTS = 0, 64, 68, 128, 136, 144, 152
 STEP, CANCEL = 160, 168
 LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
+# Nanoseconds: what waking a worker has cost the caller of late, and the work of a grain; the clock.
+WAKING, GRAIN, CLOCK = 232, 240, 248
 # One line a thread, the caller's first: the number of its last job, whether it sleeps, whether its
 # part in the job is still on offer, and the steps that are taken from its piece.
 THREADS, LINE = 256, 64
 SLEEPS, OFFER, TAKEN = 4, 8, 16
 BYTES = THREADS + (MAX_WORKERS + 1) * LINE
+
+MONOTONIC = 1  # the clock's number, where there is a futex
+LONGEST_WAKING = 100_000  # nanoseconds that are believed
+RISE, FALL, FORGET = 2, 8, 64  # what follows a measurement by a half, or an eighth, of what it is
+# above or below, and by a 64th for each job that went without: high values are tried again
+REPAID = 4  # times: what a job must save before sleeping workers are woken for it
+LONGEST_SPIN = 5  # times the usual one: where waking is dear, workers stay awake longer
+USUAL_WAKING = 10_000  # nanoseconds for which workers spin as usual
 
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
 PAUSE = {
@@ -34,6 +44,7 @@ define internal void @wake(ptr %pool, ptr %word) {{
 _TEMPLATE = """
 @pool = dso_local global [{bytes} x i8] zeroinitializer, align 64
 declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 {declare_pause}
 
@@ -47,6 +58,50 @@ define internal void @sleep_while(ptr %pool, ptr %word, i32 %value) {{
   %syscall = load ptr, ptr %at
   %r = call i64 (i64, ...) %syscall(i64 {futex}, ptr %word, i32 128, i32 %value, ptr null)
   ret void
+}}
+
+define internal i64 @now(ptr %pool) {{
+  %time = alloca [2 x i64], align 8
+  %at = getelementptr i8, ptr %pool, i64 {clock}
+  %clock = load ptr, ptr %at
+  %r = call i32 %clock(i32 {monotonic}, ptr %time)
+  %s = load i64, ptr %time
+  %ns.at = getelementptr i64, ptr %time, i64 1
+  %ns = load i64, ptr %ns.at
+  %whole = mul i64 %s, 1000000000
+  %now = add i64 %whole, %ns
+  ret i64 %now
+}}
+
+; Wake a worker, and learn what that costs the caller.
+define internal void @ring(ptr %pool, ptr %word) {{
+  %start = call i64 @now(ptr %pool)
+  call void @wake(ptr %pool, ptr %word)
+  %end = call i64 @now(ptr %pool)
+  %spent = sub i64 %end, %start
+  %at = getelementptr i8, ptr %pool, i64 {waking}
+  %old = load atomic i64, ptr %at monotonic, align 8
+  %cost = call i64 @llvm.umin.i64(i64 %spent, i64 {longest_waking})
+  %change = sub i64 %cost, %old
+  %more = icmp sgt i64 %change, 0
+  %share = select i1 %more, i64 {rise}, i64 {fall}
+  %part = sdiv i64 %change, %share
+  %new = add i64 %old, %part
+  store atomic i64 %new, ptr %at monotonic, align 8
+  ret void
+}}
+
+; Rounds to spin before sleeping: in proportion to what waking costs.
+define internal i64 @patience(ptr %pool) {{
+  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
+  %usual = load i64, ptr %spin.at
+  %at = getelementptr i8, ptr %pool, i64 {waking}
+  %cost = load atomic i64, ptr %at monotonic, align 8
+  %some = call i64 @llvm.umin.i64(i64 %cost, i64 {dearest})
+  %dear = call i64 @llvm.umax.i64(i64 %some, i64 {usual_waking})
+  %product = mul i64 %usual, %dear
+  %rounds = udiv i64 %product, {usual_waking}
+  ret i64 %rounds
 }}
 
 define i64 @spin(i64 %rounds) {{
@@ -180,14 +235,13 @@ entry:
   %box = call ptr @line(ptr %pool, i64 %part)
   %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
   %offer = getelementptr i8, ptr %box, i64 {offer}
-  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
   %stop.at = getelementptr i8, ptr %pool, i64 {stop}
   %remaining = getelementptr i8, ptr %pool, i64 {remaining}
   %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
   br label %wait
 wait:
   %seen = phi i32 [ 0, %entry ], [ %now, %wait_again ], [ %job, %finished ]
-  %limit = load i64, ptr %spin.at
+  %limit = call i64 @patience(ptr %pool)
   br label %spin
 spin:
   %i = phi i64 [ 0, %wait ], [ %i1, %again ]
@@ -279,7 +333,7 @@ next:
   %sleeping = icmp ne i32 %s, 0
   br i1 %sleeping, label %ring, label %posted
 ring:
-  call void @wake(ptr %pool, ptr %box)
+  call void @ring(ptr %pool, ptr %box)
   br label %posted
 posted:
   %more = icmp ult i64 %i1, %workers
@@ -312,8 +366,7 @@ define internal void @wait_for_all(ptr %pool) {{
 entry:
   %remaining = getelementptr i8, ptr %pool, i64 {remaining}
   %caller = getelementptr i8, ptr %pool, i64 {caller_sleeps}
-  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
-  %limit = load i64, ptr %spin.at
+  %limit = call i64 @patience(ptr %pool)
   br label %spin
 spin:
   %i = phi i64 [ 0, %entry ], [ %i1, %again ]
@@ -337,6 +390,40 @@ block:
   br label %sleep
 end:
   ret void
+}}
+
+; Return the number of threads for a job: those that sleep are woken only if it repays that.
+define internal i64 @awake(ptr %pool, i64 %parts, i64 %pieces) {{
+entry:
+  %grain.at = getelementptr i8, ptr %pool, i64 {grain}
+  %grain = load i64, ptr %grain.at
+  %some = call i64 @llvm.umin.i64(i64 %pieces, i64 {slices})
+  %whole = mul i64 %some, %grain
+  %share = udiv i64 %whole, %parts
+  %saved = sub i64 %whole, %share
+  %waking.at = getelementptr i8, ptr %pool, i64 {waking}
+  %waking = load atomic i64, ptr %waking.at monotonic, align 8
+  %price = mul i64 %waking, {repaid}
+  %worth = icmp ugt i64 %saved, %price
+  br i1 %worth, label %all, label %next
+next:
+  %i = phi i64 [ 1, %entry ], [ %i1, %go_on ]
+  %box = call ptr @line(ptr %pool, i64 %i)
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
+  %s = load atomic i32, ptr %sleeps monotonic, align 4
+  %sleeping = icmp ne i32 %s, 0
+  br i1 %sleeping, label %few, label %go_on
+go_on:
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %parts
+  br i1 %more, label %next, label %all
+few:
+  %part = udiv i64 %waking, {forget}
+  %less = sub i64 %waking, %part
+  store atomic i64 %less, ptr %waking.at monotonic, align 8
+  ret i64 %i
+all:
+  ret i64 %parts
 }}
 
 ; Run a kernel over 0 to n on at most as many threads as the pool and the caller's context allow,
@@ -363,7 +450,11 @@ plan:
   %most = select i1 %any, i64 -1, i64 %allowed
   %agreed = call i64 @llvm.umin.i64(i64 %limit, i64 %most)
   %usable = call i64 @llvm.umin.i64(i64 %agreed, i64 %threads)
-  %parts = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
+  %wanted = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
+  %two = icmp ugt i64 %wanted, 1
+  br i1 %two, label %judge, label %serial
+judge:
+  %parts = call i64 @awake(ptr %pool, i64 %wanted, i64 %pieces)
   %many = icmp ugt i64 %parts, 1
   br i1 %many, label %lock, label %serial
 lock:
@@ -461,4 +552,16 @@ def pool_text() -> str:
         check_interrupt=Ctx.CHECK_INTERRUPT,
         max_threads=Ctx.MAX_THREADS,
         line=LINE,
+        waking=WAKING,
+        grain=GRAIN,
+        clock=CLOCK,
+        monotonic=MONOTONIC,
+        longest_waking=LONGEST_WAKING,
+        rise=RISE,
+        fall=FALL,
+        forget=FORGET,
+        repaid=REPAID,
+        usual_waking=USUAL_WAKING,
+        dearest=LONGEST_SPIN * USUAL_WAKING,
+        slices=1 << 40,
     )

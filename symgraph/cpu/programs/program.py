@@ -30,18 +30,20 @@ from symgraph.cpu.programs.stopwatch import CLOCK, Laps, Stopwatch, added, in_pr
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.alike import free_axes, repeated_loops
 from symgraph.loops.amount import nest_amount, statement_amount
+from symgraph.loops.apart import columns_apart
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.likeness import Likeness, likeness
 from symgraph.loops.rebase import rebased
 from symgraph.loops.schedule import NEVER_SHARED, SIGNAL_WORK, Schedule, choose_schedule, work
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Program, Statement, Store
-from symgraph.loops.storage import ALIGNMENT, plan_storage, reads, writes
+from symgraph.loops.storage import ALIGNMENT, Uses, plan_storage, reads, writes
 
 # What most programs do not have in them.
 dft: Any = lazy("symgraph.cpu.kernels.dft")
 lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 repeat: Any = lazy("symgraph.cpu.programs.repeat")
 sort: Any = lazy("symgraph.cpu.kernels.sort")
+turns: Any = lazy("symgraph.cpu.programs.turns")
 
 # addresses of cpu/gemm, by (kernel, dtype)
 PRODUCT_WORDS = {name: CTX_USER + k for k, name in enumerate(PRODUCTS)}
@@ -235,6 +237,7 @@ class ProgramEmitter:
     def _emit_kernel(
         self, nest: Nest, around: Sequence[Axis], like: Likeness, last: bool
     ) -> Kernel:
+        nest = columns_apart(self.program.builder, nest)
         schedule = choose_schedule(nest, self.vector_bytes)
         emitter = KernelEmitter(self.program.builder, self.vector_bytes, around)
         emitter.write(nest, schedule, last and bypass.bypasses(nest, schedule))
@@ -259,6 +262,9 @@ class ProgramEmitter:
 
     def _loop(self, loop: Loop, place: int) -> None:
         """Make the function of a loop and call it; it returns the code of a check that failed."""
+        if loop.free and self.watch is None:
+            self._turns(loop)
+            return
         emitter, name = self._loop_function(loop, (), place)
         words = [self._pointer(b) for b in emitter.buffers]
         words += [self._size(n) for n in emitter.sizes]
@@ -266,6 +272,22 @@ class ProgramEmitter:
         self._pass(kinds, words)
         status = self._new(f"call i32 {name}(ptr %words, ptr %ctx)")
         self._leave(self._new(f"icmp ne i32 {status}, 0"), status)
+
+    def _turns(self, loop: Loop) -> None:
+        """Call the kernel of a loop whose steps do not need each other."""
+        calls = [self._nest_call(t, (loop.axis,)) for t in loop.body if isinstance(t, Nest)]
+        uses = Uses()
+        others = uses.used([t for t in self.program.statements if t is not loop])
+        own = {b for b in uses.step_values(loop) - others if b.kind == "temporary"}
+        own -= self.aliases.keys()
+        (places,) = {b.shape[0] for b in own}
+        text, passed = turns.turns_text(calls, own, places)
+        self.declared.add(turns.DECLARED)
+        amount, count = statement_work(loop), loop.axis.extent
+        assert isinstance(amount, int) and isinstance(count, int)
+        name = self._kernel(text, loop.origin, None, amount)
+        parallel, grain = turns.shares(count, amount)
+        self._call(Call(name, passed, [0], None, count, grain, parallel))
 
     def _loop_function(self, loop: Loop, around: Sequence[Axis], place: int) -> tuple[Any, str]:
         """Write the function of a loop; return its emitter and its name."""

@@ -50,6 +50,9 @@ class SizeText:
             test = "slt" if kind == "min" else "sgt"
             first = self._new(f"icmp {test} i64 {a}, {b}")
             return self._new(f"select i1 {first}, i64 {a}, i64 {b}")
+        if not b.isdigit():  # sizes that a version then refuses may make it 0
+            some = self._new(f"icmp sgt i64 {b}, 1")
+            b = self._new(f"select i1 {some}, i64 {b}, i64 1")
         quotient = self._new(f"sdiv i64 {a}, {b}")
         whole = self._new(f"mul i64 {quotient}, {b}")
         rest = self._new(f"sub i64 {a}, {whole}")
