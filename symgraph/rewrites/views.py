@@ -236,7 +236,7 @@ def _is_apart(x: Node) -> bool:
     stack, seen = [x], {x}
     while stack:
         e = stack.pop()
-        if e.op.name in _APART:
+        if e.op.name in _APART and e.ndim > 1:
             return True
         if hasattr(e.op, "scalar"):
             new = [i for i in e.inputs if i.ndim == e.ndim and i not in seen]
