@@ -142,7 +142,8 @@ def loops() -> str:
         ("a transposed operand keeps both loops", _before_and_after(x + t.T)),
         ("unroll_small: a window becomes straight code", _before_and_after(
             o.max_pool2d(image, (2, 2)))),
-        ("split_divided: i // 2 disappears", _before_and_after(o.repeat(row, 2, axis=0))),
+        ("split_divided: i // 2 disappears", _before_and_after(
+            o.repeat(row, 2, axis=0) + _input("y", 32))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of two to four elements across which loads run: each column is a store of its own.
+"""Rows of two to four elements, across which loads run or none moves: a store for each column.
 
 Vectors along such rows are mostly empty. Along the columns they are loaded whole, and their lanes
 take turns in one wide vector that is stored.
@@ -15,7 +15,7 @@ FEW_ACROSS = SHUFFLE_STRIDE  # elements of such rows
 
 
 def columns_apart(s: Builder, nest: Nest) -> Nest:
-    """Return a nest over rows alone if these are so short, and loads run across them."""
+    """Return a nest over rows alone if these are so short, and loads run across or none along."""
     if len(nest.axes) != 2 or nest.scan or nest.serial:
         return nest
     rows, columns = nest.axes
@@ -27,7 +27,8 @@ def columns_apart(s: Builder, nest: Nest) -> Nest:
     stored = [(stride(t.address, rows), stride(t.address, columns)) for t in nest.stores]
     whole = all(steps == (columns.extent, 1) for steps in stored)
     across = any(turns_round(e, rows, columns) for e in exprs)
-    return one_by_one(s, nest) if whole and across else nest
+    steps = {stride(e.args[0], rows) for e in exprs if e.op == "load"}
+    return one_by_one(s, nest) if whole and (across or 1 in steps <= {0, 1}) else nest
 
 
 def one_by_one(s: Builder, nest: Nest) -> Nest:

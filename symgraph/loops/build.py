@@ -16,7 +16,7 @@ from symgraph.core.node import CONSTANT, Node
 from symgraph.core.walk import toposort
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
-from symgraph.loops.roots import RECOMPUTE_OTHER_NEST, Roots, both_guards, is_indirect
+from symgraph.loops.roots import RECOMPUTE_OTHER_NEST, Roots, both_guards, is_indirect, unshaped
 from symgraph.loops.split import split_reduction, store_long_reductions
 from symgraph.loops.statements import Check, Nest, Program, Store
 
@@ -246,15 +246,16 @@ class Lowering(Roots):
             stack.extend(node.inputs)
 
     def store_value(self, node: Node, buffer: Buffer, computed: bool = False) -> None:
-        axes = self.nest_axes(node)
+        source = unshaped(node)
+        axes = self.nest_axes(source)
         index = tuple(self.s.at(a) for a in axes)
         if computed:  # the root itself has a buffer already: lower it, do not load it
             own = self.buffers.pop(node)
-            value = self.value(node, index)
+            value = self.value(source, index)
             self.buffers[node] = own
         else:
-            value = self.value(node, index)
-        address = self.flat(index, node.type.shape)
+            value = self.value(source, index)
+        address = self.flat(index, source.type.shape)
         self.add(Nest(axes, (self.store(buffer, address, value),), origin=(node,)))
 
     def add(self, statement: Any) -> None:
@@ -282,9 +283,7 @@ class Lowering(Roots):
 
         To walk along its own axes needs no divisions. Where `x` cannot be reached so, it is `x`.
         """
-        s, source = self.s, x
-        while source.op.name == "reshape":
-            source = source.inputs[0]
+        s, source = self.s, unshaped(x)
         axes = self.nest_axes(source)
         if source is x:
             return x, axes, [s.at(a) for a in axes]

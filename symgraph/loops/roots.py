@@ -160,11 +160,16 @@ class Roots:
                 if reason is not None:
                     self.roots[node] = reason
             if node in self.roots:
-                axes = self.nest_axes(node)
-                index = tuple(self.s.at(a) for a in axes)
-                contexts = [Context(node, index, None, axes)]
                 if self.is_statement(node):
                     self._need_buffers(node)
+                    continue
+                source = unshaped(node)
+                axes = self.nest_axes(source)
+                index = tuple(self.s.at(a) for a in axes)
+                contexts = [Context(node, index, None, axes)]
+                if source is not node:
+                    if not source.op.is_leaf:
+                        self.contexts.setdefault(source, []).extend(contexts)
                     continue
             for context in contexts:
                 self._visit(node, context)
@@ -297,6 +302,13 @@ class Roots:
         if (len(contexts) - 1) * cost > RECOMPUTE_SAME_NEST and not _in_one_row(contexts):
             return f"one kernel reads it at {len(contexts)} places, and it is {cost} operations"
         return None
+
+
+def unshaped(x: Node) -> Node:
+    """Return what is below reshapes: the same elements in the same order, walked along its axes."""
+    while x.op.name == "reshape":
+        x = x.inputs[0]
+    return x
 
 
 def runs_across(x: Node) -> bool:

@@ -197,6 +197,23 @@ def reduce_of_permute(node: Node) -> Node | None:
     return node.op(x.inputs[0], axes=tuple(sorted(order[a] for a in axes)), dtype=node.dtype)
 
 
+def _reshaped_example() -> list[Node]:
+    x = _x(2, 3, 4)
+    return [o.sum(o.reshape(o.permute_dims(x, (2, 0, 1)), (6, 4))), o.max(o.reshape(x, (24,)))]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="reorder", roots=("sum", "prod", "max", "min", "any", "all"),
+    children=("reshape",), example=_reshaped_example,
+)  # fmt: skip
+def reduce_of_reshape(node: Node) -> Node | None:
+    """A reduction over all axes of a reshaped array -> over all axes of the array."""
+    x, inner = node.inputs[0], node.inputs[0].inputs[0]
+    if len(node.params.axes) != x.ndim or not x.ndim:
+        return None
+    return node.op(inner, axes=tuple(range(inner.ndim)), dtype=node.dtype)
+
+
 def _scaled_example() -> list[Node]:
     x = _x(3, 4)
     return [o.sum(x * 2.5, 1), o.sum(0.25 * x), o.sum(x / 7.0, 0), o.sum(-x, 0)]

@@ -225,3 +225,48 @@ def elementwise_of_permutes(node: Node) -> Node | None:
     if axes is None:
         return None
     return o.permute_dims(node.op.rebuild(node, tuple(inner)), axes)
+
+
+# Views along whose result memory is not walked in order: behind them a reshape divides indices.
+_APART = {"broadcast_to", "permute_dims", "slice"}
+
+
+def _is_apart(x: Node) -> bool:
+    """Tell whether a value is such a view, or made of one element by element."""
+    stack, seen = [x], {x}
+    while stack:
+        e = stack.pop()
+        if e.op.name in _APART and e.ndim > 1:
+            return True
+        if hasattr(e.op, "scalar"):
+            new = [i for i in e.inputs if i.ndim == e.ndim and i not in seen]
+            seen.update(new)
+            stack += new
+    return False
+
+
+def _reshapes_example() -> list[Node]:
+    x = _x(3, 4)
+    wide = o.broadcast_to(o.expand_dims(x, 1), (3, 2, 4))
+    return [o.exp(o.reshape(x.T, (2, 6))), o.reshape(wide, (6, 4)) * 2.0 + o.reshape(wide, (6, 4))]
+
+
+@rewrite_rule(
+    phase="late", numeric="exact", roots=(ELEMENTWISE,), children=("reshape",),
+    example=_reshapes_example,
+)  # fmt: skip
+def elementwise_of_reshapes(node: Node) -> Node | None:
+    """f(reshape(x), reshape(y)) -> reshape(f(x, y)) for x, y of one shape, views of other arrays.
+
+    What is stored is then walked along the axes of x and y, and no index is divided.
+    """
+    full = [x for x in node.inputs if x.ndim]
+    if not full or any(x.op.name != "reshape" for x in full):
+        return None
+    shape = full[0].inputs[0].type.shape
+    if any(x.inputs[0].type.shape != shape or x.type.shape != node.type.shape for x in full):
+        return None
+    if not any(_is_apart(x.inputs[0]) for x in full):
+        return None
+    inner = tuple(x.inputs[0] if x.ndim else x for x in node.inputs)
+    return o.reshape(node.op.rebuild(node, inner), node.type.shape)

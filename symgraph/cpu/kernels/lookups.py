@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import struct
 from collections.abc import Sequence
 
 from symgraph.core.dtype import DType
@@ -15,6 +17,16 @@ PERMUTATIONS = {
     16: "@llvm.x86.avx512.permvar.sf.512",
     32: "@llvm.x86.avx512.vpermi2var.ps.512",
 }
+
+
+@functools.cache
+def _registers(table: bytes, dtype: DType) -> list[str]:
+    """Return a table of doubles as constant vectors: the same few are written again and again."""
+    numbers = [f"float {literal(x, dtype)}" for (x,) in struct.iter_unpack("d", table)]
+    return [
+        f"<{REGISTER} x float> <{', '.join(numbers[k : k + REGISTER])}>"
+        for k in range(0, len(numbers), REGISTER)
+    ]
 
 
 class Lookups(Emission):
@@ -72,10 +84,7 @@ class Lookups(Emission):
     def _permuted(self, scope: Scope, table: Sequence[float], dtype: DType, places: str) -> str:
         name = PERMUTATIONS[len(table)]
         t, places = f"<{REGISTER} x float>", f"<{REGISTER} x i32> {places}"
-        first, *second = (
-            f"{t} <{', '.join(f'float {literal(x, dtype)}' for x in part)}>"
-            for part in (table[k : k + REGISTER] for k in range(0, len(table), REGISTER))
-        )
+        first, *second = _registers(struct.pack(f"{len(table)}d", *table), dtype)
         operands = [first, places, *second]
         kinds = [t, f"<{REGISTER} x i32>", *[t] * len(second)]
         self.declared.add(f"declare {t} {name}({', '.join(kinds)})")
