@@ -137,7 +137,11 @@ def _solved(
         return substitute([found], {order[k]: a for k, a in enumerate(args)})[0]
 
     def whole(inputs: list[Node], outputs: list[Node], gradients: list[Node]) -> list[Any]:
-        return [*pull(inputs[:count], outputs, gradients), *[None] * len(outer)]
+        found = pull(inputs[:count], outputs, gradients)
+        # what the user's functions use may by now stand for the variables of a loop's step
+        now = {n: x for n, x in zip(outer, inputs[count:], strict=True) if n is not x}
+        moved = [g if g is None else substitute([g], now)[0] for g in found]
+        return [*moved, *[None] * len(outer)]
 
     solved: Node = o.custom_vjp(body, whole)(first, *parameters, *outer)
     return solved

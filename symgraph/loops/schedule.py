@@ -22,6 +22,7 @@ TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, A
 BUSY_REGISTERS = 8  # accumulators that hide the time of a multiply-add: two begin in each cycle
 MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
+WINDOW_TILE = 3  # the same where rows are many and short: sums over several axes
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
 COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
@@ -367,6 +368,7 @@ def _tile(
     if len(reductions) > MOST_TILED or any(e.op == "reduce" for e in body):
         return None, 1
     registers *= len(reductions)
+    rows = WINDOW_TILE if all(len(r.data[1]) > 1 for r in reductions) else ROW_TILE
     loads = [e for e in body if (e.op == "load" or e.op in COMPARE) and e.free]
     if len(loads) < 2 and vector is not None:
         return None, 1
@@ -378,7 +380,7 @@ def _tile(
             continue
         if all(e.free & axis.bit for e in loads):
             continue  # rows of their own: each has accumulators enough
-        limit = TILE_REGISTERS // registers if vector is not None else ROW_TILE
+        limit = TILE_REGISTERS // registers if vector is not None else rows
         tile = min(axis.extent, max(1, limit))
         for t in range(tile, max(1, tile // 2), -1):  # prefer a tile without remainder
             if axis.extent % t == 0:

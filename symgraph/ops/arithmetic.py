@@ -131,7 +131,7 @@ elementwise(
 def _int_pow(s: Any, x: Any, y: Any) -> Any:
     """Power by squaring over all bits of the exponent; overflow wraps as in NumPy."""
     result, base = s.const(1, x.dtype), x
-    for k in range(min(x.dtype.bits, 63)):
+    for k in range(x.dtype.bits - (x.dtype.kind == "i")):  # not the sign
         bit = s.ne((y >> k) & 1, 0)
         result = s.select(bit, result * base, result)
         base = base * base

@@ -217,6 +217,8 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, period: float =
     """Return angles with whole periods added, so that no step is longer than half a period."""
     x = as_float(p)
     axis = normal_axis(axis, x.ndim)
+    if x.type.shape[axis] == 0:
+        return x
     step = diff(x, axis=axis)
     half = period / 2
     short = o.mod(step + half, period) - half

@@ -9,8 +9,9 @@ import numpy as np
 
 from symgraph.core.config import config
 from symgraph.core.dtype import BOOL, FLOAT64, INT64, as_dtype
+from symgraph.core.errors import ShapeError
 from symgraph.core.namespace import Namespace
-from symgraph.core.node import Node, as_node, constant, weak_dtype
+from symgraph.core.node import Node, as_node, constant, describe, weak_dtype
 from symgraph.core.op import Op, function, normal_axis, o, register
 from symgraph.core.types import TensorType
 from symgraph.dims.dim import maximum, minimum
@@ -143,10 +144,17 @@ def tri(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
     return cast_to(o.ge(iota(shape, 0) + k, iota(shape, 1)), as_dtype(dtype or config.floatX))
 
 
+def _rows_of(x: Any) -> Node:
+    node = as_node(x)
+    if node.ndim == 0:
+        raise ShapeError(f"a triangle of a matrix is wanted, `{describe(node)}` is {node.type}")
+    return node if node.ndim > 1 else o.broadcast_to(node, node.type.shape * 2)
+
+
 @function
 def tril(x: Any, k: int = 0) -> Node:
-    """Return `x` with zeros above diagonal k of the last two axes."""
-    node = as_node(x)
+    """Return `x` with zeros above diagonal k of the last two axes; a vector is each row."""
+    node = _rows_of(x)
     n, m = node.type.shape[-2:]
     keep = tri(n, m, k, BOOL)
     return o.where(keep, node, o.zeros((), node.dtype))
@@ -154,8 +162,8 @@ def tril(x: Any, k: int = 0) -> Node:
 
 @function
 def triu(x: Any, k: int = 0) -> Node:
-    """Return `x` with zeros below diagonal k of the last two axes."""
-    node = as_node(x)
+    """Return `x` with zeros below diagonal k of the last two axes; a vector is each row."""
+    node = _rows_of(x)
     n, m = node.type.shape[-2:]
     drop = tri(n, m, k - 1, BOOL)
     return o.where(drop, o.zeros((), node.dtype), node)

@@ -72,6 +72,11 @@ def append(x: Any, values: Any, axis: int | None = None) -> Node:
 def delete(x: Any, index: Any, axis: int | None = None) -> Node:
     """Return `x` without the elements at `index` along `axis`; index is a number, list or slice."""
     node = as_node(x)
+    if isinstance(index, Node):
+        raise TypeError(
+            f"delete: what is left depends on the values of `{describe(index)}` {index.type}\n"
+            "  mend:   give numbers, or keep what is wanted: sg.where, sg.take"
+        )
     if axis is None:
         node, axis = o.ravel(node), 0
     axis = normal_axis(axis, node.ndim)

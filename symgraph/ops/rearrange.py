@@ -60,12 +60,19 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
 def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     """Return `x` with elements moved by `shift` along `axis`, re-entering at the other end.
 
-    Several axes take one shift or one each; None rolls the flattened array.
+    Several axes take one shift or one each; None rolls the flattened array. Several shifts of one
+    axis add up.
     """
     node = as_node(x)
+    if isinstance(shift, np.ndarray):
+        shift = shift.tolist()
+    if not isinstance(axis, (tuple, list)):
+        shift = _whole_shift(shift)
     if axis is None:
         return o.reshape(roll(o.ravel(node), shift, 0), node.type.shape)
     if isinstance(axis, (tuple, list)):
+        if isinstance(shift, Node) and shift.ndim:
+            shift = [shift[k] for k in range(len(axis))]
         shifts = shift if isinstance(shift, (tuple, list)) else [shift] * len(axis)
         for each, a in zip(shifts, axis, strict=True):
             node = roll(node, each, a)
@@ -79,6 +86,13 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     k = shift % maximum(n, 1)  # an axis may turn out to be empty
     head = o.slice_axis(node, axis, n - k, k)
     return o.concatenate([head, o.slice_axis(node, axis, 0, n - k)], axis)
+
+
+def _whole_shift(shift: Any) -> Any:
+    """Return the sum of several shifts."""
+    if isinstance(shift, Node):
+        return o.sum(shift) if shift.ndim else shift
+    return sum(shift) if isinstance(shift, (tuple, list)) else shift
 
 
 def _pad_widths(node: Node, pad_width: Any) -> list[tuple[int, int]]:

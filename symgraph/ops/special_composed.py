@@ -39,10 +39,14 @@ def rel_entr(x: Any, y: Any) -> Node:
     p, q = _floats([x, y])
     inside = o.logical_and(o.gt(p, 0.0), o.gt(q, 0.0))
     one = o.ones((), p.dtype)
-    ratio = o.where(inside, p, one) / o.where(inside, q, one)
+    first, second = o.where(inside, p, one), o.where(inside, q, one)
+    ratio = first / second
+    near = o.logical_and(o.gt(ratio, 1e-30), o.lt(ratio, 1e30))  # others may leave the floats
+    far = o.log(first) - o.log(second)
+    logarithm = o.where(near, o.log(o.where(near, ratio, one)), far)
     edge = o.where(o.logical_and(o.eq(p, 0.0), o.ge(q, 0.0)), o.zeros((), p.dtype), math.inf)
     edge = o.where(o.logical_or(o.isnan(p), o.isnan(q)), p + q, edge)
-    return o.where(inside, p * o.log(ratio), edge)
+    return o.where(inside, first * logarithm, edge)
 
 
 @function

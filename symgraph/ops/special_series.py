@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.core.dtype import FLOAT32
 from symgraph.core.node import Node
 from symgraph.core.op import function, o
 from symgraph.ops.base import as_nodes
@@ -33,17 +34,20 @@ def zeta(x: Any, q: Any = 1.0) -> Node:
     1.644934066848
     """
     s, a = _floats([x, q])
+    if s.dtype.is_half:  # the powers leave its range
+        return o.cast(zeta(*(o.cast(v, FLOAT32) for v in (s, a))), s.dtype)
     endless = o.logical_and(o.gt(s, 1.0), o.eq(a, math.inf))
     inside = o.logical_and(o.gt(s, 1.0), o.gt(a, 0.0) & o.lt(a, math.inf))
     s, a = o.where(inside, s, 2.0), o.where(inside, a, 1.0)
     w = a + float(SUMMED)
     tail = o.power(w, -s)
-    rising, total = s, o.ones((), s.dtype) * 0.5 + w / (s - 1.0)
+    bounded = o.where(o.eq(tail, 0.0), 2.0, s)  # powers of a larger one overflow
+    rising, total = bounded, o.ones((), s.dtype) * 0.5 + w / (bounded - 1.0)
     inverse = 1.0 / w
     power, factorial = inverse, 2.0
     for j, b in enumerate(BERNOULLI, 1):
         total = total + rising * power * (b / factorial)
-        rising = rising * (s + float(2 * j - 1)) * (s + float(2 * j))
+        rising = rising * (bounded + float(2 * j - 1)) * (bounded + float(2 * j))
         power, factorial = power * inverse * inverse, factorial * (2 * j + 1) * (2 * j + 2)
     value = tail * total
     for k in reversed(range(SUMMED)):

@@ -162,14 +162,14 @@ def nanmedian(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
 # -- reductions that leave NaN out -----------------------------------------------------------------
 def _without_nan(x: Any, value: float) -> Node:
     node = as_node(x)
-    if not node.dtype.is_float:
+    if not node.dtype.is_inexact:
         return node
     return o.where(o.isnan(node), np.asarray(value, node.dtype.numpy), node)
 
 
 def _present(x: Any) -> Node:
     node = as_node(x)
-    return ~o.isnan(node) if node.dtype.is_float else o.ones_like(node, BOOL)
+    return ~o.isnan(node) if node.dtype.is_inexact else o.ones_like(node, BOOL)
 
 
 @function
@@ -229,18 +229,19 @@ def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
 @function
 def nanmean(x: Any, axis: Axes = None, keepdims: bool = False) -> Node:
     """Return the mean of what is not NaN over `axis`; NaN where nothing is left."""
-    node = as_float(x)
-    count = o.sum(cast_to(_present(node), node.dtype), axis, None, keepdims)
+    node = as_inexact(x)
+    count = o.sum(cast_to(_present(node), node.dtype.part), axis, None, keepdims)
     return nansum(node, axis, None, keepdims) / count
 
 
 @function
 def nanvar(x: Any, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Node:
     """Return the variance of what is not NaN over `axis`, divided by its number - ddof."""
-    node = as_float(x)
-    count = o.sum(cast_to(_present(node), node.dtype), axis, None, keepdims)
+    node = as_inexact(x)
+    part = node.dtype.part
+    count = o.sum(cast_to(_present(node), part), axis, None, keepdims)
     centred = node - nanmean(node, axis, keepdims=True)
-    squares = o.where(_present(node), o.square(centred), o.zeros((), node.dtype))
+    squares = o.where(_present(node), o.abs2(centred), o.zeros((), part))
     total = o.sum(squares, axis, None, keepdims)  # NaN where an infinity is
     return o.where(count > ddof, total / (count - ddof), np.nan)
 
@@ -288,8 +289,9 @@ def cov(
         table = o.concatenate([table, _variables(y, rowvar)], 0)
     centred = table - o.mean(table, 1, keepdims=True)
     less = ddof if ddof is not None else (0 if bias else 1)
-    n = o.cast(o.dim_value(table.type.shape[1]), table.dtype)
-    product = o.matmul(centred, o.conj(o.matrix_transpose(centred))) / (n - less)
+    n = o.cast(o.dim_value(table.type.shape[1]), table.dtype.part)
+    weight = o.maximum(n - less, 0.0)  # NumPy's: of too few numbers it is 0 / 0
+    product = o.matmul(centred, o.conj(o.matrix_transpose(centred))) / weight
     return o.reshape(product, ()) if is_one(table.type.shape[0]) else product
 
 

@@ -102,3 +102,27 @@ def test_what_does_not_fit_is_said() -> None:
         sg.custom_root(lambda v: v.sum(), x, newton, by_one)
     with pytest.raises(sg.DTypeError, match="real floats"):
         sg.custom_linear_solve(lambda v: v, z, dense)
+
+
+def test_solvers_that_use_variables_of_a_step_have_derivatives() -> None:
+    a, b = sg.matrix("a", dtype="float64"), sg.vector("b", dtype="float64")
+    times = np.array([1.0, 1.1, 0.7])
+
+    def solved(m: Any, y: Any) -> Any:
+        return sg.custom_linear_solve(
+            lambda v: m @ v, y, lambda f, r: sg.solve(m, r), lambda f, r: sg.solve(m.T, r)
+        )
+
+    def cost(solve: Any) -> Any:
+        found = sg.scan(lambda t, a, b: solve(a * t, b * sg.exp(t)), [times], [None], [a, b])
+        return sg.sum(found**2)
+
+    outputs = []
+    for solve in (solved, sg.solve):
+        slopes = sg.grad(cost(solve), [a, b])
+        outputs += [*slopes, sg.grad(sg.sum(slopes[0] ** 2), a)]
+    f = sg.function([a, b], outputs)
+    rng = np.random.default_rng(4)
+    found = f(rng.normal(size=(3, 3)) + 3 * np.eye(3), rng.normal(size=3))
+    for p, q in zip(found[:3], found[3:], strict=True):
+        assert np.allclose(p, q, rtol=1e-9)

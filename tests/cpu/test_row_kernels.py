@@ -13,6 +13,7 @@ from symgraph.core.dtype import as_dtype
 from symgraph.cpu.kernels import rows
 from symgraph.cpu.kernels.rows import KEEP_COST, ROW_BYTES, find_rows
 from symgraph.cpu.kernels.search import first_position
+from symgraph.cpu.native import jit
 from symgraph.loops.expr import Buffer, walk
 from symgraph.loops.interned import Builder
 
@@ -230,3 +231,13 @@ def test_each_array_of_a_row_is_fetched_ahead_by_one_of_its_sums() -> None:
     assert text.count("call void @llvm.prefetch") == 2 * -(-lanes * 4 // 64)  # once for each
     wanted = (a * a * a.sum(1, keepdims=True)).sum(1, keepdims=True) * a
     np.testing.assert_allclose(f(a, a), wanted, rtol=1e-3, atol=1e-2)
+
+
+def test_rows_behind_whole_tiles_are_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """14 rows are two tiles of six and two more: six and two sums, none in both loops."""
+    other = jit.target(cpu="x86-64-v3")
+    monkeypatch.setattr(jit, "target", lambda: other)
+    x = sg.tensor("x", (1, 8, 18, 18), "float32")
+    w = sg.tensor("w", (8, 1, 5, 5), "float32")
+    text = sg.function([x, w], sg.conv2d(x, w, groups=8)).explain("llvm")
+    assert text.count("call <16 x float> @llvm.fma") == 8

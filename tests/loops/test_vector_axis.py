@@ -11,15 +11,15 @@ from symgraph.loops.schedule import choose_schedule
 from symgraph.loops.statements import Nest
 
 
-def schedules(result: sg.Variable) -> list[tuple[tuple[sg.Dim | int, ...], int]]:
-    """Return the known extents and the lanes of each nest with a sum, for vectors of 64 bytes."""
+def schedules(result: sg.Variable) -> list[tuple[tuple[sg.Dim | int, ...], int, int]]:
+    """Return the extents, the lanes and the rows of a tile of each nest with a sum (AVX-512)."""
     program = stages.lowered((result,))[0].program
     assert program is not None
     found = []
     for nest in program.statements:
         if isinstance(nest, Nest) and any(t.value.op == "reduce" for t in nest.stores):
             schedule = choose_schedule(nest, 64)
-            found.append((tuple(a.extent for a in nest.axes), schedule.lanes))
+            found.append((tuple(a.extent for a in nest.axes), schedule.lanes, schedule.tile))
     return found
 
 
@@ -30,9 +30,10 @@ def test_three_taps_do_not_make_a_vector() -> None:
         for n, s in (("x", (4, 8, 20, 20)), ("w", (8, 1, 3, 3)), ("y", (4, 8, 18, 18)))
     )
     (by_filters,) = sg.grad((sg.conv2d(x, w, groups=8) * y).sum(), [w])
-    ((extents, lanes),) = schedules(by_filters)
+    ((extents, lanes, tile),) = schedules(by_filters)
     assert extents[-1] == 3
     assert lanes == 1
+    assert tile == 3  # rows of the gradient are read once for three taps
 
 
 def test_numbers_of_a_channel_do_not_pull_vectors_across_the_images() -> None:
@@ -40,7 +41,7 @@ def test_numbers_of_a_channel_do_not_pull_vectors_across_the_images() -> None:
     x, y = (sg.tensor(n, (16, 32, 20, 20)) for n in "xy")
     a, b, c = (sg.tensor(n, (32,))[:, None, None] for n in "abc")
     (found,) = schedules((y * a * ((x - b) * c)).sum((0, 2, 3)))
-    assert found == ((32,), 1)
+    assert found == ((32,), 1, 1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])

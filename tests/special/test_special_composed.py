@@ -87,3 +87,38 @@ def test_pairs_are_those_of_scipy(name: str) -> None:
     found = sg.function([x], list(getattr(sg.special, name)(x)))(at)
     for got, want in zip(found, getattr(scipy.special, name)(at), strict=True):
         assert np.allclose(got, want, rtol=1e-12, atol=1e-15, equal_nan=True)
+
+
+def test_quotients_beyond_floats() -> None:
+    x = np.array([1e300, 1e-300, 1e20, 1e-20, 3.0])
+    y = np.array([1e-20, 1e300, 1e-300, 1e300, 2.0])
+    p, q = (sg.vector(n, dtype="float64") for n in "pq")
+    value = sg.special.rel_entr(p, q)
+    found = sg.function([p, q], [value, *sg.grad(value.sum(), [p, q])])(x, y)
+    assert np.allclose(found[0], x * (np.log(x) - np.log(y)), rtol=1e-14, atol=0)
+    assert np.allclose(found[1], np.log(x) - np.log(y) + 1, rtol=1e-14)
+    assert np.allclose(found[2][[0, 4]], -x[[0, 4]] / y[[0, 4]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_zeta_of_large_numbers_is_its_first_term(dtype: str) -> None:
+    x = sg.vector("x", dtype=dtype)
+    s = np.array([60.0, 300.0, 1e5, 1e30, np.inf], dtype)
+    assert np.allclose(sg.function([x], sg.special.zeta(x))(s), 1, rtol=1e-6)
+    value = sg.special.zeta(x, 2.0)
+    found = sg.function([x], [value, sg.grad(value.sum(), x)])(s[:4])
+    assert np.allclose(found[0], 2.0 ** -s[:4], rtol=1e-5)
+    assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_zeta_of_halves(dtype: str) -> None:
+    x, wide = sg.vector("x", dtype=dtype), sg.vector("w", dtype="float64")
+    s = np.array([1.5, 2.0, 7.0, 30.0])
+    value = sg.special.zeta(x, 1.25)
+    assert value.dtype == dtype
+    found = sg.function([x], [value, sg.grad(value.sum(), x)])(s.astype(x.dtype.numpy))
+    exact = sg.special.zeta(wide, 1.25)
+    wanted = sg.function([wide], [exact, sg.grad(exact.sum(), wide)])(s)
+    for p, q in zip(found, wanted, strict=True):
+        assert np.allclose(p.astype(float), q, rtol=2e-2, atol=1e-4)

@@ -231,11 +231,10 @@ def gather_steps(shape: Shape, width: int) -> str:
         "ptr %steps, ptr %runs, ptr %to) nounwind"
     )
     last = f.sub("%count", 1)
-    starts = [
-        f.at("%from", offset_at(f, "%lanes", f.least(str(lane), last))) for lane in range(width)
-    ]
     stride = width * shape.size
     number = f.load("i64", "%runs", 8)
+    lanes = functools.partial(_lanes, f, last)
+    starts = lanes("0", width) if width == shape.rows else []
 
     def run(r: str, _: list[str]) -> None:
         start, end = run_at(f, "%runs", r)
@@ -243,8 +242,16 @@ def gather_steps(shape: Shape, width: int) -> str:
         apart = f.sub(offset_at(f, "%steps", f.least(f.add(start, 1), f.sub(end, 1))), at)
 
         def turn(read: Callable[[str], str]) -> None:
-            whole = width % shape.lanes == 0
-            store_turned(shape, f, starts, read, target, apart=whole, align=shape.size)
+            """Turn all lanes, of a sliver of B a vector after the other: it is long code."""
+            if starts:
+                store_turned(shape, f, starts, read, (target, stride), shape.size)
+                return
+
+            def vector(first: str, _: list[str]) -> None:
+                to = f.at(target, f.mul(first, shape.size))
+                store_turned(shape, f, lanes(first, shape.lanes), read, (to, stride), shape.size)
+
+            f.loop(0, width, shape.lanes, vector)
 
         def some() -> None:
             mask = shape.mask(f, f.new(f"trunc i64 {ones(f, start, end)} to i32"))
@@ -266,15 +273,15 @@ def gather_steps(shape: Shape, width: int) -> str:
             following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
             for lane in starts[::2]:
                 prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
+
         def short_or_long() -> None:
             length = f.sub(end, start)
             short = f.new(f"icmp sle i64 {length}, {shape.lanes // 2}")
-            f.when(short, lambda: _turn_short(shape, f, starts, (at, length), target), each)
-
-        def one() -> None:
-            for lane, source in enumerate(starts):
-                value = shape.load_one(f, f.at(source, at))
-                shape.store_one(f, value, f.at(target, lane * shape.size))
+            f.when(
+                short,
+                lambda: _turn_short(shape, f, lanes("0", width), (at, length), target),
+                each,
+            )
 
         def several() -> None:
             if width == shape.rows:
@@ -285,10 +292,25 @@ def gather_steps(shape: Shape, width: int) -> str:
         if shape.width == 64:
             several()
         else:  # windows of 3, 5 or 7 leave one element over
-            f.when(f.new(f"icmp eq i64 {f.sub(end, start)}, 1"), one, several)
+            single = f.new(f"icmp eq i64 {f.sub(end, start)}, 1")
+            all_lanes = starts or lanes("0", width)
+            f.when(single, lambda: _copy_step(shape, f, all_lanes, at, target), several)
 
     f.loop(0, number, 1, run)
     return f.text()
+
+
+def _copy_step(shape: Shape, f: FunctionText, starts: list[str], at: str, target: str) -> None:
+    """Copy one element of each lane."""
+    for lane, source in enumerate(starts):
+        value = shape.load_one(f, f.at(source, at))
+        shape.store_one(f, value, f.at(target, lane * shape.size))
+
+
+def _lanes(f: FunctionText, last: str, first: str, count: int) -> list[str]:
+    """Return where some lanes begin; missing ones repeat the last."""
+    places = (f.least(f.add(first, lane), last) for lane in range(count))
+    return [f.at("%from", offset_at(f, "%lanes", place)) for place in places]
 
 
 def _turn_short(

@@ -125,18 +125,29 @@ class Lanes(NamedTuple):
 
 
 def _turn(shape: Shape, f: FunctionText, lanes: Lanes) -> None:
-    """Pack lanes that are contiguous along k; missing ones repeat the last one."""
+    """Pack lanes that are contiguous along k; missing ones repeat the last one.
+
+    Whole slivers go vector by vector, in a loop: transposing is long code.
+    """
+    if lanes.whole:
+        f.loop(0, lanes.width, shape.lanes, lambda v, _: _turn_some(shape, f, lanes, v))
+    else:
+        _turn_some(shape, f, lanes, "0")
+
+
+def _turn_some(shape: Shape, f: FunctionText, lanes: Lanes, first: str) -> None:
+    """Pack a vector of lanes, or all of them, from the first on."""
     whole = f.new(f"and i64 %k, {-shape.lanes}")
     last = f.sub(lanes.number, 1)
-    starts = [
-        f.at(lanes.start, f.mul(f.least(str(i), last), lanes.stride)) for i in range(lanes.width)
-    ]
+    places = (f.add(first, i) for i in range(shape.lanes if lanes.whole else lanes.width))
+    starts = [f.at(lanes.start, f.mul(f.least(place, last), lanes.stride)) for place in places]
     stride = lanes.width * shape.size
+    to = f.at("%to", f.mul(first, shape.size))
     ahead = not lanes.whole and shape.width < 64  # the rows of A that are packed next
 
     def square(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, stride))
+        target = f.at(to, f.mul(p, stride))
         if ahead:
             for start in starts:
                 prefetch(f, f.at(start, at, f.mul(lanes.number, lanes.stride)))
@@ -145,11 +156,11 @@ def _turn(shape: Shape, f: FunctionText, lanes: Lanes) -> None:
             return shape.load(f, f.at(lane, at))
 
         align = shape.width if lanes.whole else shape.size
-        store_turned(shape, f, starts, read, target, apart=lanes.whole, align=align)
+        store_turned(shape, f, starts, read, (target, stride), align)
 
     def single(p: str, _: list[str]) -> None:
         at = f.mul(p, shape.size)
-        target = f.at("%to", f.mul(p, stride))
+        target = f.at(to, f.mul(p, stride))
         for i, start in enumerate(starts):
             value = shape.load_one(f, f.at(start, at))
             shape.store_one(f, value, f.at(target, i * shape.size))
@@ -201,27 +212,23 @@ def store_turned(
     f: FunctionText,
     starts: list[str],
     read: Callable[[str], str],
-    to: str,
-    *,
-    apart: bool,
+    to: tuple[str, int],
     align: int,
 ) -> None:
     """Transpose squares in registers: vectors that are read along the depth from each lane.
 
-    With `apart` each square is stored before the next is read. Steps are stored in order: what one
-    writes behind its lanes is overwritten by the next.
+    to: where the first step is stored, and the bytes between two. They are stored in order: what
+    one writes behind its lanes is overwritten by the next.
     """
-    pieces = shape.pieces(len(starts))
-    for group in [[p] for p in pieces] if apart else [pieces]:
-        squares = []
-        for first, count in group:
-            rows = [read(lane) for lane in starts[first : first + count]]
-            rows += ["poison"] * (shape.lanes - count)
-            squares.append((first, transposed(shape, f, rows)))
-        for c in range(shape.lanes):
-            for first, columns in squares:
-                place = f.at(to, (c * len(starts) + first) * shape.size)
-                f.store(shape.vector, columns[c], place, align)
+    squares = []
+    for first, count in shape.pieces(len(starts)):
+        rows = [read(lane) for lane in starts[first : first + count]]
+        rows += ["poison"] * (shape.lanes - count)
+        squares.append((first, transposed(shape, f, rows)))
+    for c in range(shape.lanes):
+        for first, columns in squares:
+            place = f.at(to[0], c * to[1] + first * shape.size)
+            f.store(shape.vector, columns[c], place, align)
 
 
 def transposed(shape: Shape, f: FunctionText, rows: list[str]) -> list[str]:

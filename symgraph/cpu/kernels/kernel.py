@@ -212,7 +212,11 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     def _tiled_loop(self, scope: Scope, rest: list[Axis], parts: Any, bounds: Any) -> None:
         """Loop over whole tiles, then the rest; a parallel range counts tiles."""
         whole = self._size(self._tiles.extent)
+        every = self._reductions
         for block, stores in parts:
+            # those of the other part would be computed in each tile
+            own = set(walk([e for t in stores for e in (t.value, t.address)]))
+            self._reductions = [r for r in every if r in own]
             limits = None
             if bounds is not None and block is self._tiles:
                 inside = self._new(scope, f"icmp slt i64 %end, {whole}")
@@ -223,6 +227,7 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
                 limits = ("0", self._new(scope, f"select i1 {last}, i64 {size}, i64 0"))
             self._in_tiles = block is self._tiles
             self._loop(scope, block, limits, self._plain(rest, [(None, stores)]))
+        self._reductions = every
 
     def _plain(self, rest: list[Axis], parts: Any) -> Body:
         """Return a loop body without carried values."""
