@@ -6,7 +6,9 @@ take turns in one wide vector that is stored.
 
 from __future__ import annotations
 
-from symgraph.loops.expr import Expr, walk
+from collections.abc import Sequence
+
+from symgraph.loops.expr import Axis, Expr, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import SHUFFLE_STRIDE, stride, turns_round
 from symgraph.loops.statements import Nest, Store
@@ -27,8 +29,13 @@ def columns_apart(s: Builder, nest: Nest) -> Nest:
     stored = [(stride(t.address, rows), stride(t.address, columns)) for t in nest.stores]
     whole = all(steps == (columns.extent, 1) for steps in stored)
     across = any(turns_round(e, rows, columns) for e in exprs)
+    return one_by_one(s, nest) if whole and (across or none_along(exprs, rows)) else nest
+
+
+def none_along(exprs: Sequence[Expr], rows: Axis) -> bool:
+    """Tell whether no load moves along rows: each is one number a row, or the same row always."""
     steps = {stride(e.args[0], rows) for e in exprs if e.op == "load"}
-    return one_by_one(s, nest) if whole and (across or 1 in steps <= {0, 1}) else nest
+    return 1 in steps and steps <= {0, 1}
 
 
 def one_by_one(s: Builder, nest: Nest) -> Nest:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
-from symgraph.loops.apart import FEW_ACROSS, one_by_one
+from symgraph.loops.apart import FEW_ACROSS, none_along, one_by_one
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
@@ -94,6 +94,8 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
         if not reductions and _computed(vector.extent):
             found = [*_apart(nest, schedule, 1), *found]
+        elif not reductions and none_along(exprs, schedule.order[0]):
+            found = [*_apart(nest, schedule, FEW_ACROSS)[1:], *found]
         found = [c for c in found if _unknown(c.size, c.most)]
         if found and found[-1].least > 1:
             least = found[-1].most + 1

@@ -13,7 +13,8 @@ from symgraph.cpu.native.pool import get_threads
 
 WIDTHS = (2, 3, 4, 5, 8, 9, 16, 17, 33, 64, 65)
 OPS = (
-    *("row", "column", "sum_rows", "sum_columns", "max_rows", "argmax", "centred", "softmax"),
+    *("row", "column", "outer", "sum_rows", "sum_columns", "max_rows", "argmax", "centred"),
+    "softmax",
     *("logsumexp", "transpose", "add_transposed", "cumsum_down", "slice", "concat_columns"),
 )
 
