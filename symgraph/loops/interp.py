@@ -228,7 +228,8 @@ def _one(e: Expr, env: Any, axes: Any, rank: int, memory: Any, aliases: Any) -> 
         shape = [e.data.extent if k == place else 1 for k in range(rank)]
         return np.arange(e.data.extent, dtype=np.int64).reshape(shape)
     if e.op == "load":
-        return _load(e, env, _place(e.data, memory, aliases))
+        turns = all(a.extent for a in axes)  # what has none reads nothing, wherever it lies
+        return _load(e, env, _place(e.data, memory, aliases), turns)
     if e.op == "reduce":
         kind, bound = e.data
         places = tuple(list(axes).index(a) for a in bound)
@@ -248,11 +249,13 @@ def _one(e: Expr, env: Any, axes: Any, rank: int, memory: Any, aliases: Any) -> 
     return evaluate(e, env)
 
 
-def _load(e: Expr, env: Mapping[Expr, np.ndarray], flat: np.ndarray) -> np.ndarray:
+def _load(
+    e: Expr, env: Mapping[Expr, np.ndarray], flat: np.ndarray, turns: bool
+) -> np.ndarray:
     address = env[e.args[0]]
     inside = (address >= 0) & (address < flat.size)
     wanted = env[e.args[1]] if len(e.args) > 1 else np.True_
-    if (wanted & ~inside).any():
+    if turns and (wanted & ~inside).any():
         raise IndexError(f"{e!r} reads outside of {flat.size} elements")
     if not flat.size:
         return np.zeros(np.broadcast_shapes(np.shape(wanted), address.shape), flat.dtype)

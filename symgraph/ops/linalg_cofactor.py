@@ -50,7 +50,7 @@ class Cofactors(SquareResult):
         a matrix that differs from A by rounding.
         """
         x = node.inputs[0]
-        inverse, whole, pivots = _inverse_and_det(o, x)
+        inverse, whole, pivots = inverse_and_det(o, x)
         regular = whole * o.matrix_transpose(inverse)
         fails = o.logical_or(o.any(o.eq(pivots, 0.0)), o.logical_not(o.all(o.isfinite(regular))))
         singular = o.logical_and(fails, o.all(o.isfinite(x)))
@@ -142,7 +142,7 @@ class CofactorRate(MatrixOp):
         return self(*batch_all(o, inputs, axes)), 0
 
 
-def _inverse_and_det(o: Namespace, x: Node) -> tuple[Node, Node, Node]:
+def inverse_and_det(o: Namespace, x: Node) -> tuple[Node, Node, Node]:
     """Return inverses, determinants (..., 1, 1) and pivots; pivots of 0 count as 1 in the first."""
     lu, order, _, sign = lu_parts(x)
     pivots = main_diagonal(lu)

@@ -333,7 +333,8 @@ def sqrtm(x: Any, hermitian: bool = True) -> Node:
     eigenvalues included.
 
     hermitian=False: the principal square root of any square matrices without eigenvalues that are
-    0 or on the negative real axis, NaN for others; of the dtype of x, so cast a real matrix with
+    0 or on the negative real axis, NaN for others and where less than half of the digits of A come
+    back from the square of the root; of the dtype of x, so cast a real matrix with
     negative eigenvalues to complex first. Its derivatives solve n^2 equations: for small matrices.
 
     >>> x = sg.matrix("x", dtype="float64")

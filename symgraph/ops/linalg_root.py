@@ -12,13 +12,18 @@ import numpy as np
 from symgraph.core.node import Node
 from symgraph.core.op import function, o
 from symgraph.ops.linalg import adjoint, identity_like
+from symgraph.ops.linalg_cofactor import inverse_and_det
 
 STEPS = 40  # of the iteration, which takes some ten
 
 
+def _size(x: Node) -> Node:
+    return o.sqrt(o.sum(o.square(o.abs(x)), (-2, -1)))
+
+
 def _distance(m: Node) -> Node:
     """Return |M - I| of each matrix, infinite where it is NaN."""
-    size = o.sqrt(o.sum(o.square(o.abs(m - identity_like(m))), (-2, -1)))
+    size = _size(m - identity_like(m))
     return o.where(o.isnan(size), np.inf, size)
 
 
@@ -40,7 +45,9 @@ def _root(a: Node) -> Node:
         scale = o.exp(o.expand_dims(logarithm, (-2, -1)) * (-0.5 / count))
         scale = o.where(o.gt(distance, 1e-2), scale, 1.0)
         square = o.square(scale)
-        inverse = o.inv(m * square)
+        inverse, _, pivots = inverse_and_det(o, m * square)  # o.inv would raise an error
+        singular = o.any(o.eq(pivots, 0.0), -1)
+        inverse = o.where(o.expand_dims(singular, (-2, -1)), np.nan, inverse)
         done = o.le(distance, limit)
         new = (2.0 * one + m * square + inverse) * 0.25
         root = o.matmul(x, one + inverse) * (scale * 0.5)
@@ -48,8 +55,10 @@ def _root(a: Node) -> Node:
 
     start = [o.zeros((), "int64"), a, a]
     _, m, x = o.while_loop(far, step, start)
-    near = o.expand_dims(o.lt(_distance(m), 1e-2), (-2, -1))
-    return o.where(near, x, np.nan)
+    # beside a negative eigenvalue M may come to I by rounding, and X is no root
+    rest = _size(o.matmul(x, x) - a)
+    near = o.logical_and(o.lt(_distance(m), 1e-2), o.le(rest, eps**0.5 * _size(a)))
+    return o.where(o.expand_dims(near, (-2, -1)), x, np.nan)
 
 
 def _sylvester(s: Node, c: Node) -> Node:

@@ -144,3 +144,10 @@ def test_threads_that_update_one_variable_are_no_disagreement():
     for t in threads:
         t.join()
     assert not found and (w.get_value() == 80).all()
+
+
+def test_loops_without_turns_read_nothing():
+    x = sg.tensor("x", (0, 0), "float64")
+    outputs = [sg.det(x), *sg.linalg.schur(x), sg.linalg.funm(x, sg.exp)]
+    found = sg.function([x], outputs, mode="debug")(np.zeros((0, 0)))
+    assert found[0] == 1 and all(v.shape == (0, 0) for v in found[1:])

@@ -114,3 +114,15 @@ def test_general_square_root_has_two_derivatives_and_batches(dtype: str) -> None
     xs = sg.tensor3("xs", dtype)
     many = sg.vmap(lambda m: sg.linalg.sqrtm(m, hermitian=False))(xs)
     assert np.allclose(many.eval({xs: np.stack([a, a.T])})[1], scipy.linalg.sqrtm(a.T))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_root_beside_an_eigenvalue_of_minus_one_is_nan_or_a_root(dtype: str) -> None:
+    x = sg.matrix("x", dtype=dtype)
+    f = sg.function([x], sg.linalg.sqrtm(x, hermitian=False))
+    limit = float(np.finfo(dtype).eps) ** 0.5
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        a = np.linalg.qr(rng.normal(size=(6, 6)))[0].astype(dtype)
+        root = f(a)
+        assert np.isnan(root).all() or np.linalg.norm(root @ root - a) <= 2 * limit * 6**0.5
