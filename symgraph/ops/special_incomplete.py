@@ -33,7 +33,7 @@ WIDTH = 1.5  # of the rule, in widths of the integrand
 LEAST_X = 49.0  # below it the integrand of Q is narrower than its maximum would tell
 SMALL_A, SMALL_X = 1.0, 1.25  # up to which Q is a series: points are too few, 1 - P would cancel
 TERMS = 22  # of that series
-BEND_TERMS = 14  # of the series of exp(-y) - 1 + y
+BEND_TERMS = 11  # of the series of exp(-y) - 1 + y
 HUGE = 1e300  # from where a gamma distribution is all at its mean
 SHARP = 1e32  # from where on both sides a beta distribution is, but for what floats cannot say
 LARGE, SCALED = 1e140, 1e130  # a larger b is scaled down to the second, and x up
@@ -60,13 +60,12 @@ def _points(m: Any, width: Any) -> tuple[Any, Any]:
 
 def _bend(m: Any, y: Any) -> Any:
     """Return expm1(-y) + y without a difference of equal terms."""
-    near = m.abs(y) < 0.35
+    near = m.abs(y) < 0.2
     z = m.where(near, y, 0.0)
-    series = 0.0 * z
-    for k in range(BEND_TERMS, 2, -1):
-        series = (series - 1.0) * z * (-1.0 / k)
-    series = 0.5 * z * z * (1.0 - series)
-    return m.where(near, series, m.expm1(-y) + y)
+    series = z * 0.0 + (-1.0) ** BEND_TERMS / math.factorial(BEND_TERMS)
+    for k in range(BEND_TERMS - 1, 1, -1):
+        series = series * z + (-1.0) ** k / math.factorial(k)
+    return m.where(near, series * (z * z), m.expm1(-y) + y)
 
 
 # -- gamma ----------------------------------------------------------------------------------------
