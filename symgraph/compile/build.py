@@ -62,7 +62,9 @@ def build(compiled: Compiled, classes: SizeClass) -> Built:
     work = program_amount(stages.program.statements)
     wanted = wanted_sizes(outputs[:count], classes, work)
     phase.enter("emitting LLVM")
-    module = pipeline.emit(stages, classes.symbols, wanted, compiled.profiled)
+    module = pipeline.emit(
+        stages, classes.symbols, wanted, compiled.profiled, compiled.numerics
+    )
     spec = entry_spec(d, classes, new, outputs[:count], module, work)
     shapes = [n.type.shape for n in outputs[:count]]
     text = module.text + emit_entry(spec)

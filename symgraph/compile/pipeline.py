@@ -15,7 +15,7 @@ from symgraph.core.dtype import BFLOAT16
 from symgraph.core.lazy import lazy
 from symgraph.core.node import Node
 from symgraph.core.op import o
-from symgraph.core.record import dataclass, field
+from symgraph.core.record import dataclass, field, replace
 from symgraph.core.source import made_from
 from symgraph.core.walk import inherit, toposort
 from symgraph.cpu.native import jit
@@ -41,6 +41,7 @@ aligned: Any = lazy("symgraph.loops.aligned")
 bfloat16: Any = lazy("symgraph.rewrites.bfloat16")
 complex_numbers: Any = lazy("symgraph.rewrites.complex")
 custom: Any = lazy("symgraph.ops.custom")
+flushing: Any = lazy("symgraph.cpu.programs.flushing")
 loop_rewrites: Any = lazy("symgraph.rewrites.loops")
 panels: Any = lazy("symgraph.loops.panels")
 verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
@@ -268,7 +269,11 @@ def copy_operands(stages: Stages, vector_bytes: int) -> None:
 
 
 def emit(
-    stages: Stages, symbols: Sequence[Atom] = (), sizes: Sequence[Any] = (), profile: bool = False
+    stages: Stages,
+    symbols: Sequence[Atom] = (),
+    sizes: Sequence[Any] = (),
+    profile: bool = False,
+    numerics: str = "default",
 ) -> Module:
     """Return the LLVM module of a lowered program."""
     assert stages.program is not None
@@ -278,7 +283,10 @@ def emit(
     emitter = ProgramEmitter(
         stages.program, target.vector_bytes, symbols, sizes, stages.aliases, profile
     )
-    stages.module = emitter.emit()
+    module = emitter.emit()
+    if numerics == "fast" and target.is_x86:
+        module = replace(module, text=flushing.flushing(module.text))
+    stages.module = module
     clock.lap("emit")
     return stages.module
 

@@ -39,7 +39,9 @@ class Config:
         "ignore", "what a float64 result among float32 does", ("ignore", "warn", "raise")
     )
     numerics: str = _setting(
-        "default", "which rewrites may run", ("strict", "default", "fast")
+        "default",
+        "which rewrites may run; fast: subnormal numbers count as zero, too",
+        ("strict", "default", "fast"),
     )
     mode: str = _setting("native", "how functions run", ("native", "eager", "debug"))
     threads: int = _setting(0, "threads of the native pool; 0: all cores this process may use")

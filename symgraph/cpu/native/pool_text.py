@@ -9,7 +9,7 @@ MAX_WORKERS = 255
 
 # The state in bytes: what is written by different threads is on different cache lines.
 LOCK, REMAINING, CALLER_SLEEPS, KERNEL, ARGS, COUNT, PARTS = 0, 64, 68, 128, 136, 144, 152
-STEP, CANCEL = 160, 168
+STEP, CANCEL, MODE = 160, 168, 176
 LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
 # Nanoseconds: what waking a worker has cost the caller of late, and the work of a grain; the clock.
 WAKING, GRAIN, CLOCK = 232, 240, 248
@@ -32,6 +32,29 @@ PAUSE = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
 }
+# The mode of arithmetic (rounding, subnormal numbers as zero): workers take on the caller's.
+MODES = {
+    "x86_64": """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @keep_mode(ptr %at) alwaysinline {
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  ret void
+}
+define internal void @take_mode(ptr %at) alwaysinline {
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)
+  ret void
+}
+""",
+}
+NO_MODES = """
+define internal void @keep_mode(ptr %at) alwaysinline {
+  ret void
+}
+define internal void @take_mode(ptr %at) alwaysinline {
+  ret void
+}
+"""
 
 WAKE = """
 define internal void @wake(ptr %pool, ptr %word) {{
@@ -283,6 +306,8 @@ claim:
   %mine = icmp ne i32 %offered, 0
   br i1 %mine, label %run, label %finished
 run:
+  %mode.at = getelementptr i8, ptr %pool, i64 {mode}
+  call void @take_mode(ptr %mode.at)
   %status = call i32 @pieces(ptr %pool, i64 %part, ptr null)
   %before = atomicrmw sub ptr %remaining, i32 1 seq_cst, align 4
   %last = icmp eq i32 %before, 1
@@ -473,6 +498,8 @@ share:
   store i64 %parts, ptr %parts.at
   %step.at = getelementptr i8, ptr %pool, i64 {step}
   store i64 %stride, ptr %step.at
+  %mode.at = getelementptr i8, ptr %pool, i64 {mode}
+  call void @keep_mode(ptr %mode.at)
   %cancel = getelementptr i8, ptr %pool, i64 {cancel}
   store atomic i64 0, ptr %cancel monotonic, align 8
   %workers = sub i64 %parts, 1
@@ -527,7 +554,8 @@ def pool_text() -> str:
     """Return the LLVM text of `EXPORTS` for this machine."""
     machine = jit.target().triple.partition("-")[0]
     declare, pause = PAUSE.get(machine, ("", ""))
-    return (WAKE + _TEMPLATE).format(
+    text = (WAKE + _TEMPLATE).format(
+        mode=MODE,
         bytes=BYTES,
         declare_pause=declare,
         pause=pause,
@@ -565,3 +593,4 @@ def pool_text() -> str:
         dearest=LONGEST_SPIN * USUAL_WAKING,
         slices=1 << 40,
     )
+    return text + MODES.get(machine, NO_MODES)
