@@ -17,6 +17,9 @@ from symgraph.dims.dim import symbol
 cells: Any = lazy("symgraph.cpu.entry.cells")
 
 
+LINE = 64  # bytes: a copy begins with a line of the caches, so that vectors do not lie across two
+
+
 class Container:
     """The value of a shared variable (a C-contiguous array in a cell that native code reads)."""
 
@@ -83,7 +86,12 @@ def _owned(array: np.ndarray, borrow: bool) -> np.ndarray:
     )
     if borrow and usable:
         return array
-    return np.array(array, array.dtype.newbyteorder("="), order="C", copy=True)
+    dtype = array.dtype.newbyteorder("=")
+    room = np.empty(array.size * dtype.itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    own = room[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
+    own[...] = array
+    return own
 
 
 def shared(

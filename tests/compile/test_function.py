@@ -204,6 +204,20 @@ def test_shared_values_are_copied_and_checked():
     assert f() == 6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int8", "bool", ">f4"])
+@pytest.mark.parametrize("shape", [(), (5,), (0, 3), (7, 3)])
+def test_copies_of_shared_values_begin_with_a_cache_line(dtype, shape):
+    value = np.arange(2 * int(np.prod(shape)) + 2)[: 2 * int(np.prod(shape)) : 2]
+    value = value.reshape(shape).astype(dtype) if shape else np.array(3).astype(dtype)
+    w = sg.shared(value)
+    for _ in range(2):
+        held = w.get_value(borrow=True)
+        assert held.ctypes.data % 64 == 0 or not held.size
+        assert held.flags.c_contiguous and held.flags.writeable and held.dtype.isnative
+        np.testing.assert_array_equal(held, value)
+        w.set_value(value)
+
+
 def test_an_error_leaves_shared_variables_as_they_were():
     i = sg.lvector("i")
     w = sg.shared(np.zeros((4, 2), "float32"))
