@@ -19,8 +19,11 @@ from symgraph.testing.cases import Case, cases
 
 # ops whose code takes LLVM long: a quick run takes a part of their cases
 LONG_CODE = {
-    "beta", "beta_weight", "betainc", "betaln", "dft", "digamma", "gammainc", "gammaincc", "k1e",
-    "poisson_weight", "polygamma", "power", "searchsorted",
+    "beta", "beta_weight", "betainc", "betaln", "cofactor_bend", "cofactor_rate", "cofactors",
+    "conv2d_filter", "conv2d_input", "cosint", "dft", "digamma", "eig_vectors", "expm",
+    "faddeeva_imag", "faddeeva_real", "gammainc", "gammaincc", "hyp1f1", "hyp2f1", "irdft", "k1e",
+    "max_pool2d", "owens_t", "pinv", "poch", "poisson_weight", "polygamma", "power", "rdft",
+    "schur_form", "schur_vectors", "searchsorted", "solve", "sqrtm", "sum_pool2d",
 }  # fmt: skip
 
 

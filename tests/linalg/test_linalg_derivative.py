@@ -243,14 +243,15 @@ def mixed(a: np.ndarray, directions: Any) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_determinants_have_derivatives_of_all_orders_at_every_rank(dtype: str) -> None:
+def test_determinants_have_derivatives_of_all_orders_at_every_rank(dtype: str, full: bool) -> None:
+    orders = 5 if full or dtype == "float64" else 4  # each takes several times as long
     rng = np.random.default_rng(12)
 
     def numbers(*shape: int) -> np.ndarray:
         more = 1j * rng.normal(size=shape) if "complex" in dtype else 0
         return (rng.normal(size=shape) + more).astype(dtype)
 
-    x, *d = (sg.tensor3(f"x{k}", dtype) for k in range(6))
+    x, *d = (sg.tensor3(f"x{k}", dtype) for k in range(orders + 1))
     y, outputs = sg.det(x), []
     for e in d:
         y = sg.Rop(y, x, e)

@@ -11,7 +11,7 @@ from symgraph.testing.native_suite import native_failures
 
 load_all()  # the tests are named after what is registered by now
 
-SAMPLE = 4  # cases per dtype of an op with long code
+SAMPLE = 2  # cases per dtype of an op with long code
 
 
 @pytest.mark.parametrize("name", sorted(ops))

@@ -65,9 +65,9 @@ ZEROS = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(WHOLE))
-def test_accuracy(name, dtype):
+def test_accuracy(name, dtype, full):
     for draw in WHOLE[name]:
-        found = worst(name, dtype, None, points(dtype, draw))
+        found = worst(name, dtype, None, points(dtype, draw, full))
         assert found[0] <= ops[name].ulp[dtype], found
 
 
@@ -109,9 +109,9 @@ def test_accuracy_of_incomplete_gamma_where_both_arguments_are_small(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(ZEROS))
-def test_accuracy_beside_zeros(name, dtype):
+def test_accuracy_beside_zeros(name, dtype, full):
     for draw, floor in ZEROS[name]:
-        found = worst(name, dtype, floor, points(dtype, draw))
+        found = worst(name, dtype, floor, points(dtype, draw, full))
         assert found[0] <= ops[name].ulp[dtype], found
 
 
