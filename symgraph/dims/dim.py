@@ -260,13 +260,17 @@ def broadcast(a: int | Dim, b: int | Dim) -> int | Dim:
 
 def _broadcast_parts(a: int | Dim) -> tuple[int | Dim, ...]:
     """Return the sizes that were broadcast together to make this one."""
-    if isinstance(a, int) or len(a.terms) != 1:
-        return (a,)
-    ((monomial, c),) = a.terms
-    if c != 1 or len(monomial) != 1 or monomial[0].kind != "broadcast":
-        return (a,)
-    left, right = monomial[0].args
-    return _broadcast_parts(left) + _broadcast_parts(right)
+    found: list[int | Dim] = []
+    left = [a]
+    while left:
+        part = left.pop()
+        terms = () if isinstance(part, int) else part.terms
+        monomial, c = terms[0] if len(terms) == 1 else ((), 0)
+        if c == 1 and len(monomial) == 1 and monomial[0].kind == "broadcast":
+            left += reversed(monomial[0].args)
+        else:
+            found.append(part)
+    return tuple(found)
 
 
 def exact_div(a: int | Dim, b: int | Dim) -> int | Dim | None:

@@ -32,6 +32,7 @@ RECOMPUTE_SUMMED = 64  # turns of a product that need an operand, from which it 
 RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn of an outer loop
 MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
+DEEPEST = 150  # operations one above the other in a nest: passes go down into operands by recursion
 # statements that read their inputs at an index, like a nest
 RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
@@ -68,6 +69,7 @@ class Roots:
         self.cost: dict[Node, int] = {}
         self.moved = 0  # bytes of the arrays that are read or stored in any case
         self.nest_cost: dict[Any, int] = {}
+        self.above: dict[Node, int] = {}  # operations between a value and the roots that read it
         self.results: dict[Node, dict[int, Node]] = {}  # compound node -> its results in use
 
     def estimate(self, order: Sequence[Node]) -> None:
@@ -232,13 +234,15 @@ class Roots:
         index_bits = _bits(context.index)
         inside = tuple(a for a in context.loops if a.bit & index_bits)
         loops = inside if self.is_loop(node) else None
-        self.nest_cost[context.nest] = self.nest_cost.get(context.nest, 0) + (
-            1 if node.op.view else SCALAR_COST.get(node.op.name, 2)
-        )
+        cost = 1 if node.op.view else SCALAR_COST.get(node.op.name, 2)
+        self.nest_cost[context.nest] = self.nest_cost.get(context.nest, 0) + cost
+        # about half of an operation's steps stand one above the other
+        below = (0 if node in self.roots else self.above.get(node, 0)) + (cost + 1) // 2
 
         def record(k: int, index: tuple[Any, ...], guard: Expr | None = None) -> Expr:
             x = node.inputs[k]
             if not x.op.is_leaf:
+                self.above[x] = max(self.above.get(x, 0), below)
                 around = (context.loops if loops is None else loops) + tuple(s.created)
                 both = both_guards(context.guard, guard)
                 place = tuple(map(s.index, index))
@@ -277,6 +281,8 @@ class Roots:
             return f"{node.op.name} is made as a whole array"
         if any(self.nest_cost.get(c.nest, 0) > NEST_BUDGET for c in contexts):
             return "the body of its reader is long already"
+        if self.above.get(node, 0) > DEEPEST:
+            return "its reader is a long chain of operations already"
         return self._too_dear(node, contexts, prefix)
 
     def _crossed(self, node: Node, contexts: Sequence[Context]) -> bool:
