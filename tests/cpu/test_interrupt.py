@@ -28,7 +28,7 @@ def run(*args):
 
 run(*args)
 whole = run(*args)
-assert f.versions()[0]["kernels"] <= {kernels}, "the work must be in a few of them"
+assert f.versions()[0]["kernels"] <= {kernels}, "the work must be in one of them"
 state = w.get_value().copy()
 sent = []
 
@@ -89,9 +89,9 @@ def test_one_product_is_left_quickly(n):
     assert late < LIMIT, (late, whole)
 
 
-@pytest.mark.parametrize(("result", "kernels"), [("y", 8), ("y.sum()", 9)])  # long chains are cut
+@pytest.mark.parametrize(("result", "kernels"), [("y", 2), ("y.sum()", 3)])
 def test_one_kernel_is_left_quickly(result, kernels):
-    work = KERNEL.format(depth=8, result=result)
+    work = KERNEL.format(depth=7, result=result)
     late, whole = interrupted(work, "np.isfinite(first).all()", kernels)
     assert late < min(LIMIT, 0.6 * whole), (late, whole)
 
