@@ -13,12 +13,16 @@ from symgraph.compile.policy import Choice
 from symgraph.compile.signature import entry_spec, wanted_sizes
 from symgraph.compile.specialise import specialise
 from symgraph.core.errors import ShapeError
+from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.core.record import dataclass
 from symgraph.cpu.entry.call import EntrySpec, emit_entry
 from symgraph.cpu.programs.module import Module
+from symgraph.cpu.programs.product import products_in
 from symgraph.dims.dim import Atom
 from symgraph.loops.amount import program_amount
+
+gemm: Any = lazy("symgraph.cpu.gemm.compiled")
 
 if TYPE_CHECKING:
     from symgraph.compile.function import Compiled
@@ -59,6 +63,8 @@ def build(compiled: Compiled, classes: SizeClass) -> Built:
     stages = pipeline.lower(outputs[:count], updates, args, shared)
     stages.seconds["graph"] = front
     assert stages.program is not None
+    for product in products_in(stages.program.statements):
+        gemm.begin(product)
     work = program_amount(stages.program.statements)
     wanted = wanted_sizes(outputs[:count], classes, work)
     phase.enter("emitting LLVM")

@@ -22,7 +22,7 @@ from symgraph.core.lazy import lazy
 from symgraph.core.node import Node, describe
 from symgraph.cpu.abi import Ctx
 from symgraph.cpu.entry.call import Entry, entry_names
-from symgraph.cpu.native import jit
+from symgraph.cpu.native import jit, memory, pool
 from symgraph.cpu.native.jit import Loaded
 from symgraph.cpu.programs.product import PRODUCTS
 from symgraph.dims.dim import Atom, evaluate
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # A version whose plan is on disk needs none of the compiler.
 builder: Any = lazy("symgraph.compile.build")
+detached: Any = lazy("symgraph.cpu.native.detached")
 explain: Any = lazy("symgraph.compile.explain")
 gather: Any = lazy("symgraph.ops.gather")
 gemm: Any = lazy("symgraph.cpu.gemm.compiled")
@@ -284,11 +285,22 @@ def _compile(
     module = built.module
     names = (*entry_names(built.spec), *(("profile",) if module.timed else ()))
     phase.enter("native code")
-    loaded = jit.build(built.text, names, verify=config.verify)
+    _begin_what_it_needs(built)
+    loaded = jit.build(built.text, names, verify=config.verify, once=("run",))
     built.stages.seconds["native code"] = time.perf_counter() - began
     plan = _plan(built)
     compiled.keys.save(plan, sizes, choice, largest)
     return Version(compiled, choice, shapes, plan, loaded, built)
+
+
+def _begin_what_it_needs(built: Built) -> None:
+    """Let code of the process that the entry will connect be made beside the function's own."""
+    if built.module.parallel:
+        pool.begin()
+    if built.module.detached:
+        detached.begin()
+    if built.spec.needs_pool:
+        memory.begin()
 
 
 def _plan(built: Built) -> Plan:

@@ -19,9 +19,9 @@ from symgraph.cpu.native.cache import ObjectCache
 SEVEN = "define i32 @seven() {\n  ret i32 7\n}\n"
 
 
-def result(quick: jit.Quick) -> int:
+def result(coming: jit.Coming) -> int:
     """Call the function of `SEVEN`."""
-    loaded = quick.result()
+    loaded = coming.result()
     found: int = ctypes.CFUNCTYPE(ctypes.c_int32)(loaded.address("seven"))()
     return found
 
@@ -31,36 +31,51 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(jit._state, "cache", None)
 
 
-def test_quick_code_is_made_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coming_code_is_made_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     makers: list[Any] = []
-    generate = jit._generate
+    generate = jit.generate
 
-    def spy(*args: Any) -> bytes:
+    def spy(*args: Any) -> Any:
         makers.append(threading.current_thread())
         return generate(*args)
 
-    monkeypatch.setattr(jit, "_generate", spy)
-    assert result(jit.Quick(SEVEN, ("seven",))) == 7
+    monkeypatch.setattr(jit, "generate", spy)
+    assert result(jit.Coming(SEVEN, ("seven",), opt_level=0)) == 7
     assert len(makers) == 1 and makers[0] is not threading.current_thread()
 
 
-def test_quick_code_without_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coming_code_without_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(thread: Any) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert result(jit.Quick(SEVEN, ("seven",))) == 7
+    assert result(jit.Coming(SEVEN, ("seven",), opt_level=0)) == 7
     monkeypatch.setattr(threading.Thread, "start", lambda thread: None)  # as in a forked child
-    assert result(jit.Quick(SEVEN, ("seven",))) == 7
+    assert result(jit.Coming(SEVEN, ("seven",), opt_level=0)) == 7
 
 
-def test_quick_code_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_coming_code_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     cache = ObjectCache(tmp_path)
     jit._put_optimised(cache, SEVEN, jit.target())
     monkeypatch.setitem(jit._state, "cache", cache)
-    monkeypatch.setattr(jit, "_generate", None)
-    quick = jit.Quick(SEVEN, ("seven",))
-    assert result(quick) == 7 and quick.result().times.cached
+    monkeypatch.setattr(jit, "generate", None)
+    coming = jit.Coming(SEVEN, ("seven",), opt_level=0)
+    assert result(coming) == 7 and coming.result().times.cached
+
+
+def test_coming_code_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    cache = ObjectCache(tmp_path)
+    monkeypatch.setitem(jit._state, "cache", cache)
+    assert result(jit.Coming(SEVEN, ("seven",))) == 7
+    assert cache.get(jit.cache_key(SEVEN, jit.target())) is not None
+
+
+def test_coming_code_that_does_not_parse() -> None:
+    coming = jit.Coming("define i32 @seven( {", ("seven",))
+    with pytest.raises(RuntimeError, match="does not parse"):
+        coming.result()
 
 
 def test_lazy_modules() -> None:

@@ -79,7 +79,7 @@ class _Native:
 
     def __init__(self) -> None:
         jit.follow_settings()  # variables are made before any function is
-        self.code = code = jit.build_quick(_TEXT, _NAMES)
+        self.code = code = jit.Coming(_TEXT, _NAMES, opt_level=0).result()
         incref = ctypes.c_void_p.from_address(code.address("incref"))
         incref.value = abi.function_address(ctypes.pythonapi.Py_IncRef)
         kind, pointer, value = ctypes.PYFUNCTYPE, ctypes.c_void_p, ctypes.py_object

@@ -45,8 +45,8 @@ def _method(name: str, address: int) -> _MethodDef:
 
 
 @functools.cache
-def _begun() -> jit.Quick:
-    return jit.Quick(entry_text(), ENTRY_NAMES)
+def _begun() -> jit.Coming:
+    return jit.Coming(entry_text(), ENTRY_NAMES, opt_level=0)
 
 
 def begin() -> None:

@@ -15,12 +15,20 @@ TEXTS = {"gemm": gemm_text, "contract": contract_text}
 
 
 @functools.cache
+def coming(
+    name: str, dtype: str, vector_bytes: int, second_cache: int, verify: bool
+) -> jit.Coming:
+    """Let a product's machine code be made in the background, for widths of vectors and caches."""
+    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache)
+    return jit.Coming(text, (name, "rooms"), verify=verify)
+
+
+@functools.cache
 def load(
     name: str, dtype: str, vector_bytes: int, second_cache: int, verify: bool = False
 ) -> jit.Loaded:
-    """Return a product's machine code for widths of vectors and caches, ready to be called."""
-    text = TEXTS[name](ELEMENTS[dtype], vector_bytes, second_cache)
-    code = jit.build(text, (name, "rooms"), verify=verify)
+    """Return a product's machine code, ready to be called."""
+    code = coming(name, dtype, vector_bytes, second_cache, verify=verify).result()
     lend(code.address("rooms"))
     return code
 
@@ -33,6 +41,12 @@ def cache_bytes() -> int:
         return int(size.strip().removesuffix("K")) << 10
     except (OSError, ValueError):
         return 1 << 20
+
+
+def begin(product: str) -> None:
+    """Let a product, such as gemm.float32, be made in the background; `address` waits for it."""
+    name, dtype = product.split(".")
+    coming(name, dtype, jit.target().vector_bytes, cache_bytes(), verify=False)
 
 
 def address(product: str) -> int:

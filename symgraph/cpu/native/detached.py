@@ -15,11 +15,16 @@ from symgraph.cpu.native import jit
 from symgraph.cpu.native.pool_text import futex
 
 
+@functools.cache
+def _coming() -> jit.Coming:
+    return jit.Coming(text.detached_text(), text.EXPORTS, opt_level=0)
+
+
 class Detached:
     """The code that begins such calls; one per process, never unloaded."""
 
     def __init__(self) -> None:
-        self._code = jit.build_quick(text.detached_text(), text.EXPORTS)
+        self._code = _coming().result()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._code))
         self.address = self._code.address("detached_for")
         self._words = (ctypes.c_int64 * text.WORDS).from_address(self._code.address("detached"))
@@ -40,6 +45,11 @@ class Detached:
 @functools.cache
 def _detached() -> Detached:
     return Detached()
+
+
+def begin() -> None:
+    """Let the code be made in the background; the first function that needs it waits for it."""
+    _coming()
 
 
 def fill_context(words: np.ndarray) -> None:

@@ -8,6 +8,7 @@ through the destructor of a capsule, wherever and whenever the last reference to
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 
 import numpy as np
@@ -302,6 +303,16 @@ fail:
 _EXPORTS = ("state", "pool_alloc", "pool_free", "pool_release", "pool_clear", "arena_take")
 
 
+@functools.cache
+def _coming() -> jit.Coming:
+    return jit.Coming(_TEXT, _EXPORTS, opt_level=0)
+
+
+def begin() -> None:
+    """Let the allocator be made in the background; the first function that needs it waits."""
+    _coming()
+
+
 class ResultPool:
     """Addresses of the native allocator, and its figures. One per process: see `result_pool`.
 
@@ -309,7 +320,7 @@ class ResultPool:
     """
 
     def __init__(self) -> None:
-        self._code = jit.build_quick(_TEXT, _EXPORTS)
+        self._code = _coming().result()
         self.alloc_address = self._code.address("pool_alloc")
         self.free_address = self._code.address("pool_free")
         self.release_address = self._code.address("pool_release")

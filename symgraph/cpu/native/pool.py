@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import math
 import os
 import platform
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -32,25 +32,20 @@ GRAIN_NANOSECONDS = 5_000  # of work in a grain, at least: see `loops/schedule`,
 
 
 def default_threads() -> int:
-    """Return how many cores this process may use: its affinity, capped by its group's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(1, min(cores, MAX_WORKERS + 1))
+    """Return how many threads loops run on unless told otherwise: one for each core."""
+    return min(jit.cores(), MAX_WORKERS + 1)
+
+
+@functools.cache
+def _coming() -> jit.Coming:
+    return jit.Coming(text.pool_text(), text.EXPORTS, opt_level=0)
 
 
 class ThreadPool:
     """The process' threads for compiled loops. One per process: see `thread_pool`."""
 
     def __init__(self) -> None:
-        self._code = jit.build_quick(text.pool_text(), text.EXPORTS)
+        self._code = _coming().result()
         # Workers may still be inside at the very end of the process.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._code))
         self.state_address = self._code.address("pool")
@@ -165,6 +160,11 @@ _chosen: list[int] = []  # the threads that were set before there is a pool
 _making = threading.Lock()
 
 
+
+
+def begin() -> None:
+    """Let the pool's code be made in the background; the first function with loops waits for it."""
+    _coming()
 
 
 def thread_pool() -> ThreadPool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from symgraph.core.record import dataclass
 from symgraph.cpu.gemm.shape import SLICE_BITS
 from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.expr import Size
+from symgraph.loops.statements import LibraryCall, Loop, Statement
 
 PRODUCT_NAMES = ("gemm", "contract")
 PRODUCTS = tuple(f"{name}.{dtype}" for name in PRODUCT_NAMES for dtype in ("float32", "float64"))
@@ -18,6 +19,22 @@ STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for ea
 STEP_STRIPS = 528  # packed for as many rows or columns of the result: blocks of A
 SCATTERED_STEP = 528 << 10  # elements of the result in a step where packing goes through tables
 LONGEST_STEP = 3 << 29  # multiply-adds (13 to 65 ms) between two looks at signals
+
+
+def products_in(statements: Iterable[Statement]) -> set[str]:
+    """Return which of `PRODUCTS` statements call, those in loops included."""
+    found: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, Loop):
+            found |= products_in(statement.body)
+        elif isinstance(statement, LibraryCall) and statement.name in PRODUCT_NAMES:
+            found.add(product_name(statement))
+    return found
+
+
+def product_name(call: LibraryCall) -> str:
+    """Return which of `PRODUCTS` a call is for."""
+    return f"{call.name}.{call.outputs[0].dtype}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from symgraph.cpu.programs.product import (
     PRODUCTS,
     STEP_STRIPS,
     contraction_words,
+    product_name,
     product_shares,
     product_words,
     scattered_strips,
@@ -469,7 +470,7 @@ class ProgramEmitter:
         if call.name not in PRODUCT_NAMES:
             return self._lapack_call(call)
         *batch, m, n, k = call.params[0]
-        name = f"{call.name}.{call.outputs[0].dtype}"
+        name = product_name(call)
         self.products[name] = None
         amount = statement_work(call)
         self.kernels.append(KernelInfo(name, call.origin, None, amount))
