@@ -16,7 +16,6 @@ CLOSE_ROWS = 4096  # bytes apart at most: of rows farther apart, packing reads m
 FAR_ROWS = 8192  # the same without AVX-512, for fewer than PACK_B_FROM rows; those apart by
 CROWDED_ROWS = 4096  # bytes, or a multiple, share few lines of the caches: they are packed too
 FLAT_ROWS, FLAT_DEPTH = 3, 64  # tiles of rows of A, terms: see `_depth`
-NEAR_BYTES = 1 << 23  # of B that is not fetched ahead: a near cache holds it
 
 
 def block(shape: Shape) -> str:
@@ -97,8 +96,8 @@ def even(f: FunctionText, total: str, most: str | int, multiple: int = 1) -> str
 def panels(shape: Shape) -> str:
     """Multiply a block of A with all slivers of B, packed panel by panel unless `direct`.
 
-    With AVX-512, the next panel is fetched into the second cache while one is worked on; with AVX2
-    the processor does as well by itself.
+    With AVX-512, the next panel, or the next sliver of a `direct` one, is fetched into the second
+    cache while one is worked on; with AVX2 the processor does as well by itself.
     """
     f = FunctionText(
         "define internal void @panels(ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, i64 %br, "
@@ -108,15 +107,12 @@ def panels(shape: Shape) -> str:
     wide, stride = PANEL * shape.columns, shape.columns * shape.size
     apart = f.mul("%k", stride)
     unit = f.new(f"icmp eq i64 %bc, {shape.size}")
-    near = f.new(f"icmp slt i64 {f.mul(f.mul('%k', '%n'), shape.size)}, {NEAR_BYTES}")
-    here = f.new(f"and i1 %direct, {near}")
     ahead = f.new(f"select i1 %direct, i64 {stride}, i64 {wide * shape.size}")
 
     def panel(j: str, left: str, _: list[str]) -> None:
         b = f.at("%b", f.mul(j, "%bc"))
         whole = f.new(f"and i1 {f.new(f'icmp eq i64 {left}, {wide}')}, {unit}")
         fetched = f.new(f"select i1 {whole}, i64 %k, i64 0") if shape.width == 64 else "0"
-        fetched = f.new(f"select i1 {here}, i64 0, i64 {fetched}")
         together = f.new(f"select i1 %direct, i1 false, i1 {whole}")
         f.when(
             together,

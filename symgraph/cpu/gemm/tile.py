@@ -13,7 +13,9 @@ ZERO = "0x8000000000000000"  # -0.0 adds to nothing
 # With AVX-512 (processors with AVX2 only do better with all of the next tile of C at once):
 FEW = 16  # steps between two times that parts of A and C are fetched
 A_AHEAD, B_AHEAD = 32, 8  # steps that what is fetched of A and B lies ahead
-LINE = 64  # bytes
+# bytes. The ends of vectors are fetched: where rows of B begin within a line, the first line of a
+# sliver is the last one of the sliver before it.
+LINE = 64
 
 
 def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
@@ -75,7 +77,7 @@ class _Tile:
         else:
             right = [shape.load(f, f.at(b, j) if j else b) for j in self._vectors]
             for line in self.lines if shape.width == 64 else ():
-                prefetch(f, f.at(b, self._b_ahead, line), near=True)
+                prefetch(f, f.at(b, self._b_ahead, line + LINE - 1), near=True)
         after: list[str] = []
         for i in range(self.rows):
             one = shape.load_one(f, f.at(a, self._row[i]) if i else a)
@@ -234,7 +236,8 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
 
         def fetch(_: str, at: list[str]) -> Sequence[str]:
             if not runs:
-                prefetch(f, at[0])
+                for line in range(0, stride, LINE):
+                    prefetch(f, f.at(at[0], line + LINE - 1))
                 return [f.at(at[0], "%ns")]
             offset = f.load("i64", at[0], 8)
             for start in starts:
