@@ -41,6 +41,7 @@ gather: Any = lazy("symgraph.ops.gather")
 gemm: Any = lazy("symgraph.cpu.gemm.compiled")
 lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 slow: Any = lazy("symgraph.compile.slow")
+ONCE = ("run", "run.parts", "run.body")  # straight-line code around the kernels
 SLOW_COMPILE = 2.0  # seconds after which a compilation says what it was doing
 
 
@@ -286,7 +287,7 @@ def _compile(
     names = (*entry_names(built.spec), *(("profile",) if module.timed else ()))
     phase.enter("native code")
     _begin_what_it_needs(built)
-    loaded = jit.build(built.text, names, verify=config.verify, once=("run",))
+    loaded = jit.build(built.text, names, verify=config.verify, once=ONCE)
     built.stages.seconds["native code"] = time.perf_counter() - began
     plan = _plan(built)
     compiled.keys.save(plan, sizes, choice, largest)

@@ -202,16 +202,71 @@ def test_jobs_after_sleep(rig):
         assert (rig.marks[:300] == count).all()
 
 
-def becomes(rig, asleep):
+def becomes(rig, asleep, looks=5000):
     """Wait until the first worker sleeps, or does not, at ten looks in a row."""
     at = rig.pool.state_address + text.THREADS + text.LINE + text.SLEEPS
     same = 0
-    for _ in range(5000):
+    for _ in range(looks):
         same = same + 1 if ctypes.c_int32.from_address(at).value == asleep else 0
         if same == 10:
             return True
         time.sleep(1e-3)
     return False
+
+
+def under_way(rig, change=0):
+    """Return how many calls are under way that share several loops, and change it."""
+    rig.pool._set(text.CALLS, rig.pool._get(text.CALLS) + change)
+    return rig.pool._get(text.CALLS)
+
+
+def test_workers_stay_awake_while_a_call_is_under_way(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    usual = rig.pool._get(text.SPIN)
+    try:
+        rig.pool._set(text.SPIN, 10_000_000)  # some tenths of a second
+        rig.waking(1)
+        under_way(rig, 1)
+        rig.run(1000)  # wakes the worker, if need be
+        rig.pool._set(text.SPIN, 100_000)  # read again after a job: 50 times some milliseconds
+        rig.run(1000)
+        assert not becomes(rig, asleep=True, looks=100)
+        under_way(rig, -1)
+        assert becomes(rig, asleep=True)
+    finally:
+        rig.pool._set(text.SPIN, usual)
+        rig.pool._set(text.CALLS, 0)
+
+
+def test_a_call_wakes_workers_for_all_its_loops(rig):
+    pool.set_threads(2)
+    rig.pool.wait_ready()
+    rig.grain(5000)
+    pointer = ctypes.c_void_p
+    enter = ctypes.CFUNCTYPE(None, pointer, ctypes.c_int64, pointer)(rig.pool._get(text.ENTER))
+    usual = rig.pool._get(text.SPIN)
+
+    def stays_awake(pieces, waking, limit=0):
+        assert becomes(rig, asleep=True)
+        rig.context[Ctx.MAX_THREADS] = limit
+        rig.waking(waking)
+        rig.pool._set(text.SPIN, 1_000_000)
+        enter(rig.pool.state_address, pieces, rig.context.ctypes.data)
+        assert rig.pool._get(text.CALLS) == 1
+        awake = becomes(rig, asleep=False, looks=50)
+        rig.pool._set(text.CALLS, 0)
+        rig.pool._set(text.SPIN, usual)
+        return awake
+
+    try:
+        assert stays_awake(1000, 1000)
+        assert not stays_awake(2, 100_000)  # 5 us are saved, 400 would have to be
+        assert not stays_awake(1, 0)  # nothing to share
+        assert not stays_awake(1000, 1000, limit=1)
+    finally:
+        rig.pool._set(text.SPIN, usual)
+        rig.pool._set(text.CALLS, 0)
 
 
 def test_sleeping_workers_are_woken_for_what_repays_it(rig):

@@ -61,6 +61,7 @@ class ThreadPool:
         self._set(text.WAKING, FIRST_WAKING)
         self._set(text.GRAIN, GRAIN_NANOSECONDS)
         self._set(text.SPIN, self._rounds())
+        self._set(text.ENTER, self._code.address("enter"))
         self._wanted = 1
 
     def set_threads(self, count: int) -> None:
@@ -116,7 +117,7 @@ class ThreadPool:
         """Begin afresh in a forked child, where none of the threads exist."""
         self._change = threading.Lock()
         self._threads = []
-        for offset in (text.LOCK, text.REMAINING, text.READY):
+        for offset in (text.LOCK, text.REMAINING, text.READY, text.CALLS):
             self._set(offset, 0)
         ctypes.memset(self.state_address + text.THREADS, 0, text.BYTES - text.THREADS)
         if not self._closed:

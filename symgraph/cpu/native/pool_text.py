@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.cpu.abi import Ctx
+from symgraph.cpu.abi import POOL_CALLS, POOL_ENTER, Ctx
 from symgraph.cpu.native import jit
 
 MAX_WORKERS = 255
@@ -13,9 +13,11 @@ STEP, CANCEL, MODE = 160, 168, 176
 LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
 # Nanoseconds: what waking a worker has cost the caller of late, and the work of a grain; the clock.
 WAKING, GRAIN, CLOCK = 232, 240, 248
+# How many calls are under way that share several loops, and the address of `enter`.
+CALLS, ENTER = POOL_CALLS, POOL_ENTER
 # One line a thread, the caller's first: the number of its last job, whether it sleeps, whether its
 # part in the job is still on offer, and the steps that are taken from its piece.
-THREADS, LINE = 256, 64
+THREADS, LINE = 320, 64
 SLEEPS, OFFER, TAKEN = 4, 8, 16
 BYTES = THREADS + (MAX_WORKERS + 1) * LINE
 
@@ -26,6 +28,7 @@ RISE, FALL, FORGET = 2, 8, 64  # what follows a measurement by a half, or an eig
 REPAID = 4  # times: what a job must save before sleeping workers are woken for it
 LONGEST_SPIN = 5  # times the usual one: where waking is dear, workers stay awake longer
 USUAL_WAKING = 10_000  # nanoseconds for which workers spin as usual
+LINGER = 50  # times the usual spin: how long workers wait for the next loop of a call under way
 
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
 PAUSE = {
@@ -125,6 +128,19 @@ define internal i64 @patience(ptr %pool) {{
   %product = mul i64 %usual, %dear
   %rounds = udiv i64 %product, {usual_waking}
   ret i64 %rounds
+}}
+
+; Tell whether to wait on after some rounds: a call is under way that has more loops to share.
+define internal i1 @under_way(ptr %pool, i64 %rounds) {{
+  %calls.at = getelementptr i8, ptr %pool, i64 {calls}
+  %calls = load atomic i64, ptr %calls.at monotonic, align 8
+  %some = icmp sgt i64 %calls, 0
+  %spin.at = getelementptr i8, ptr %pool, i64 {spin}
+  %usual = load i64, ptr %spin.at
+  %most = mul i64 %usual, {linger}
+  %soon = icmp ult i64 %rounds, %most
+  %both = and i1 %some, %soon
+  ret i1 %both
 }}
 
 define i64 @spin(i64 %rounds) {{
@@ -274,7 +290,10 @@ spin:
 still:
   %i1 = add i64 %i, 1
   %patient = icmp ult i64 %i1, %limit
-  br i1 %patient, label %again, label %sleep
+  br i1 %patient, label %again, label %linger
+linger:
+  %on = call i1 @under_way(ptr %pool, i64 %i1)
+  br i1 %on, label %again, label %sleep
 again:
   call void @pause()
   br label %spin
@@ -451,6 +470,55 @@ all:
   ret i64 %parts
 }}
 
+; Return how many threads a call may use: what the pool and the caller's context allow.
+define internal i64 @usable(ptr %pool, ptr %ctx) {{
+  %limit.at = getelementptr i8, ptr %pool, i64 {limit}
+  %limit = load atomic i64, ptr %limit.at monotonic, align 8
+  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
+  %ready = load atomic i64, ptr %ready.at acquire, align 8
+  %threads = add i64 %ready, 1
+  %allowed.at = getelementptr i64, ptr %ctx, i64 {max_threads}
+  %allowed = load i64, ptr %allowed.at
+  %any = icmp eq i64 %allowed, 0
+  %most = select i1 %any, i64 -1, i64 %allowed
+  %agreed = call i64 @llvm.umin.i64(i64 %limit, i64 %most)
+  %usable = call i64 @llvm.umin.i64(i64 %agreed, i64 %threads)
+  ret i64 %usable
+}}
+
+; Begin a call that shares several loops, of so many pieces in all: workers that are awake stay so
+; until it ends (who calls counts `calls` down again), those that sleep are woken if it repays that.
+define void @enter(ptr %pool, i64 %pieces, ptr %ctx) {{
+entry:
+  %calls = getelementptr i8, ptr %pool, i64 {calls}
+  %before = atomicrmw add ptr %calls, i64 1 monotonic, align 8
+  %usable = call i64 @usable(ptr %pool, ptr %ctx)
+  %wanted = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
+  %two = icmp ugt i64 %wanted, 1
+  br i1 %two, label %judge, label %end
+judge:
+  %parts = call i64 @awake(ptr %pool, i64 %wanted, i64 %pieces)
+  br label %next
+next:
+  %i = phi i64 [ 1, %judge ], [ %i1, %go_on ]
+  %more = icmp ult i64 %i, %parts
+  br i1 %more, label %look, label %end
+look:
+  %box = call ptr @line(ptr %pool, i64 %i)
+  %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
+  %s = load atomic i32, ptr %sleeps seq_cst, align 4
+  %sleeping = icmp ne i32 %s, 0
+  br i1 %sleeping, label %ring, label %go_on
+ring:
+  call void @ring(ptr %pool, ptr %box)
+  br label %go_on
+go_on:
+  %i1 = add i64 %i, 1
+  br label %next
+end:
+  ret void
+}}
+
 ; Run a kernel over 0 to n on at most as many threads as the pool and the caller's context allow,
 ; each with `grain` iterations at least. With `step` > 0 the caller looks at signals every so many
 ; iterations; -1 if a handler raised (the rest is not done), else 0. Must not hold the interpreter.
@@ -464,17 +532,7 @@ entry:
 plan:
   %g = call i64 @llvm.smax.i64(i64 %grain, i64 1)
   %pieces = udiv i64 %n, %g
-  %limit.at = getelementptr i8, ptr %pool, i64 {limit}
-  %limit = load atomic i64, ptr %limit.at monotonic, align 8
-  %ready.at = getelementptr i8, ptr %pool, i64 {ready}
-  %ready = load atomic i64, ptr %ready.at acquire, align 8
-  %threads = add i64 %ready, 1
-  %allowed.at = getelementptr i64, ptr %ctx, i64 {max_threads}
-  %allowed = load i64, ptr %allowed.at
-  %any = icmp eq i64 %allowed, 0
-  %most = select i1 %any, i64 -1, i64 %allowed
-  %agreed = call i64 @llvm.umin.i64(i64 %limit, i64 %most)
-  %usable = call i64 @llvm.umin.i64(i64 %agreed, i64 %threads)
+  %usable = call i64 @usable(ptr %pool, ptr %ctx)
   %wanted = call i64 @llvm.umin.i64(i64 %usable, i64 %pieces)
   %two = icmp ugt i64 %wanted, 1
   br i1 %two, label %judge, label %serial
@@ -547,7 +605,7 @@ def futex() -> int:
     return FUTEX.get(jit.target().triple.partition("-")[0], 0)
 
 
-EXPORTS = ("pool", "spin", "worker", "parallel_for", "try_lock", "stop")
+EXPORTS = ("pool", "spin", "worker", "parallel_for", "enter", "try_lock", "stop")
 
 
 def pool_text() -> str:
@@ -592,5 +650,7 @@ def pool_text() -> str:
         usual_waking=USUAL_WAKING,
         dearest=LONGEST_SPIN * USUAL_WAKING,
         slices=1 << 40,
+        calls=CALLS,
+        linger=LINGER,
     )
     return text + MODES.get(machine, NO_MODES)

@@ -28,6 +28,7 @@ from symgraph.cpu.programs.product import (
 )
 from symgraph.cpu.programs.size_text import SizeText
 from symgraph.cpu.programs.stopwatch import CLOCK, Laps, Stopwatch, added, in_profile
+from symgraph.cpu.programs.under_way import under_way
 from symgraph.dims.dim import Atom, Dim, maximum
 from symgraph.loops.alike import free_axes, repeated_loops
 from symgraph.loops.amount import nest_amount, statement_amount
@@ -112,6 +113,7 @@ class ProgramEmitter:
         self._count = self._forms = 0
         self._words = 1
         self.parallel = self.detached = False
+        self._shared_loops = self._pieces = 0
         self.interruptible = False
         self.total_work: int | None = 0
         self.places, self.arena = self._layout()
@@ -151,8 +153,11 @@ class ProgramEmitter:
         parts = [ZEROS_TEXT, *sorted(self.declared), "", *texts, "\n".join(run), self._derive()]
         if any(bypass.MARK in text for text in texts):
             parts.append(bypass.DEFINITION)
+        text = "\n".join(parts)
+        if self._shared_loops > 1:
+            text = under_way(text, self._pieces)
         return Module(
-            "\n".join(parts),
+            text,
             self.kernels,
             list(self._constant_places),
             tuple(self.products),
@@ -307,6 +312,7 @@ class ProgramEmitter:
         name = self._kernel(text, loop.origin, None, statement_work(loop))
         self.declared |= emitter.declared
         self.parallel |= emitter.parallel
+        self._shared_loops += 2 * emitter.parallel  # once in each step
         self.detached |= emitter.detached
         return emitter, name
 
@@ -354,6 +360,9 @@ class ProgramEmitter:
             self.lines.append(f"  call void {name}(ptr %words, i64 0, i64 {count})")
             return
         self.parallel = True
+        self._shared_loops += 1
+        if isinstance(call.units, int) and isinstance(call.grain, int):
+            self._pieces += call.units // max(1, call.grain)
         run = self._word("ptr", Ctx.PARALLEL_FOR)
         pool = self._word("ptr", Ctx.THREAD_POOL)
         least = self._size(call.grain)
