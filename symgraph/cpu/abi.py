@@ -42,8 +42,8 @@ FLAGS_NEW = FLAG_C_CONTIGUOUS | FLAG_ALIGNED | FLAG_WRITEABLE
 
 POOL_BYTES = 256 * 1024  # results of this size and above come from the result pool
 NEVER_CHECK = 1 << 62  # a time of last check that makes the next one never due
-# In the state of the thread pool, in bytes: how many calls are under way that share several loops, and
-# the address of what such a call begins with (`native/pool_text`).
+# In the state of the thread pool, in bytes: how many calls are under way that share several loops,
+# and the address of what such a call begins with (`native/pool_text`).
 POOL_CALLS, POOL_ENTER = 256, 264
 RELEASE_WORK = 500_000  # operations (some 20 us) from which other Python threads may run meanwhile
 
