@@ -24,7 +24,8 @@ MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 WINDOW_TILE = 3  # the same where rows are many and short: sums over several axes
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
-COLUMN_BLOCK = 1 << 12  # bytes of accumulators of a column sum that walks whole rows
+COLUMN_BLOCK = 1 << 14  # bytes of accumulators of column sums that walk whole rows: stretches of some
+COLUMN_CHUNK = 1 << 11  # pages; and of those that a thread has at least: shorter ones are cut short
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
 SHORT = 64  # elements of an axis whose sums down columns stay in registers
 STRIP = 128  # columns of a strip, where loads run across the rows
@@ -101,7 +102,9 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
         if not nest.scan and _many_rows(nest, vector, reductions):  # no axis inside the columns
-            lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
+            lanes = fit_lanes(base * 2, base, vector.extent)
+            columns = COLUMN_BLOCK // itemsize // len(reductions)
+            block = max(columns - columns % lanes, lanes)
         else:
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
@@ -116,7 +119,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
         order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
     if nest.serial:
         order = axes
-    least = block // 2 if block else lanes  # columns of a chunk: its rows must not be cut short
+    least = min(COLUMN_CHUNK // itemsize, block) if block else lanes  # columns of a chunk
     parallel, grain = _parallel(nest, order, vector, least)
     if block and parallel and not isinstance(grain, int):
         grain = maximum(grain, least)
