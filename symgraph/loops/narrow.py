@@ -16,7 +16,7 @@ from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
 from symgraph.loops.apart import FEW_ACROSS, none_along, one_by_one
-from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
+from symgraph.loops.expr import Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
     MASKED_BYTES,
@@ -81,14 +81,14 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     base = max(1, vector_bytes // element_bytes(exprs))
     reductions = [e for e in exprs if e.op == "reduce"]
     cost = max(t.value.cost for t in nest.stores)
-    cheap, plain = cost <= CHEAP, not any(e.op in MATH or e.op in MATH2 for e in exprs)
+    cheap = cost <= CHEAP
     vector = schedule.vector
     if vector is not None:
         down = [r for r in reductions if r.free & vector.bit]
         if cost > COSTLY or not (down or len(schedule.order) > 1):
             return []
-        found = _widths(vector.extent, base, 2 if cheap else 1, plain)
-        if cheap and not down and not nest.scan and vector_bytes < MASKED_BYTES:
+        found = _widths(vector.extent, base, 2 if cheap else 1)
+        if cheap and not down and not nest.scan:
             found = _overlapping(found, 0 if reductions else base // 2)
         if cheap and down and schedule.block:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
@@ -113,7 +113,7 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     if whole and not isinstance(size, int) and all(_row_by_row(r, rows, size) for r in reductions):
         cases += [Case(size, n, True) for n in range(2, SHUFFLE_STRIDE + 1)]
     if cheap:
-        cases += _widths(size, base, TURN, plain)
+        cases += _widths(size, base, TURN)
     return [c for c in cases if _unknown(c.size, c.most)]
 
 
@@ -149,14 +149,11 @@ def _computed(size: Size) -> bool:
     return not isinstance(size, int) and as_symbol(size) is None
 
 
-def _widths(size: Size, base: int, most: int, plain: bool) -> list[Case]:
-    """Return rows up to one vector and up to `most` of them, and up to half a one.
-
-    Functions are not written for half of the vectors: their text depends on the length.
-    """
+def _widths(size: Size, base: int, most: int) -> list[Case]:
+    """Return rows up to one vector and up to `most` of them, and up to half a one."""
     if isinstance(size, int):
         return []
-    found = [Case(size, base // 2, half=True)] if plain and base > 4 else []
+    found = [Case(size, base // 2, half=True)] if base > 4 else []
     return found + [Case(size, n * base) for n in sorted({1, most})]
 
 

@@ -38,6 +38,7 @@ def with_cases(
         if own.tile > 1 or own.strip or own.order[0].name != schedule.order[0].name:
             continue
         form = KernelEmitter(s, width, emitter.around)
+        form.machine_bytes = emitter.vector_bytes
         form.buffers, form.sizes, form.declared = emitter.buffers, emitter.sizes, emitter.declared
         form.originals, form.fixed = found.originals, found.fixed
         form.masked_stores, form.undivided = emitter.masked_stores, schedule.lanes

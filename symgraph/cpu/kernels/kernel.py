@@ -278,7 +278,7 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
         if op in ("affine", "axis", "ifloordiv", "imod", "as_index"):
             return self._index(e, scope, lanes)
         if (op in MATH or op in MATH2) and e.dtype.is_float:
-            expansion = expanded(e, self.vector_bytes)
+            expansion = expanded(e, self.machine_bytes)
             if op in BRANCHED:
                 self._branch_rare(expansion, scope, lanes)
             elif lanes == 1:
