@@ -16,7 +16,7 @@ from symgraph.core.record import dataclass, replace
 from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, as_symbol, substitute, symbol
 from symgraph.loops.apart import FEW_ACROSS, none_along, one_by_one
-from symgraph.loops.expr import Axis, Expr, Size, walk
+from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
     MASKED_BYTES,
@@ -113,7 +113,8 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     if whole and not isinstance(size, int) and all(_row_by_row(r, rows, size) for r in reductions):
         cases += [Case(size, n, True) for n in range(2, SHUFFLE_STRIDE + 1)]
     if cheap:
-        cases += _widths(size, base, TURN)
+        plain = not any(e.op in MATH or e.op in MATH2 for e in exprs)
+        cases += [c for c in _widths(size, base, TURN) if plain or not c.half]
     return [c for c in cases if _unknown(c.size, c.most)]
 
 
