@@ -19,7 +19,6 @@ from symgraph.loops.apart import FEW_ACROSS, none_along, one_by_one
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
-    MASKED_BYTES,
     SHUFFLE_STRIDE,
     Schedule,
     coefficient,

@@ -119,6 +119,12 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
             last = s.axis(f"{axis.name}b", 1)
             starts = [s.index(whole * tile + u) for u in range(rest)]
             parts.append((last, self._copies(stores, axis, starts)))
+        elif rest != 0 and self.nest.scan:  # not known: as many rows as there are, at once
+            for rows in range(1, tile):
+                here = (rest + (tile - rows)) // tile - (rest + (tile - rows - 1)) // tile
+                last = s.axis(f"{axis.name}r", here)  # one turn if the rest is so many rows
+                starts = [s.index(whole * tile + u) for u in range(rows)]
+                parts.append((last, self._copies(stores, axis, starts)))
         elif rest != 0:  # not known: row by row
             last = s.axis(f"{axis.name}r", rest)
             parts.append((last, self._copies(stores, axis, [s.iadd(s.at(last), whole * tile)])))
