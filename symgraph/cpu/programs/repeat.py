@@ -16,6 +16,9 @@ from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.programs.call_site import Call
 from symgraph.cpu.programs.step_registers import StepRegisters
 from symgraph.cpu.programs.stopwatch import CLOCK, Laps, added, counters
+from symgraph.dims.bounds import interval
+from symgraph.dims.dim import Dim
+from symgraph.loops.amount import program_amount
 from symgraph.loops.columns import Passes, split_columns
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
@@ -65,9 +68,12 @@ class LoopEmitter(StepRegisters):
         self.words = 0
         self.parallel = self.detached = False
 
-    def emit_loop(self, loop: Loop, name: str) -> str:
-        """Return the function text."""
+    def emit_loop(self, loop: Loop) -> None:
+        """Write the body of the function."""
         self._repeat(self.root, loop, self.around, 0 if self.laps is None else self.laps.loop)
+
+    def text(self, name: str) -> str:
+        """Return the text of the function whose body has been written."""
         head = [f"define internal i32 {name}(ptr %args, ptr %ctx) nounwind {{", "entry:"]
         if self.words:
             head.append(f"  %words = alloca [{self.words} x i64], align 16")
@@ -171,16 +177,34 @@ class LoopEmitter(StepRegisters):
         """Look at signals from time to time; leave where a handler raised."""
         if not self.interruptible:
             return
-        amounts = [self.work(t) for t in loop.body]
-        known = [a for a in amounts if a is not None]
-        step = max(1, sum(known)) if len(known) == len(amounts) else INTERRUPT_WORK
-        every = 1 << max(0, (INTERRUPT_WORK // step).bit_length() - 1)
+        between = self._steps_between(loop)
         call, on = self._label("signal"), self._label("on")
-        rest = self._new(scope, f"and i64 {after}, {every - 1}")
+        rest = self._new(scope, f"and i64 {after}, {between}")
         due = self._new(scope, f"icmp eq i64 {rest}, 0")
         scope.lines += [f"  br i1 {due}, label %{call}, label %{on}", f"{call}:"]
         status = self._new(scope, "call i32 @check_interrupt(ptr %ctx)")
         self._leave_interrupted(scope, status, on)
+
+    def _steps_between(self, loop: Loop) -> str:
+        """Return the steps between two looks at signals, less one: a power of two, less one."""
+        amount = program_amount(loop.body)
+        if amount is None:
+            return "0"
+        most = interval(amount)[1]
+        if most is not None:
+            return str((1 << max(0, (INTERRUPT_WORK // max(1, most)).bit_length() - 1)) - 1)
+        assert isinstance(amount, Dim)
+        key = ("steps between", amount)
+        if key not in self.root.env:
+            root = self.root
+            step = self._call(root, "smax", "i64", 1, [self._size(amount), "1"])
+            steps = self._new(root, f"udiv i64 {INTERRUPT_WORK}, {step}")
+            some = self._new(root, f"or i64 {steps}, 1")
+            self.declared.add("declare i64 @llvm.ctlz.i64(i64, i1)")
+            zeros = self._new(root, f"call i64 @llvm.ctlz.i64(i64 {some}, i1 true)")
+            ones = self._new(root, f"lshr i64 -1, {zeros}")
+            root.env[key] = self._new(root, f"lshr i64 {ones}, 1")
+        return root.env[key]
 
     def _leave_interrupted(self, scope: Scope, status: str, on: str | None = None) -> None:
         """Leave if a signal handler has raised; else go on, at the label `on`."""
