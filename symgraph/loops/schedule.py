@@ -20,6 +20,7 @@ LONG_SUM = 8  # terms from which vectors along a sum are fuller than those
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
 BUSY_REGISTERS = 8  # accumulators that hide the time of a multiply-add: two begin in each cycle
+MOST_CHAINS = 4  # of a sum of unknown length: what they leave over is added term by term
 MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 WINDOW_TILE = 3  # the same where rows are many and short: sums over several axes
@@ -94,8 +95,10 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None:
         # two registers per value hide latency; long bodies would spill. A short row is one turn:
         # long chains of operations then overlap
-        single = len(axes) == 1 and not reductions and vector.extent in range(1, 4 * base + 1)
-        registers = 4 if single else 2 if cost < 400 else 1
+        longest = interval(vector.extent)[1]
+        single = len(axes) == 1 and not reductions
+        short = longest is not None and longest <= 4 * base
+        registers = 4 if single and short else 2 if cost < 400 else 1
         lanes = fit_lanes(base * registers, base, vector.extent)
     block = strip = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
@@ -144,23 +147,23 @@ def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> 
     """Return how many accumulators take the terms of a sum in turn, where one alone would wait.
 
     That is so in a product of a vector and a matrix of few columns: x[k] w[k, j]. Sums are in
-    order, as they are where sizes are not known; the order of such products is free.
+    order; the order of such products is free.
     """
     if vector is None or len(reductions) != 1:
         return 1
     (kind, axes), (value,) = reductions[0].data, reductions[0].args
     extent = axes[0].extent
-    if kind != "free" or len(axes) != 1 or not isinstance(extent, int) or value.op != "mul":
+    if kind != "free" or len(axes) != 1 or value.op != "mul":
         return 1
     factors = sorted(value.args, key=lambda e: e.free & vector.bit)
     moving = [bool(e.free & vector.bit) for e in factors]
     inside = all(e.op == "load" and e.free & axes[0].bit for e in factors)
     if moving != [False, True] or not inside or value.dtype not in (FLOAT32, FLOAT64):
         return 1
-    chains = 1
-    while registers * chains < BUSY_REGISTERS and extent >= 4 * chains:
+    chains, most = 1, interval(extent)[1]
+    while registers * chains < BUSY_REGISTERS and (most is None or most >= 4 * chains):
         chains *= 2
-    return chains
+    return chains if isinstance(extent, int) else min(chains, MOST_CHAINS)
 
 
 def fit_lanes(lanes: int, base: int, extent: Size) -> int:

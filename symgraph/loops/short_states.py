@@ -17,7 +17,7 @@ from symgraph.loops.interned import Builder
 from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
 
 WIDE_STATE = 4  # registers of a state that is carried as one vector
-CHEAP = 60  # operations of a step up to which states of several registers are worth a form
+CHEAP = 12  # operations of a step up to which states of several registers are worth a form
 COSTLY = 300  # the same for states of one register: forms are compiled, and long ones take long
 
 
@@ -50,6 +50,9 @@ def short_states(s: Builder, loop: Loop, vector_bytes: int) -> Iterator[ShortSta
         now for now, _ in loop.carried
         if now.dtype in (FLOAT32, FLOAT64) and isinstance(now.size, Dim) and now.size in looped
     ]  # fmt: skip
+    values = walk([t.value for nest in nests for t in nest.stores])
+    if any(e.op == "reduce" and e.data[0] in ("dot", "free") for e in values):
+        return  # the factors of a product are read one by one, from memory
     cost = sum(e.cost for e in {t.value: None for nest in nests for t in nest.stores})
     if not states or cost > COSTLY:
         return
@@ -57,7 +60,7 @@ def short_states(s: Builder, loop: Loop, vector_bytes: int) -> Iterator[ShortSta
     assert isinstance(size, Dim)
     base = vector_bytes // max(now.dtype.itemsize for now in states if now.size == size)
     low, high = interval(size)
-    for most in (base, 2 * base, WIDE_STATE * base)[: 3 if cost <= CHEAP else 1]:
+    for most in (base, WIDE_STATE * base)[: 2 if cost <= CHEAP else 1]:
         if (low is None or low <= most) and (high is None or high > most):
             new = symbol("short state", max(low or 0, 1), most)
             short = _Shortened(s, loop, size, new).loop(loop)
