@@ -95,10 +95,8 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None:
         # two registers per value hide latency; long bodies would spill. A short row is one turn:
         # long chains of operations then overlap
-        longest = interval(vector.extent)[1]
-        single = len(axes) == 1 and not reductions
-        short = longest is not None and longest <= 4 * base
-        registers = 4 if single and short else 2 if cost < 400 else 1
+        single = len(axes) == 1 and not reductions and _at_most(vector.extent, 4 * base)
+        registers = 4 if single else 2 if cost < 400 else 1
         lanes = fit_lanes(base * registers, base, vector.extent)
     block = strip = 0
     unroll, tile = _tile(nest, axes, vector, lanes // base or 1, reductions, exprs)
@@ -133,6 +131,12 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     return Schedule(
         order, vector, lanes, unroll, tile, parallel, grain, block, chains, strip, shared
     )
+
+
+def _at_most(size: Size, n: int) -> bool:
+    """Tell whether a size is known to be no more than a number."""
+    most = interval(size)[1]
+    return most is not None and most <= n
 
 
 def _fewer_rows(rows: Size, columns: Size) -> bool:

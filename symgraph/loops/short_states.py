@@ -14,7 +14,7 @@ from symgraph.dims.bounds import interval
 from symgraph.dims.dim import Atom, Dim, symbol
 from symgraph.loops.expr import Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
-from symgraph.loops.statements import Check, Loop, Nest, Statement, Store
+from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
 WIDE_STATE = 4  # registers of a state that is carried as one vector
 CHEAP = 12  # operations of a step up to which states of several registers are worth a form
@@ -44,15 +44,17 @@ class ShortStates:
 
 def short_states(s: Builder, loop: Loop, vector_bytes: int) -> Iterator[ShortStates]:
     """Yield the forms of a loop for states of few elements, the shortest first."""
-    nests = [t for t in _statements(loop) if isinstance(t, Nest)]
+    inside = list(_statements(loop))
+    nests = [t for t in inside if isinstance(t, Nest)]
     looped = {a.extent for t in nests for a in t.axes}
     states = [
         now for now, _ in loop.carried
         if now.dtype in (FLOAT32, FLOAT64) and isinstance(now.size, Dim) and now.size in looped
     ]  # fmt: skip
     values = walk([t.value for nest in nests for t in nest.stores])
-    if any(e.op == "reduce" and e.data[0] in ("dot", "free") for e in values):
-        return  # the factors of a product are read one by one, from memory
+    products = any(e.op == "reduce" and e.data[0] in ("dot", "free") for e in values)
+    if products or any(isinstance(t, LibraryCall) for t in inside):
+        return  # factors are read one by one, from memory
     cost = sum(e.cost for e in {t.value: None for nest in nests for t in nest.stores})
     if not states or cost > COSTLY:
         return

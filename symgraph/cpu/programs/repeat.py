@@ -24,8 +24,11 @@ from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.points import written_out
 from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule
+from symgraph.loops.small_products import product_nest
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
+MOST_PRODUCTS = 4  # of unknown sizes that a loop has as nests too: each is compiled
+SMALL_PRODUCT = 30_000  # multiply-adds up to which such a nest takes less time than a call
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
 
 
@@ -65,7 +68,7 @@ class LoopEmitter(StepRegisters):
         self.rows = {}
         self._turned: str | None = None  # whether this step takes passes from the last one on
         self._panels: Axis | None = None  # the loop over the passes, if it isn't that over tiles
-        self.words = 0
+        self.words = self.products = 0
         self.parallel = self.detached = False
 
     def emit_loop(self, loop: Loop) -> None:
@@ -242,7 +245,11 @@ class LoopEmitter(StepRegisters):
         elif isinstance(statement, Check):
             self._check(scope, statement)
         elif isinstance(statement, LibraryCall):
-            self._call_outside(scope, statement, axes)
+            found = product_nest(self.builder, statement)
+            if found is None or self.products >= MOST_PRODUCTS:
+                self._call_outside(scope, statement, axes)
+            else:
+                self._product(scope, statement, axes, *found)
         else:
             nest, passes = split_columns(statement, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
@@ -252,6 +259,31 @@ class LoopEmitter(StepRegisters):
                 self._passes(scope, nest, schedule, passes, axes[-1])
             else:
                 self._inline(scope, nest, schedule)
+
+    def _product(
+        self, scope: Scope, call: LibraryCall, axes: Sequence[Axis], nest: Nest, work: Dim
+    ) -> None:
+        """Emit a product of unknown sizes as a call, and as a nest that small ones take."""
+        self.products += 1
+        key = ("small", work)
+        if key not in self.root.env:
+            test = f"icmp ule i64 {self._size(work)}, {SMALL_PRODUCT}"
+            self.root.env[key] = self._new(self.root, test)
+        blocks = [Scope(scope, self._label(kind), scope.bits, None) for kind in ("near", "far")]
+        near, far = blocks
+        rows, columns = nest.axes
+        lanes = self.vector_bytes // call.outputs[0].dtype.itemsize
+        self._inline(near, nest, Schedule((rows, columns), columns, lanes, rows, 4))
+        self._forget(call)  # what was stored in one way only
+        self._call_outside(far, call, axes)
+        on = self._label("on")
+        scope.lines.append(
+            f"  br i1 {self.root.env[key]}, label %{near.entry}, label %{far.entry}"
+        )
+        for block in blocks:
+            scope.lines += [f"{block.entry}:", *block.lines, f"  br label %{on}"]
+        scope.lines.append(f"{on}:")
+        scope.label = on
 
     def _passes(
         self, scope: Scope, nest: Nest, schedule: Schedule, passes: Passes, step: Axis
