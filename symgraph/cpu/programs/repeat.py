@@ -372,6 +372,9 @@ class LoopEmitter(StepRegisters):
         if call.long != 0 and looking:
             self.detached = True
             word, lengths = Ctx.DETACHED_FOR, f", ptr {self._lengths(scope, call, len(words))}"
+        joining = self._label("on")
+        if amount is None and call.long == 0:
+            self._call_at_once(scope, name, units, grain, joining)
         run, pool = self._context(scope, word), self._context(scope, Ctx.THREAD_POOL)
         status = self._new(
             scope,
@@ -380,6 +383,27 @@ class LoopEmitter(StepRegisters):
         )
         if looking:
             self._leave_interrupted(scope, status)
+        if amount is None and call.long == 0:
+            scope.lines += [f"  br label %{joining}", f"{joining}:"]
+            scope.label = joining
+
+    def _call_at_once(
+        self, scope: Scope, name: str, units: str, grain: str, joining: str
+    ) -> None:
+        """Call a kernel that turns out to be no work for two threads, without asking the pool."""
+        key = ("one piece", units, grain)
+        if key not in self.root.env:
+            two = self._new(self.root, f"shl i64 {grain}, 1")
+            self.root.env[key] = self._new(self.root, f"icmp ult i64 {units}, {two}")
+        one, shared = self._label("one"), self._label("shared")
+        scope.lines += [
+            f"  br i1 {self.root.env[key]}, label %{one}, label %{shared}",
+            f"{one}:",
+            f"  call void {name}(ptr %words, i64 0, i64 {units})",
+            f"  br label %{joining}",
+            f"{shared}:",
+        ]
+        scope.label = shared
 
     def _lengths(self, scope: Scope, call: Call, start: int) -> str:
         """Store the lengths of what a kernel is passed; null if the call is short after all."""
