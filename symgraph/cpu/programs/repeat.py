@@ -30,6 +30,7 @@ from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement,
 MOST_PRODUCTS = 4  # of unknown sizes that a loop has as nests too: each is compiled
 SMALL_PRODUCT = 30_000  # multiply-adds up to which such a nest takes less time than a call
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
+SHORT_STEP = INTERRUPT_WORK >> 4  # of a step, at most, whatever its sizes turn out to be
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]
@@ -194,9 +195,8 @@ class LoopEmitter(StepRegisters):
         if amount is None:
             return "0"
         most = interval(amount)[1]
-        if most is not None:
+        if most is not None and (isinstance(amount, int) or most <= SHORT_STEP):
             return str((1 << max(0, (INTERRUPT_WORK // max(1, most)).bit_length() - 1)) - 1)
-        assert isinstance(amount, Dim)
         key = ("steps between", amount)
         if key not in self.root.env:
             root = self.root
