@@ -17,6 +17,7 @@ from symgraph.loops.interned import Builder
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
 WIDE_STATE = 4  # registers of a state that is carried as one vector
+NEAR = 4096  # elements of a state up to which no thread helps in a cheap step
 CHEAP = 12  # operations of a step up to which states of several registers are worth a form
 COSTLY = 300  # the same for states of one register: forms are compiled, and long ones take long
 
@@ -62,7 +63,7 @@ def short_states(s: Builder, loop: Loop, vector_bytes: int) -> Iterator[ShortSta
     assert isinstance(size, Dim)
     base = vector_bytes // max(now.dtype.itemsize for now in states if now.size == size)
     low, high = interval(size)
-    for most in (base, WIDE_STATE * base)[: 2 if cost <= CHEAP else 1]:
+    for most in (base, WIDE_STATE * base, NEAR)[: 3 if cost <= CHEAP else 1]:
         if (low is None or low <= most) and (high is None or high > most):
             new = symbol("short state", max(low or 0, 1), most)
             short = _Shortened(s, loop, size, new).loop(loop)
