@@ -30,6 +30,8 @@ from symgraph.loops.statements import Nest, Store
 CHEAP = 100  # operations of a point up to which what surrounds a short row is felt
 COSTLY = 200  # up to which it is in rows of one vector
 FEW_ROWS = 32  # of which sums down columns are added in registers
+DOWN = 4  # registers of short rows of sums down columns: longer ones have theirs in memory
+NEAR_ROWS = 255  # of a matrix of as many columns that the second cache has
 TURN = 4  # registers of one turn along a row that is reduced
 
 
@@ -89,6 +91,8 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
         found = _widths(vector.extent, base, 2 if cheap else 1)
         if cheap and not down and not nest.scan:
             found = _overlapping(found, 0 if reductions else base // 2)
+        if cheap and down and schedule.block and not isinstance(vector.extent, int):
+            found = _down(found, vector.extent, down[0], base, exprs)
         if cheap and down and schedule.block:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
         if not reductions and _computed(vector.extent):
@@ -155,6 +159,19 @@ def _widths(size: Size, base: int, most: int) -> list[Case]:
         return []
     found = [Case(size, base // 2, half=True)] if base > 4 else []
     return found + [Case(size, n * base) for n in sorted({1, most})]
+
+
+def _down(
+    found: list[Case], size: Dim, down: Expr, base: int, exprs: Sequence[Expr]
+) -> list[Case]:
+    """Return more cases of sums down columns: longer rows have their accumulators in memory.
+
+    Of functions, which are long, there is one for matrices with as many rows, near the core.
+    """
+    if not any(e.op in MATH or e.op in MATH2 for e in exprs):
+        return [*found, Case(size, DOWN * base)]
+    square = [Case(size, NEAR_ROWS)] if down.data[1][0].extent == size else []
+    return [*(c for c in found if not c.half), *square]
 
 
 def _overlapping(cases: Sequence[Case], half: int) -> list[Case]:

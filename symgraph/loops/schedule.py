@@ -103,7 +103,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
         if not nest.scan and _many_rows(nest, vector, reductions):  # no axis inside the columns
             lanes, block = fit_lanes(base * 2, base, vector.extent), COLUMN_BLOCK // itemsize
-        else:
+        elif isinstance(vector.extent, int) or short_axis(vector):  # else the rest is as wide
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
@@ -334,8 +334,8 @@ def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
         return False
     if any(e.op == "reduce" for e in walk([r.args[0] for r in reductions])):
         return False  # one of them needs the other
-    points = _points((vector, *axes))
-    return points is None or points * reductions[0].dtype.itemsize >= COLUMN_BYTES
+    most = interval(vector.extent * axes[0].extent)[1]
+    return most is None or most * reductions[0].dtype.itemsize >= COLUMN_BYTES
 
 
 def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:

@@ -205,12 +205,12 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     def _narrow(self) -> int:
         """Return the lanes of one register, for the rest of a nest without sums inside of it.
 
-        Sums inside of the vectors go on as wide as they are: each of them waits for itself.
+        Sums inside of the vectors go on as wide as they are where each of them waits for itself.
         """
         vector = self.schedule.vector
         assert vector is not None
         moving = any(r.free & vector.bit for r in self._reductions)
-        if moving and not self._across_rows(vector):
+        if moving and self.schedule.chains == 1 and not self._across_rows(vector):
             return 0
         exprs = walk([e for t in self.nest.stores for e in (t.value, t.address)])
         return max(1, self.vector_bytes // element_bytes(exprs))
