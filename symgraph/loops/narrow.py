@@ -93,7 +93,7 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
             found = _overlapping(found, 0 if reductions else base // 2)
         if cheap and down and schedule.block and not isinstance(vector.extent, int):
             found = _down(found, vector.extent, down[0], base, exprs)
-        if cheap and down and schedule.block:
+        if cheap and down and schedule.block and down[0].data[1][0].extent != vector.extent:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
         if not reductions and _computed(vector.extent):
             found = [*_apart(nest, schedule, 1), *found]
