@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from symgraph.dims.bounds import interval
 from symgraph.loops.expr import Buffer, Expr, Size, walk
-from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
+from symgraph.loops.statements import LibraryCall, Loop, Nest, Program, Statement, Store
 from symgraph.loops.storage import writes
 
 FEWEST_STEPS = 16  # from which a copy is cheap beside the steps
+MOST_UNKNOWN = 1 << 24  # elements that a matrix of unknown sizes has at most
 MOST_BYTES = 1 << 18  # of one matrix: larger ones do not stay near the core
 
 
@@ -25,9 +27,11 @@ def aligned_operands(program: Program) -> list[Statement]:
             turned = {b: _copy(program, b, b.shape[::-1]) for b in _across(statement)}
             straight = [b for b in _matrices(statement) if b not in turned]
             copies = {b: _copy(program, b, b.shape) for b in straight}
-            done += [_turning(program, b, new) for b, new in turned.items()]
+            factors = {b: _copy(program, b, b.shape[::-1]) for b in _factors(statement)}
+            done += [_turning(program, b, new) for b, new in (turned | factors).items()]
             done += [_copying(program, b, new) for b, new in copies.items()]
-            done.append(_exchanged(program, statement, copies, turned))
+            loop = _exchanged(program, statement, copies, turned)
+            done.append(_with_factors(loop, factors) if factors else loop)
         else:
             done.append(statement)
     return done
@@ -92,6 +96,52 @@ def _is_across(nest: Nest, r: Expr, load: Expr) -> bool:
     column = nest.axes[-1]
     whole = (column.extent, inner.extent) == shape and 1 not in shape
     return whole and load.args[0] is s.index(s.iadd(s.imul(s.at(column), shape[1]), s.at(inner)))
+
+
+def _factors(loop: Loop) -> list[Buffer]:
+    """Return the second factors of products of unknown sizes that are stored transposed.
+
+    Those that turn out small are nests (loops/small_products.py), with vectors along its rows.
+    """
+    kept = set(writes(loop))
+    found = dict.fromkeys(t.inputs[1] for t in _calls(loop) if _reads_transposed(t))
+    return [b for b in found if b not in kept and b.axis is None]
+
+
+def _calls(loop: Loop) -> Iterator[LibraryCall]:
+    for t in loop.body:
+        if isinstance(t, Loop):
+            yield from _calls(t)
+        elif isinstance(t, LibraryCall):
+            yield t
+
+
+def _reads_transposed(call: LibraryCall) -> bool:
+    if call.name != "gemm" or len(call.params[0]) != 3:
+        return False
+    (m, n, k), _, right, _ = call.params
+    size, shape = n * k, call.inputs[1].shape
+    most = interval(size)[1]
+    near = most is not None and most <= MOST_UNKNOWN and not isinstance(size, int)
+    return near and shape == (n, k) and right == (0, (), 1, k)
+
+
+def _with_factors(loop: Loop, factors: dict[Buffer, Buffer]) -> Loop:
+    """Return the loop with products that read the copies of some second factors."""
+
+    def one(t: Statement) -> Statement:
+        if isinstance(t, Loop):
+            return _with_factors(t, factors)
+        if not (isinstance(t, LibraryCall) and t.inputs[1:] and t.inputs[1] in factors):
+            return t
+        if not _reads_transposed(t):
+            return t
+        sizes, left, _, start = t.params
+        params = (sizes, left, (0, (), sizes[1], 1), start)
+        inputs = (t.inputs[0], factors[t.inputs[1]])
+        return LibraryCall(t.name, t.outputs, inputs, params, t.origin)
+
+    return loop.with_body(tuple(map(one, loop.body)))
 
 
 def _small(buffer: Buffer) -> bool:

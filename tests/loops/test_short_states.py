@@ -38,8 +38,27 @@ def gates(rows: Any, state: Any, w: Any) -> Any:
 
 
 def across(rows: Any, state: Any, w: Any) -> Any:
-    """A factor is read along its columns: the product stays a call."""
+    """A factor is read along its columns: it is copied transposed."""
     return sg.scan(lambda x, s: sg.tanh(x + s @ w.T), rows, state)
+
+
+def both_ways(rows: Any, state: Any, w: Any) -> Any:
+    """The same factor along its rows and its columns."""
+    return sg.scan(lambda x, s: sg.tanh(x + (s @ w) @ w.T), rows, state)
+
+
+def slopes(rows: Any, state: Any, w: Any) -> list[Any]:
+    """The way back reads the weights along their columns."""
+    return list(sg.grad((product(rows, state, w) ** 2).sum(), [rows, state, w]))
+
+
+def moving(rows: Any, state: Any, w: Any) -> Any:
+    """A factor that changes from step to step is no copy."""
+
+    def step(x: Any, s: Any, v: Any) -> list[Any]:
+        return [sg.tanh(x + s @ v.T), v * 0.5]
+
+    return sg.scan(step, rows, [state, w])[0]
 
 
 def pair(build: Build, ndims: Sequence[int], dtype: str) -> tuple[sg.Function, sg.Function]:
@@ -112,12 +131,28 @@ def test_stacks_of_states() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("build", [product, gates, across], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build", [product, gates, across, both_ways, slopes, moving], ids=lambda f: f.__name__
+)
 def test_products(build: Build, dtype: str, cpu: str) -> None:
     """Small ones are nests, others calls: the bits are the same."""
     functions = pair(build, (3, 2, 2), dtype)
     for b, n in ((2, 2), (3, 5), (5, 8), (4, 16), (7, 17), (9, 33), (40, 40)):
         check(functions, [(5, b, n), (b, n), (n, n)], dtype)
+
+
+@pytest.mark.parametrize("build", [across, both_ways, slopes, moving], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("steps", [1, 20])
+def test_transposed_factors(build: Build, steps: int) -> None:
+    """Copies are made where loops may have many steps; NumPy says what they compute."""
+    rng = np.random.default_rng(steps)
+    inputs = [sg.tensor(f"x{k}", [None] * n, "float64") for k, n in enumerate((3, 2, 2))]
+    for b, n in ((2, 3), (9, 16)):
+        arrays = [0.3 * rng.normal(size=s) for s in ((steps, b, n), (b, n), (n, n))]
+        found = _listed(sg.function(inputs, build(*inputs), shapes="exact")(*arrays))
+        eager = _listed(sg.function(inputs, build(*inputs), mode="eager")(*arrays))
+        for got, want in zip(found, eager, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -159,4 +194,13 @@ def test_signals_are_not_looked_at_in_every_step() -> None:
 def test_small_products_are_nests() -> None:
     near = texts(product, [(3, 2, 5), (2, 5), (5, 5)])
     assert "near" in near and "far" in near
-    assert "near" not in texts(across, [(3, 2, 5), (2, 5), (5, 5)])
+    assert "near" in texts(across, [(3, 2, 5), (2, 5), (5, 5)])
+    assert "near" not in texts(moving, [(3, 2, 5), (2, 5), (5, 5)])  # along its columns in a step
+
+
+def test_which_factors_are_copied_transposed() -> None:
+    inputs = [sg.tensor(f"x{k}", s) for k, s in enumerate(((20, 4, 8), (4, 8), (8, 8)))]
+    for build, copied in ((across, True), (slopes, True), (both_ways, False), (moving, False)):
+        text = sg.function(inputs, build(*inputs)).explain(stage="loops")
+        found = [line for line in text.split("\n") if " = x22[" in line and "i1" in line]
+        assert bool(found) is copied, build.__name__
