@@ -178,11 +178,13 @@ def _copying(program: Program, old: Buffer, new: Buffer) -> Nest:
 
 
 def _turning(program: Program, old: Buffer, new: Buffer) -> Nest:
+    """Return the nest of a transposed copy; one of unknown sizes in order, which is less code."""
     s = program.builder
     axes = rows, columns = tuple(s.axis(f"i{k}", n) for k, n in enumerate(new.shape))
     i, j = s.at(rows), s.at(columns)
     value = s.load(old, s.iadd(s.imul(j, rows.extent), i))
-    return Nest(axes, (Store(new, s.iadd(s.imul(i, columns.extent), j), value),))
+    unknown = not isinstance(old.size, int)
+    return Nest(axes, (Store(new, s.iadd(s.imul(i, columns.extent), j), value),), serial=unknown)
 
 
 def _exchanged(
