@@ -49,6 +49,11 @@ def gather(x: Any, i: Any) -> Any:
     return x[i]
 
 
+def recurrence(x: Any, s: Any) -> Any:
+    """All states of a loop over the rows."""
+    return sg.scan(lambda row, h: sg.maximum(0.5 * h * h + row, 0.1 * h), x, s)
+
+
 # Of each op, the function and the shapes of its float32 arguments for m rows of n columns.
 OPS: dict[str, tuple[Build, Callable[[int, int], tuple[Size, ...]]]] = {
     "row": (lambda x, b: sg.relu(x + b), lambda m, n: ((m, n), (n,))),
@@ -74,6 +79,7 @@ OPS: dict[str, tuple[Build, Callable[[int, int], tuple[Size, ...]]]] = {
     "reversed": (lambda x: x[:, ::-1] * 2, lambda m, n: ((m, n),)),
     "slice": (lambda x: x[:, 1:] - x[:, :-1], lambda m, n: ((m, n + 1),)),
     "gather": (gather, lambda m, n: ((m, n), (m,))),
+    "recurrence": (recurrence, lambda m, n: ((m, n), (n,))),
 }
 
 

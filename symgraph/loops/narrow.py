@@ -19,7 +19,6 @@ from symgraph.loops.apart import FEW_ACROSS, none_along, one_by_one
 from symgraph.loops.expr import MATH, MATH2, Axis, Expr, Size, walk
 from symgraph.loops.interned import Builder
 from symgraph.loops.schedule import (
-    MASKED_BYTES,
     SHUFFLE_STRIDE,
     Schedule,
     coefficient,
@@ -31,6 +30,8 @@ from symgraph.loops.statements import Nest, Store
 CHEAP = 100  # operations of a point up to which what surrounds a short row is felt
 COSTLY = 200  # up to which it is in rows of one vector
 FEW_ROWS = 32  # of which sums down columns are added in registers
+DOWN = 4  # registers of short rows of sums down columns: longer ones have theirs in memory
+NEAR_ROWS = 255  # of a matrix of as many columns that the second cache has
 TURN = 4  # registers of one turn along a row that is reduced
 
 
@@ -81,16 +82,18 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     base = max(1, vector_bytes // element_bytes(exprs))
     reductions = [e for e in exprs if e.op == "reduce"]
     cost = max(t.value.cost for t in nest.stores)
-    cheap, plain = cost <= CHEAP, not any(e.op in MATH or e.op in MATH2 for e in exprs)
+    cheap = cost <= CHEAP
     vector = schedule.vector
     if vector is not None:
         down = [r for r in reductions if r.free & vector.bit]
         if cost > COSTLY or not (down or len(schedule.order) > 1):
             return []
-        found = _widths(vector.extent, base, 2 if cheap else 1, plain)
-        if cheap and not down and not nest.scan and vector_bytes < MASKED_BYTES:
+        found = _widths(vector.extent, base, 2 if cheap else 1)
+        if cheap and not down and not nest.scan:
             found = _overlapping(found, 0 if reductions else base // 2)
-        if cheap and down and schedule.block:
+        if cheap and down and schedule.block and not isinstance(vector.extent, int):
+            found = _down(found, vector.extent, down[0], base, exprs)
+        if cheap and down and schedule.block and down[0].data[1][0].extent != vector.extent:
             found.append(Case(down[0].data[1][0].extent, FEW_ROWS))
         if not reductions and _computed(vector.extent):
             found = [*_apart(nest, schedule, 1), *found]
@@ -113,7 +116,8 @@ def _cases(nest: Nest, schedule: Schedule, vector_bytes: int) -> list[Case]:
     if whole and not isinstance(size, int) and all(_row_by_row(r, rows, size) for r in reductions):
         cases += [Case(size, n, True) for n in range(2, SHUFFLE_STRIDE + 1)]
     if cheap:
-        cases += _widths(size, base, TURN, plain)
+        plain = not any(e.op in MATH or e.op in MATH2 for e in exprs)
+        cases += [c for c in _widths(size, base, TURN) if plain or not c.half]
     return [c for c in cases if _unknown(c.size, c.most)]
 
 
@@ -149,15 +153,25 @@ def _computed(size: Size) -> bool:
     return not isinstance(size, int) and as_symbol(size) is None
 
 
-def _widths(size: Size, base: int, most: int, plain: bool) -> list[Case]:
-    """Return rows up to one vector and up to `most` of them, and up to half a one.
-
-    Functions are not written for half of the vectors: their text depends on the length.
-    """
+def _widths(size: Size, base: int, most: int) -> list[Case]:
+    """Return rows up to one vector and up to `most` of them, and up to half a one."""
     if isinstance(size, int):
         return []
-    found = [Case(size, base // 2, half=True)] if plain and base > 4 else []
+    found = [Case(size, base // 2, half=True)] if base > 4 else []
     return found + [Case(size, n * base) for n in sorted({1, most})]
+
+
+def _down(
+    found: list[Case], size: Dim, down: Expr, base: int, exprs: Sequence[Expr]
+) -> list[Case]:
+    """Return more cases of sums down columns: longer rows have their accumulators in memory.
+
+    Of functions, which are long, there is one for matrices with as many rows, near the core.
+    """
+    if not any(e.op in MATH or e.op in MATH2 for e in exprs):
+        return [*found, Case(size, DOWN * base)]
+    square = [Case(size, NEAR_ROWS)] if down.data[1][0].extent == size else []
+    return [*(c for c in found if not c.half), *square]
 
 
 def _overlapping(cases: Sequence[Case], half: int) -> list[Case]:

@@ -20,12 +20,13 @@ LONG_SUM = 8  # terms from which vectors along a sum are fuller than those
 INNER_WEIGHT = 8  # a load inside a reduction counts this many times a load outside
 TILE_REGISTERS = 12  # accumulators of a register tile (AVX2 has 16 registers, AVX-512 32)
 BUSY_REGISTERS = 8  # accumulators that hide the time of a multiply-add: two begin in each cycle
+MOST_CHAINS = 4  # of a sum of unknown length: what they leave over is added term by term
 MOST_TILED = 2  # contractions whose accumulators a tile holds at once
 ROW_TILE = 2  # rows that share a loop along them: each has its own accumulators
 WINDOW_TILE = 3  # the same where rows are many and short: sums over several axes
 ROW_REGISTERS = 8  # registers of a column sum: 256 bytes of each row at a time
-COLUMN_BLOCK = 1 << 14  # bytes of accumulators of column sums that walk whole rows: stretches of some
-COLUMN_CHUNK = 1 << 11  # pages; and of those that a thread has at least: shorter ones are cut short
+COLUMN_BLOCK = 1 << 14  # bytes of accumulators of column sums that walk whole rows,
+COLUMN_CHUNK = 1 << 11  # and of those that a thread has at least: shorter stretches cost more
 COLUMN_BYTES = 1 << 18  # of an operand, above which it is walked row by row
 SHORT = 64  # elements of an axis whose sums down columns stay in registers
 STRIP = 128  # columns of a strip, where loads run across the rows
@@ -95,7 +96,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None:
         # two registers per value hide latency; long bodies would spill. A short row is one turn:
         # long chains of operations then overlap
-        single = len(axes) == 1 and not reductions and vector.extent in range(1, 4 * base + 1)
+        single = len(axes) == 1 and not reductions and _at_most(vector.extent, 4 * base)
         registers = 4 if single else 2 if cost < 400 else 1
         lanes = fit_lanes(base * registers, base, vector.extent)
     block = strip = 0
@@ -103,9 +104,8 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     if vector is not None and tile == 1 and _streams_rows(vector, reductions):
         if not nest.scan and _many_rows(nest, vector, reductions):  # no axis inside the columns
             lanes = fit_lanes(base * 2, base, vector.extent)
-            columns = COLUMN_BLOCK // itemsize // len(reductions)
-            block = max(columns - columns % lanes, lanes)
-        else:
+            block = max(1, COLUMN_BLOCK // itemsize // len(reductions) // lanes) * lanes
+        elif isinstance(vector.extent, int) or short_axis(vector):  # else the rest is as wide
             lanes = fit_lanes(base * ROW_REGISTERS // len(reductions), base, vector.extent)
     in_order = nest.scan or nest.serial  # tiles would change the order of the points
     if unroll is None and vector is not None and not reductions and not in_order:
@@ -135,6 +135,12 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     )
 
 
+def _at_most(size: Size, n: int) -> bool:
+    """Tell whether a size is known to be no more than a number."""
+    most = interval(size)[1]
+    return most is not None and most <= n
+
+
 def _fewer_rows(rows: Size, columns: Size) -> bool:
     """Tell whether threads share the strips of a nest rather than its rows, of which it has few."""
     if not isinstance(rows, int) or rows >= MANY_ROWS:
@@ -147,23 +153,23 @@ def _chains(vector: Axis | None, reductions: Sequence[Expr], registers: int) -> 
     """Return how many accumulators take the terms of a sum in turn, where one alone would wait.
 
     That is so in a product of a vector and a matrix of few columns: x[k] w[k, j]. Sums are in
-    order, as they are where sizes are not known; the order of such products is free.
+    order; the order of such products is free.
     """
     if vector is None or len(reductions) != 1:
         return 1
     (kind, axes), (value,) = reductions[0].data, reductions[0].args
     extent = axes[0].extent
-    if kind != "free" or len(axes) != 1 or not isinstance(extent, int) or value.op != "mul":
+    if kind != "free" or len(axes) != 1 or value.op != "mul":
         return 1
     factors = sorted(value.args, key=lambda e: e.free & vector.bit)
     moving = [bool(e.free & vector.bit) for e in factors]
     inside = all(e.op == "load" and e.free & axes[0].bit for e in factors)
     if moving != [False, True] or not inside or value.dtype not in (FLOAT32, FLOAT64):
         return 1
-    chains = 1
-    while registers * chains < BUSY_REGISTERS and extent >= 4 * chains:
+    chains, most = 1, interval(extent)[1]
+    while registers * chains < BUSY_REGISTERS and (most is None or most >= 4 * chains):
         chains *= 2
-    return chains
+    return chains if isinstance(extent, int) else min(chains, MOST_CHAINS)
 
 
 def fit_lanes(lanes: int, base: int, extent: Size) -> int:
@@ -330,8 +336,8 @@ def _many_rows(nest: Nest, vector: Axis, reductions: Sequence[Expr]) -> bool:
         return False
     if any(e.op == "reduce" for e in walk([r.args[0] for r in reductions])):
         return False  # one of them needs the other
-    points = _points((vector, *axes))
-    return points is None or points * reductions[0].dtype.itemsize >= COLUMN_BYTES
+    most = interval(vector.extent * axes[0].extent)[1]
+    return most is None or most * reductions[0].dtype.itemsize >= COLUMN_BYTES
 
 
 def _transposed_axis(nest: Nest, vector: Axis, exprs: Sequence[Expr]) -> Axis | None:

@@ -220,6 +220,12 @@ class Access(Operations):
         lanes = scope.vector.lanes
         if mask is None:
             return self._new(scope, self._load_text(buffer, pointer, lanes))
+        return self._load_first(scope, buffer, pointer, lanes, mask)
+
+    def _load_first(
+        self, scope: Scope, buffer: Buffer, pointer: str, lanes: int, mask: str
+    ) -> str:
+        """Load the adjacent elements of a mask."""
         element = memory_type(buffer.dtype)
         kind = vector_type(element, lanes)
         name = f"@llvm.masked.load.{shape_suffix(element, lanes)}.p0"

@@ -38,9 +38,11 @@ def with_cases(
         if own.tile > 1 or own.strip or own.order[0].name != schedule.order[0].name:
             continue
         form = KernelEmitter(s, width, emitter.around)
+        form.machine_bytes = emitter.vector_bytes
         form.buffers, form.sizes, form.declared = emitter.buffers, emitter.sizes, emitter.declared
         form.originals, form.fixed = found.originals, found.fixed
-        form.masked_stores, form.undivided = emitter.masked_stores, schedule.lanes
+        form.masked_stores = emitter.masked_stores
+        form.undivided = max(schedule.block // 2, schedule.lanes)
         if case.fixed and not case.tile and own.vector is own.order[0]:
             base = width // element_bytes(walk([t.value for t in nest.stores]))
             dear = max(t.value.cost for t in nest.stores) > narrow.CHEAP

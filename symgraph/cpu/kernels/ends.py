@@ -39,7 +39,8 @@ class Ends(Stores, Loops):
             if self._overlaps(axis, width, 2 * width):
                 self._both_ends(scope, axis, width, body)
                 return []
-            if self._overlaps(axis, lanes) and not divides(lanes, axis.extent):
+            loops = not self.masked_stores and not divides(lanes, axis.extent)
+            if loops and self._overlaps(axis, lanes):
                 self._with_end(scope, axis, lanes, body)
                 return []
         return super()._vector_loop(scope, axis, lanes, bounds, body, carried, least)
@@ -52,7 +53,7 @@ class Ends(Stores, Loops):
         if most is not None and (high is None or high > most):
             return False
         nest = self.nest
-        if self.masked_stores or nest.scan or nest.serial:
+        if nest.scan or nest.serial:
             return False
         if any(r.free & axis.bit for r in self._reductions):
             return False  # sums of columns: each would be taken twice

@@ -119,6 +119,12 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
             last = s.axis(f"{axis.name}b", 1)
             starts = [s.index(whole * tile + u) for u in range(rest)]
             parts.append((last, self._copies(stores, axis, starts)))
+        elif rest != 0 and self.nest.scan:  # not known: as many rows as there are, at once
+            for rows in range(1, tile):
+                here = (rest + (tile - rows)) // tile - (rest + (tile - rows - 1)) // tile
+                last = s.axis(f"{axis.name}r", here)  # one turn if the rest is so many rows
+                starts = [s.index(whole * tile + u) for u in range(rows)]
+                parts.append((last, self._copies(stores, axis, starts)))
         elif rest != 0:  # not known: row by row
             last = s.axis(f"{axis.name}r", rest)
             parts.append((last, self._copies(stores, axis, [s.iadd(s.at(last), whole * tile)])))
@@ -199,12 +205,12 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
     def _narrow(self) -> int:
         """Return the lanes of one register, for the rest of a nest without sums inside of it.
 
-        Sums inside of the vectors go on as wide as they are: each of them waits for itself.
+        Sums inside of the vectors go on as wide as they are where each of them waits for itself.
         """
         vector = self.schedule.vector
         assert vector is not None
         moving = any(r.free & vector.bit for r in self._reductions)
-        if moving and not self._across_rows(vector):
+        if moving and self.schedule.chains == 1 and not self._across_rows(vector):
             return 0
         exprs = walk([e for t in self.nest.stores for e in (t.value, t.address)])
         return max(1, self.vector_bytes // element_bytes(exprs))
@@ -278,7 +284,7 @@ class KernelEmitter(Transposes, Rows, RareBranches, Singles):
         if op in ("affine", "axis", "ifloordiv", "imod", "as_index"):
             return self._index(e, scope, lanes)
         if (op in MATH or op in MATH2) and e.dtype.is_float:
-            expansion = expanded(e, self.vector_bytes)
+            expansion = expanded(e, self.machine_bytes)
             if op in BRANCHED:
                 self._branch_rare(expansion, scope, lanes)
             elif lanes == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from symgraph.core.dtype import FLOAT32, FLOAT64
@@ -140,9 +141,11 @@ class Reductions(Searches, Extrema, Ends):
         self, group: list[Expr], axis: Axis, home: Scope, carried: Any, lanes: int
     ) -> list[str]:
         """Accumulate in several chains, each of which takes every so many-th term of a sum."""
-        chains, extent = self.schedule.chains, axis.extent
-        assert isinstance(extent, int)
-        whole = extent - extent % chains
+        chains, end = self.schedule.chains, self._size(axis.extent)
+        if end.isdigit():
+            whole = str(int(end) - int(end) % chains)
+        else:
+            whole = self._new(home, f"and i64 {end}, {-chains}")
 
         def turn(scope: Scope, values: list[str], places: Sequence[Expr]) -> list[str]:
             new = list(values)
@@ -158,12 +161,17 @@ class Reductions(Searches, Extrema, Ends):
         values = self._loop(
             home,
             axis,
-            ("0", str(whole)),
+            ("0", whole),
             lambda scope, now: turn(scope, now, following),
             list(carried) * chains,
             chains,
         )
-        values = turn(home, values, [s.index(k) for k in range(whole, extent)])
+        if end.isdigit():
+            values = turn(home, values, [s.index(k) for k in range(int(whole), int(end))])
+        else:  # one by one, each of which waits for the one before it
+            first = [(kind, v) for (kind, _), v in zip(carried, values, strict=False)]
+            one = partial(turn, places=[s.index(s.at(axis))])
+            values[: len(group)] = self._loop(home, axis, (whole, end), one, first)
         sums = [values[k :: len(group)] for k in range(len(group))]
         return [self._joined(home, r, lanes, v) for r, v in zip(group, sums, strict=True)]
 

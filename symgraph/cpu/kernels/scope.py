@@ -61,6 +61,7 @@ class Emission:
     def __init__(self, builder: Builder, vector_bytes: int, around: Sequence[Axis] = ()) -> None:
         """`around` are loops in which the kernel is called; their steps are passed to it."""
         self.vector_bytes, self.around = vector_bytes, tuple(around)
+        self.machine_bytes = vector_bytes  # of the widest vectors: functions are written for them
         self.masked_stores = vector_bytes >= MASKED_BYTES
         self.buffers: list[Buffer] = []
         self.sizes: list[Dim] = []

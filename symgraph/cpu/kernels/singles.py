@@ -41,7 +41,7 @@ class Singles(Operations):
                 kind, value = vector_type(element, lanes), self.value(e, scope)
                 found = self._new(home, f"insertelement {kind} poison, {element} {value}, i32 0")
             elif (e.op in MATH or e.op in MATH2) and e.dtype.is_float:
-                inner = expanded(e, self.vector_bytes)
+                inner = expanded(e, self.machine_bytes)
                 found = self._in_vector(inner, args | _given(e.args), scope, lanes)
             else:
                 operands = [self._in_vector(a, args, scope, lanes) for a in e.args]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from symgraph.core.dtype import BOOL
@@ -42,6 +43,7 @@ from symgraph.loops.storage import ALIGNMENT, Uses, plan_storage, reads, writes
 
 # What most programs do not have in them.
 dft: Any = lazy("symgraph.cpu.kernels.dft")
+loop_forms: Any = lazy("symgraph.cpu.programs.loop_forms")
 lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 repeat: Any = lazy("symgraph.cpu.programs.repeat")
 sort: Any = lazy("symgraph.cpu.kernels.sort")
@@ -297,7 +299,24 @@ class ProgramEmitter:
 
     def _loop_function(self, loop: Loop, around: Sequence[Axis], place: int) -> tuple[Any, str]:
         """Write the function of a loop; return its emitter and its name."""
-        emitter = repeat.LoopEmitter(
+        emitter = self._loop_emitter(around, place)
+        emitter.emit_loop(loop)
+        text, forms = emitter.text("@KERNEL"), 0
+        if emitter.sizes and self.watch is None:
+            form = partial(self._loop_emitter, around, place)
+            text, forms = loop_forms.with_short_states(
+                emitter, loop, form, MOST_FORMS - self._forms
+            )
+        self._forms += forms
+        name = self._kernel(text, loop.origin, None, statement_work(loop))
+        self.declared |= emitter.declared
+        self.parallel |= emitter.parallel
+        self._shared_loops += 2 * emitter.parallel  # once in each step
+        self.detached |= emitter.detached
+        return emitter, name
+
+    def _loop_emitter(self, around: Sequence[Axis], place: int) -> Any:
+        return repeat.LoopEmitter(
             self.program.builder,
             self.vector_bytes,
             self.aliases,
@@ -308,13 +327,6 @@ class ProgramEmitter:
             self._apart if self._repeated else None,
             around,
         )
-        text = emitter.emit_loop(loop, "@KERNEL")
-        name = self._kernel(text, loop.origin, None, statement_work(loop))
-        self.declared |= emitter.declared
-        self.parallel |= emitter.parallel
-        self._shared_loops += 2 * emitter.parallel  # once in each step
-        self.detached |= emitter.detached
-        return emitter, name
 
     def _apart(self, loop: Loop, around: Sequence[Axis]) -> Call | None:
         """Return the call of a loop in a loop that is alike another one, None for others."""

@@ -16,14 +16,21 @@ from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.programs.call_site import Call
 from symgraph.cpu.programs.step_registers import StepRegisters
 from symgraph.cpu.programs.stopwatch import CLOCK, Laps, added, counters
+from symgraph.dims.bounds import interval
+from symgraph.dims.dim import Dim
+from symgraph.loops.amount import program_amount
 from symgraph.loops.columns import Passes, split_columns
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
 from symgraph.loops.interned import Builder
 from symgraph.loops.points import written_out
 from symgraph.loops.schedule import SIGNAL_WORK, Schedule, choose_schedule
+from symgraph.loops.small_products import product_nest
 from symgraph.loops.statements import Check, LibraryCall, Loop, Nest, Statement, Store
 
+MOST_PRODUCTS = 4  # of unknown sizes that a loop has as nests too: each is compiled
+SMALL_PRODUCT = 30_000  # multiply-adds up to which such a nest takes less time than a call
 INTERRUPT_WORK = 1_000_000  # operations between two looks at signals
+SHORT_STEP = INTERRUPT_WORK >> 4  # of a step, at most, whatever its sizes turn out to be
 
 
 Outside = Callable[[Any, Sequence[Axis]], Call]
@@ -62,12 +69,15 @@ class LoopEmitter(StepRegisters):
         self.rows = {}
         self._turned: str | None = None  # whether this step takes passes from the last one on
         self._panels: Axis | None = None  # the loop over the passes, if it isn't that over tiles
-        self.words = 0
+        self.words = self.products = 0
         self.parallel = self.detached = False
 
-    def emit_loop(self, loop: Loop, name: str) -> str:
-        """Return the function text."""
+    def emit_loop(self, loop: Loop) -> None:
+        """Write the body of the function."""
         self._repeat(self.root, loop, self.around, 0 if self.laps is None else self.laps.loop)
+
+    def text(self, name: str) -> str:
+        """Return the text of the function whose body has been written."""
         head = [f"define internal i32 {name}(ptr %args, ptr %ctx) nounwind {{", "entry:"]
         if self.words:
             head.append(f"  %words = alloca [{self.words} x i64], align 16")
@@ -171,16 +181,33 @@ class LoopEmitter(StepRegisters):
         """Look at signals from time to time; leave where a handler raised."""
         if not self.interruptible:
             return
-        amounts = [self.work(t) for t in loop.body]
-        known = [a for a in amounts if a is not None]
-        step = max(1, sum(known)) if len(known) == len(amounts) else INTERRUPT_WORK
-        every = 1 << max(0, (INTERRUPT_WORK // step).bit_length() - 1)
+        between = self._steps_between(loop)
         call, on = self._label("signal"), self._label("on")
-        rest = self._new(scope, f"and i64 {after}, {every - 1}")
+        rest = self._new(scope, f"and i64 {after}, {between}")
         due = self._new(scope, f"icmp eq i64 {rest}, 0")
         scope.lines += [f"  br i1 {due}, label %{call}, label %{on}", f"{call}:"]
         status = self._new(scope, "call i32 @check_interrupt(ptr %ctx)")
         self._leave_interrupted(scope, status, on)
+
+    def _steps_between(self, loop: Loop) -> str:
+        """Return the steps between two looks at signals, less one: a power of two, less one."""
+        amount = program_amount(loop.body)
+        if amount is None:
+            return "0"
+        most = interval(amount)[1]
+        if most is not None and (isinstance(amount, int) or most <= SHORT_STEP):
+            return str((1 << max(0, (INTERRUPT_WORK // max(1, most)).bit_length() - 1)) - 1)
+        key = ("steps between", amount)
+        if key not in self.root.env:
+            root = self.root
+            step = self._call(root, "smax", "i64", 1, [self._size(amount), "1"])
+            steps = self._new(root, f"udiv i64 {INTERRUPT_WORK}, {step}")
+            some = self._new(root, f"or i64 {steps}, 1")
+            self.declared.add("declare i64 @llvm.ctlz.i64(i64, i1)")
+            zeros = self._new(root, f"call i64 @llvm.ctlz.i64(i64 {some}, i1 true)")
+            ones = self._new(root, f"lshr i64 -1, {zeros}")
+            root.env[key] = self._new(root, f"lshr i64 {ones}, 1")
+        return root.env[key]
 
     def _leave_interrupted(self, scope: Scope, status: str, on: str | None = None) -> None:
         """Leave if a signal handler has raised; else go on, at the label `on`."""
@@ -218,7 +245,11 @@ class LoopEmitter(StepRegisters):
         elif isinstance(statement, Check):
             self._check(scope, statement)
         elif isinstance(statement, LibraryCall):
-            self._call_outside(scope, statement, axes)
+            found = product_nest(self.builder, statement)
+            if found is None or self.products >= MOST_PRODUCTS:
+                self._call_outside(scope, statement, axes)
+            else:
+                self._product(scope, statement, axes, *found)
         else:
             nest, passes = split_columns(statement, self.vector_bytes)
             schedule = choose_schedule(nest, self.vector_bytes)
@@ -228,6 +259,31 @@ class LoopEmitter(StepRegisters):
                 self._passes(scope, nest, schedule, passes, axes[-1])
             else:
                 self._inline(scope, nest, schedule)
+
+    def _product(
+        self, scope: Scope, call: LibraryCall, axes: Sequence[Axis], nest: Nest, work: Dim
+    ) -> None:
+        """Emit a product of unknown sizes as a call, and as a nest that small ones take."""
+        self.products += 1
+        key = ("small", work)
+        if key not in self.root.env:
+            test = f"icmp ule i64 {self._size(work)}, {SMALL_PRODUCT}"
+            self.root.env[key] = self._new(self.root, test)
+        blocks = [Scope(scope, self._label(kind), scope.bits, None) for kind in ("near", "far")]
+        near, far = blocks
+        rows, columns = nest.axes
+        lanes = self.vector_bytes // call.outputs[0].dtype.itemsize
+        self._inline(near, nest, Schedule((rows, columns), columns, lanes, rows, 4))
+        self._forget(call)  # what was stored in one way only
+        self._call_outside(far, call, axes)
+        on = self._label("on")
+        scope.lines.append(
+            f"  br i1 {self.root.env[key]}, label %{near.entry}, label %{far.entry}"
+        )
+        for block in blocks:
+            scope.lines += [f"{block.entry}:", *block.lines, f"  br label %{on}"]
+        scope.lines.append(f"{on}:")
+        scope.label = on
 
     def _passes(
         self, scope: Scope, nest: Nest, schedule: Schedule, passes: Passes, step: Axis
@@ -316,6 +372,9 @@ class LoopEmitter(StepRegisters):
         if call.long != 0 and looking:
             self.detached = True
             word, lengths = Ctx.DETACHED_FOR, f", ptr {self._lengths(scope, call, len(words))}"
+        joining = self._label("on")
+        if amount is None and call.long == 0:
+            self._call_at_once(scope, name, units, grain, joining)
         run, pool = self._context(scope, word), self._context(scope, Ctx.THREAD_POOL)
         status = self._new(
             scope,
@@ -324,6 +383,27 @@ class LoopEmitter(StepRegisters):
         )
         if looking:
             self._leave_interrupted(scope, status)
+        if amount is None and call.long == 0:
+            scope.lines += [f"  br label %{joining}", f"{joining}:"]
+            scope.label = joining
+
+    def _call_at_once(
+        self, scope: Scope, name: str, units: str, grain: str, joining: str
+    ) -> None:
+        """Call a kernel that turns out to be no work for two threads, without asking the pool."""
+        key = ("one piece", units, grain)
+        if key not in self.root.env:
+            two = self._new(self.root, f"shl i64 {grain}, 1")
+            self.root.env[key] = self._new(self.root, f"icmp ult i64 {units}, {two}")
+        one, shared = self._label("one"), self._label("shared")
+        scope.lines += [
+            f"  br i1 {self.root.env[key]}, label %{one}, label %{shared}",
+            f"{one}:",
+            f"  call void {name}(ptr %words, i64 0, i64 {units})",
+            f"  br label %{joining}",
+            f"{shared}:",
+        ]
+        scope.label = shared
 
     def _lengths(self, scope: Scope, call: Call, start: int) -> str:
         """Store the lengths of what a kernel is passed; null if the call is short after all."""

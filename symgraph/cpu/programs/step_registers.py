@@ -17,20 +17,23 @@ from symgraph.cpu.kernels.scope import Scope
 from symgraph.cpu.text import memory_type, register_type, vector_type
 from symgraph.loops.expr import Buffer, Expr
 from symgraph.loops.points import MOST_POINTS, written_out
+from symgraph.loops.short_states import WIDE_STATE, ShortStates
 from symgraph.loops.statements import Loop, Nest, Statement, Store
 from symgraph.loops.storage import writes
-
-WIDE_STATE = 4  # registers of a state that is carried as one vector
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A vector that a step has stored: `size` elements from `start` on; lanes behind are any."""
+    """A vector that a step has stored: `size` elements from `start` on; lanes behind are any.
+
+    Of one that is all of a row of unknown length, `mask` says which lanes there are.
+    """
 
     start: int
     size: int
     lanes: int
     name: str
+    mask: str | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Carried:
     address: Expr
     made: Buffer  # what a step stores for the next one
     lanes: int
+    mask: str | None = None  # of the lanes that count, 0 in the others
     used: bool = False
 
 
@@ -57,6 +61,7 @@ class StepRegisters(KernelEmitter):
         self._held: dict[Buffer, list[tuple[Scope, Expr]]] = {}  # elements, known to their scope
         self._vectors: dict[Buffer, list[Part]] = {}  # vectors, of buffers of few of them
         self._carried: dict[Buffer, Carried] = {}  # states that are one vector
+        self.short: ShortStates | None = None  # what is known of the length of states
 
     # -- within a step ---------------------------------------------------------------------------
     def _hold(self, scope: Scope, t: Store) -> None:
@@ -81,13 +86,15 @@ class StepRegisters(KernelEmitter):
 
     def _load_at(self, scope: Scope, buffer: Buffer, address: Expr, guard: Expr | None) -> str:
         vector = scope.vector
-        if guard is None and vector is not None and vector.mask is None:
+        if guard is None and vector is not None:
+            lanes, mask = vector.lanes, vector.mask
             start = self._start(scope, address)
-            held = None if start is None else self._held_part(scope, buffer, start, vector.lanes)
+            held = None if start is None else self._held_part(scope, buffer, start, lanes, mask)
             if held is not None:
                 return held
             carried = self._carried.get(buffer)
-            if carried is not None and start == 0 and vector.lanes == carried.lanes:
+            own = (lanes, mask)
+            if carried is not None and start == 0 and (carried.lanes, carried.mask) == own:
                 carried.used = True
                 return carried.name
         return super()._load_at(scope, buffer, address, guard)
@@ -109,7 +116,8 @@ class StepRegisters(KernelEmitter):
             extent, lanes = vector.axis.extent, vector.lanes
             first = int(scope.positions[vector.axis])
             size = min(lanes, extent - first) if isinstance(extent, int) else 0
-            self._vectors.setdefault(t.buffer, []).append(Part(start, size, lanes, value))
+            part = Part(start, size, lanes, value, vector.mask)
+            self._vectors.setdefault(t.buffer, []).append(part)
 
     def _start(self, scope: Scope, address: Expr) -> int | None:
         """Return where the vector around begins in a buffer, None if that is no known place."""
@@ -126,10 +134,21 @@ class StepRegisters(KernelEmitter):
             start = start + factor * int(place)
         return start if isinstance(start, int) else None
 
-    def _held_part(self, scope: Scope, buffer: Buffer, start: int, lanes: int) -> str | None:
-        """Return elements of a buffer from the one register that has them all, if there is one."""
+    def _held_part(
+        self, scope: Scope, buffer: Buffer, start: int, lanes: int, mask: str | None = None
+    ) -> str | None:
+        """Return elements of a buffer from the one register that has them all, if there is one.
+
+        Under a mask the other lanes are 0, as they are when they are loaded: they do not grow.
+        """
         for part in self._vectors.get(buffer, ()):
             first = start - part.start
+            if mask is not None:
+                if first == 0 and lanes == part.lanes and mask == part.mask:
+                    kind = vector_type(register_type(buffer.dtype), lanes)
+                    some = f"<{lanes} x i1> {mask}, {kind} {part.name}, {kind} zeroinitializer"
+                    return self._new(scope, f"select {some}")
+                continue
             if first == 0 and lanes == part.lanes == part.size:
                 return part.name
             if first >= 0 and first + lanes <= part.size:
@@ -147,11 +166,12 @@ class StepRegisters(KernelEmitter):
         found = []
         for now, new in loop.carried:
             size = now.size
-            if isinstance(size, int) and now.axis is loop.axis:
-                if size <= MOST_POINTS:
-                    found += self._elements(inner, loop, now, new)
-                elif self._is_vector_state(now, size):
-                    found += self._vector(loop, now, new, size)
+            if now.axis is not loop.axis:
+                continue
+            if isinstance(size, int) and size <= MOST_POINTS:
+                found += self._elements(inner, loop, now, new)
+            elif now.dtype in (FLOAT32, FLOAT64):
+                found += self._vector(loop, now, new)
         return found
 
     def _elements(self, inner: Scope, loop: Loop, now: Buffer, new: Buffer) -> list[Carried]:
@@ -165,26 +185,33 @@ class StepRegisters(KernelEmitter):
             element = s.load(now, at)
             if len(made) == 1 and not at.args and inner.home(element.free) is inner:
                 inner.env[element] = self._name()
-                found.append(Carried(kind, inner.env[element], now, at, made[0], 1, True))
+                found.append(Carried(kind, inner.env[element], now, at, made[0], 1, None, True))
         return found
 
-    def _vector(self, loop: Loop, now: Buffer, new: Buffer, size: int) -> list[Carried]:
+    def _vector(self, loop: Loop, now: Buffer, new: Buffer) -> list[Carried]:
         """Return a register for a state that one statement of the step makes."""
         made = [b for t in loop.body for b in writes(t) if self._is(b, new)]
-        if len(made) != 1:
+        lanes, mask = self._state_lanes(now)
+        if len(made) != 1 or not lanes:
             return []
-        kind = vector_type(register_type(now.dtype), size)
+        kind = vector_type(register_type(now.dtype), lanes)
         at = self.builder.index(0)
-        self._carried[now] = Carried(kind, self._name(), now, at, made[0], size)
+        self._carried[now] = Carried(kind, self._name(), now, at, made[0], lanes, mask)
         return [self._carried[now]]
 
     def _is(self, buffer: Buffer, place: Buffer) -> bool:
         return self.aliases.get(buffer, buffer) is place
 
-    def _is_vector_state(self, buffer: Buffer, size: int) -> bool:
-        base = self.vector_bytes // buffer.dtype.itemsize
-        fits = size <= WIDE_STATE * base and size & (size - 1) == 0
-        return fits and buffer.dtype in (FLOAT32, FLOAT64)
+    def _state_lanes(self, buffer: Buffer) -> tuple[int, str | None]:
+        """Return the lanes of a state that is one vector, and their mask; no lanes of others."""
+        size, most = buffer.size, WIDE_STATE * self.vector_bytes // buffer.dtype.itemsize
+        if isinstance(size, int):
+            return (size if size <= most and size & (size - 1) == 0 else 0), None
+        short = self.short
+        if short is None or size != short.size or short.most > most:
+            return 0, None
+        vector = self._short_vector(self.builder.axis("i0", short.short), short.most)
+        return vector.lanes, vector.mask
 
     def _handed_on(self, inner: Scope, registers: list[Carried]) -> list[tuple[Carried, str]]:
         """Return the registers that are read, and their values at the end of a step."""
@@ -193,7 +220,7 @@ class StepRegisters(KernelEmitter):
             if c.lanes == 1:
                 found.append((c, self.value(self.builder.load(c.made, c.address), inner)))
             elif c.used:
-                held = self._held_part(inner, c.made, 0, c.lanes)
+                held = self._held_part(inner, c.made, 0, c.lanes, c.mask)
                 found.append((c, held or self._read(inner, c, c.made, self._base(c.made))))
         return found
 
@@ -202,6 +229,8 @@ class StepRegisters(KernelEmitter):
         (_, place) = c.address.data
         element = memory_type(buffer.dtype)
         pointer = self._new(scope, f"getelementptr {element}, ptr {base}, i64 {place}")
+        if c.mask is not None:
+            return self._load_first(scope, buffer, pointer, c.lanes, c.mask)
         value = self._new(scope, self._load_text(buffer, pointer, c.lanes))
         return self._bits(scope, buffer, value, c.lanes)
 
