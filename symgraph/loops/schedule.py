@@ -114,11 +114,7 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
             most = interval(unroll.extent)[1]
             square = most is None or most >= base
             lanes, tile, strip = base, base if square else LEAST_TILE, STRIP
-    order = tuple(a for a in axes if a is not vector)
-    if vector is not None:
-        order = (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
-    if nest.serial:
-        order = axes
+    order = _order(nest, vector, scan_axis)
     least = min(COLUMN_CHUNK // itemsize, block) if block else lanes  # columns of a chunk
     parallel, grain = _parallel(nest, order, vector, least)
     if block and parallel and not isinstance(grain, int):
@@ -133,6 +129,14 @@ def choose_schedule(nest: Nest, vector_bytes: int) -> Schedule:
     return Schedule(
         order, vector, lanes, unroll, tile, parallel, grain, block, chains, strip, shared
     )
+
+
+def _order(nest: Nest, vector: Axis | None, scan_axis: Axis | None) -> tuple[Axis, ...]:
+    """Return the axes from the outermost loop to the innermost."""
+    order = tuple(a for a in nest.axes if a is not vector)
+    if nest.serial or vector is None:
+        return nest.axes if nest.serial else order
+    return (*order[:-1], vector, scan_axis) if scan_axis else (*order, vector)
 
 
 def _at_most(size: Size, n: int) -> bool:
