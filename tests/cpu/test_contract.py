@@ -29,7 +29,8 @@ def run(a, b, out, tables, c_row, starts=(0, 0, 0), batch=(), width=32, cuts=())
     """Store the product that the tables (of a's rows and steps, b's and c's) describe."""
     m, k, n = (len(addresses(tables[t])) for t in (0, 1, 3))
     packed = [table([n for n, _ in axes], [s for _, s in axes]) for axes in tables]
-    words = contraction_words((m, n, k), starts, c_row, packed, batch)
+    part = (n, (0, 1, 0, 1), 0, 0, *packed[3:])
+    words = contraction_words((m, n, k), starts, c_row, packed[:3], batch, (1, 1), [part])
     units = SLICES * int(np.prod([g[0] for g in batch], dtype=np.int64))
     multiply("contract", (a, b, out), words, units, width, cuts)
 
@@ -181,6 +182,7 @@ def test_batches_move_all_three_arrays():
 def test_sums_over_nothing_are_zero_where_the_result_lies():
     out = np.full((3, 8), np.nan, "float32")
     tables = [table([n], [s]) for n, s in ((3, 0), (0, 1), (0, 4), (4, 1), (4, 2))]
-    words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables, ())
+    part = (4, (0, 1, 0, 1), 0, 0, *tables[3:])
+    words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables[:3], (), (1, 1), [part])
     multiply("contract", (out, out, out), words, SLICES)
     assert not out[:, ::2].any() and np.isnan(out[:, 1::2]).all()

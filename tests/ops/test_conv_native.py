@@ -206,7 +206,8 @@ def test_the_verifier_knows_what_a_contraction_reaches() -> None:
     tables = tuple(table(*a) for a in axes)
 
     def program(start: int) -> Program:
-        params = ((4, 12, 18), (0, start, 0), 12, tables, ())
+        part = (12, (0, 1, 0, 1), 0, 0, *tables[3:])
+        params = ((4, 12, 18), (0, start, 0), 12, tables[:3], (), (1, 1), (part,))
         call = LibraryCall("contract", (out,), (filters, image), params)
         return Program(LoopBuilder(), [image, filters, out], [call])
 

@@ -20,7 +20,8 @@ def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
     """Return the product of `rows` rows of A and a sliver of B, added to C if `more`.
 
     Without `runs`, B begins at %b and has rows %br apart. Else %br points at the offset of each row
-    and %b at the block of the sliver (`parted`): a vector is put together from so many runs.
+    and %b at the block of the sliver (`parted`): a vector is put together from so many runs. The
+    offsets of the columns of A are `shape.depth` words behind those of the rows of B.
     """
     kind = "ptr" if runs else "i64"
     f = FunctionText(
@@ -86,7 +87,18 @@ class _Tile:
             )
             for y in right:
                 after.append(_fma(shape, f, left, y, sums[len(after)]))
-        return [f.at(a, "%ac"), f.at(b, 8 if self.runs else "%br"), *after]
+        if self._read is None:
+            return [f.at(a, "%ac"), f.at(b, "%br"), *after]
+        b = f.at(b, 8)
+        return [self._column(b), b, *after]
+
+    def _column(self, b: str) -> str:
+        """Return where the column of A of a step begins.
+
+        That of the next step is found a step before it is read: else the compiler reads all rows of
+        a column at once, and has no registers for them.
+        """
+        return self.f.at("%a", self.f.load("i64", self.f.at(b, 8 * self.shape.depth), 8))
 
     def fetch_next(self) -> None:
         """Fetch the tile that comes next."""
@@ -121,7 +133,8 @@ class _Tile:
         return f.parts("%k", FEW, some, [("ptr", self._below), *self._carried(sums)])[3:]
 
     def _carried(self, sums: Sequence[str]) -> list[tuple[str, str]]:
-        return list(zip(self._kinds, ["%a", "%br" if self.runs else "%b", *sums], strict=True))
+        starts = [self._column("%br"), "%br"] if self.runs else ["%a", "%b"]
+        return list(zip(self._kinds, [*starts, *sums], strict=True))
 
 
 def _name(rows: int, vectors: int, runs: int) -> str:
@@ -227,6 +240,7 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
     spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
     whole = f.new(f"icmp eq i64 %count, {shape.columns}")
     narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
+    one_vector = f.new(f"icmp eq i64 %count, {shape.lanes}")
     stride = shape.columns * shape.size
 
     def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
@@ -271,7 +285,16 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
                 f"i64 {rows}, i64 %count)"
             )
 
-        f.when(whole, straight, around)
+        def narrower() -> None:
+            fits = (f.new(f"icmp eq i64 {rows}, {n}") for n in (shape.rows, shape.fewer_rows))
+            either = f.new(f"or i1 {next(fits)}, {next(fits)}")
+            f.when(
+                f.new(f"and i1 {one_vector}, {either}"),
+                lambda: _choose(shape, f, rows, a, b_row, c, "%ldc", 1),
+                around,
+            )
+
+        f.when(whole, straight, narrower)
         return [next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows)), *after]
 
     ahead = "%ns" if runs else "%next"
