@@ -36,6 +36,7 @@ from symgraph.loops.meetings import (
     cut_places,
     is_depthwise,
     order_of,
+    pays_together,
     phases_of,
 )
 from symgraph.loops.product import strides_of
@@ -49,7 +50,6 @@ Pads = Sequence[tuple[Size, Size]]
 Axes = tuple[Size, ...]  # of a table
 Columns = tuple[tuple[Size, Size], tuple[Any, ...]]  # of a product: the window, and parts
 IMAGES_FIRST = Order()
-PACKING = 4  # rows of a product in whose time an operand is packed
 CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches
 
 
@@ -223,24 +223,6 @@ def _images(low: Lowering, node: Node, target: Placed, order: Order) -> None:
             c_row=c[1],
             groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[1] * channels),
         )  # fmt: skip
-
-
-def pays_together(node: Node) -> bool:
-    """Tell whether one product for all places modulo the stride is less work.
-
-    Filters are then as long as multiples of the stride, with zeros. It pays for few channels: each
-    product packs the gradient anew.
-    """
-    w, p = node.inputs[1], node.params
-    channels, *kernel = w.type.shape[1:]
-    known = isinstance(channels, int) and all(isinstance(k, int) for k in kernel)
-    if not known or p.stride == (1, 1) or p.dilation != (1, 1):
-        return False
-    if is_depthwise(node):
-        return False
-    phases, taps = math.prod(p.stride), math.prod(kernel)
-    longest = math.prod(-(-k // s) for k, s in zip(kernel, p.stride, strict=True))
-    return bool(longest * (phases * channels + PACKING) < taps * (channels + PACKING))
 
 
 def _images_together(low: Lowering, node: Node, target: Placed) -> None:

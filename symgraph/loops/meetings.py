@@ -3,27 +3,35 @@
 Near a border, windows meet the zeros around an image. Places are cut into rectangles that meet the
 same elements of the window, each a part of the columns of one product (cpu/gemm/terms): nothing is
 multiplied by zeros. Columns are in one of two orders: images, rows, places of a row, which are cut
-between rows only; or rows, places of a row, images, from copies of operand and result in that order.
+between rows only; or rows, places of a row, images, of copies of operand and result in that order.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
 
 from symgraph.core.node import Node
-from symgraph.core.record import dataclass
+from symgraph.core.record import dataclass, replace
 from symgraph.dims.dim import maximum
 from symgraph.loops.expr import Size
 from symgraph.loops.roots import is_size
 
-# Of the costs below the unit is a multiply-add.
+MOST_PARTS = 64  # of a product
+PACKING = 4  # rows of a product in whose time an operand is packed
+
+# Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
 VECTOR = 16  # columns of half a tile, of float32 with the widest vectors: parts are filled up to it
-MOVE, MOVE_FAR, FAR = 16, 64, 1 << 22  # of an element that is copied; of a larger array than FAR
-RUN = 48  # of a stretch of columns, for each term
-PART = 1 << 15  # of a part, for each block of terms
+MOVE, MOVE_FAR = 10, 64  # of an element that is copied, at least and at most:
+FURTHER = 1 << 18  # so many elements add one, the caches being farther away
+RUN, IMAGES_RUN = 48, 64  # of a stretch of columns, for each term: that of images shares no lines
+SCATTERED = 24  # of an element of the result that is stored apart from its neighbours, each time
+PART = 1 << 15  # of a part, for each block of terms;
+EDGE = 200  # of its last columns that are no whole vector, for each of these and each row
 BLOCK = 256  # terms
+CUT_ROWS = 1.04  # of rows that are parts of their own: images are read in another order than before
 SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
 LONG_SUM = 1024  # terms from which another copy of the result does not count
 
@@ -141,98 +149,106 @@ def whole(axis: Along) -> list[Stretch]:
 
 
 def stretches(axis: Along) -> list[Stretch]:
-    """Return the stretches of places that meet the same elements of the window."""
-    found: list[list[int]] = []
-    for t, (tap, taps) in enumerate(_met(axis) or ()):
-        if found and found[-1][2:] == [tap, taps]:
-            found[-1][1] += 1
-        else:
-            found.append([t, 1, tap, taps])
-    return [Stretch(*numbers) for numbers in found] or whole(axis)
-
-
-def _met(axis: Along) -> list[tuple[int, int]] | None:
-    """Return which elements of the window each place meets, from which and how many.
-
-    None where sizes are not known.
+    """Return the stretches of places that meet the same elements of the window, one of which may
+    be none of them.
     """
     numbers = (axis.places, axis.taps, axis.origin, axis.size)
     known = [n for n in numbers if isinstance(n, int)]
-    if len(known) < len(numbers):
-        return None
+    if len(known) < len(numbers) or is_size(axis.taps, 0):
+        return whole(axis)
     places, taps, origin, size = known
+    # the first place that meets an element, and the first behind those that do
+    ends = [
+        tuple(
+            min(max(0, -((origin + u * axis.by - limit) // axis.step)), places)
+            for limit in (0, size)
+        )
+        for u in range(taps)
+    ]
+    cuts = sorted({0, places, *(t for pair in ends for t in pair)})
     found = []
-    for start in range(origin, origin + places * axis.step, axis.step):
-        inside = [u for u in range(taps) if 0 <= start + u * axis.by < size]
-        found.append((inside[0], len(inside)) if inside else (0, 0))
-    return found
+    for t, end in itertools.pairwise(cuts):
+        inside = [u for u, (first, behind) in enumerate(ends) if first <= t < behind]
+        found.append(Stretch(t, end - t, inside[0] if inside else 0, len(inside)))
+    return found or whole(axis)
 
 
 def _can_cut(axis: Along) -> bool:
     """Tell whether all places meet something: a sum over nothing is no part of a product."""
-    met = _met(axis)
-    return met is not None and (is_size(axis.taps, 0) or all(taps for _, taps in met))
+    if not isinstance(axis.taps, int) or axis.taps > MOST_PARTS:
+        return False
+    return not axis.taps or not any(is_size(part.taps, 0) for part in stretches(axis))
 
 
 def order_of(node: Node) -> Order:
     """Return the order of columns in which a convolution is the least work."""
-    usual = Order(channels_first=has_small_images(node))
-    if node.op.name == "conv2d_filter" or is_depthwise(node):
+    usual, *others = orders_of(node)
+    if not others:
         return usual
+    products = list(product(*_axes(node)))
+    few = [order for order in others if _parts(products, order) <= MOST_PARTS]
+    return min((usual, *few), key=lambda order: _cost(node, products, order))
+
+
+def orders_of(node: Node) -> list[Order]:
+    """Return the orders that columns may be in; the first one is that of sizes not known."""
+    usual = Order(channels_first=has_small_images(node))
+    together = node.op.name == "conv2d_input" and pays_together(node)
+    if node.op.name == "conv2d_filter" or together or is_depthwise(node):
+        return [usual]
     sizes = (*(n for x in (*node.inputs, node) for n in x.type.shape), node.params.groups)
     if not all(isinstance(n, int) and n > 0 for n in sizes):
-        return usual
+        return [usual]
+    rows, columns = (all(map(_can_cut, several)) for several in _axes(node))
+    return [usual, replace(usual, cut=(rows, False)), Order(True, (rows, columns), True)]
+
+
+def _axes(node: Node) -> list[list[Along]]:
+    """Return how windows meet images along both axes: of a gradient by images, in each phase."""
     if node.op.name == "conv2d":
-        axes = [[axis] for axis in along_image(node)]
-    else:
-        windows = node.inputs[0].type.shape[2:]
-        axes = [
-            [along_phase(v, n) for v in phases]
-            for phases, n in zip(phases_of(node), windows, strict=True)
-        ]
-    can_cut = [all(map(_can_cut, several)) for several in axes]
-    orders = [
-        usual,
-        Order(cut=(can_cut[0], False), channels_first=usual.channels_first),
-        Order(True, (can_cut[0], can_cut[1]), True),
-    ]
-    products = list(product(*axes))
-    return min(orders, key=lambda order: _cost(node, products, order))
+        return [[axis] for axis in along_image(node)]
+    windows = node.inputs[0].type.shape[2:]
+    phases = zip(phases_of(node), windows, strict=True)
+    return [[along_phase(phase, n) for phase in several] for several, n in phases]
+
+
+def _parts(products: Iterable[Sequence[Along]], order: Order) -> int:
+    return max(math.prod(map(len, cut_places(axes, order))) for axes in products)
 
 
 def _cost(node: Node, products: Iterable[Sequence[Along]], order: Order) -> float:
     """Return about how much work a convolution is."""
-    p, (n, channels, *places) = node.params, node.type.shape
-    w = node.inputs[1].type.shape
-    rows = channels // p.groups
-    summed = w[1] if node.op.name == "conv2d" else w[0] // p.groups
-    run = n if order.images_innermost else places[1]
+    p, (operand, w) = node.params, (x.type.shape for x in node.inputs)
+    n, channels, *places = node.type.shape
+    forward = node.op.name == "conv2d"
+    rows, summed = channels // p.groups, w[1] if forward else w[0] // p.groups
+    apart = p.stride[1] if forward else 1
+    run, each_run = (n, IMAGES_RUN) if order.images_innermost else (places[1], RUN * apart)
+    scattered = SCATTERED * (not forward and p.stride[1] > 1 and not order.images_innermost)
     total = 0.0
     for axes in products:
         for v, u in product(*cut_places(axes, order)):
             columns, terms = n * v.places * u.places, summed * v.taps * u.taps
             filled = -(-columns // VECTOR) * VECTOR
-            runs = max(columns / run, columns / VECTOR)
-            blocks = -(-terms // BLOCK)
-            total += terms * (filled * rows + RUN * runs) + PART * blocks
-    total *= p.groups
-    if order.channels_first:
-        total += _move(math.prod(node.type.shape))
-    if order.images_innermost:
-        total += _move(math.prod(node.inputs[0].type.shape))
-    return total
+            runs = columns / min(run, VECTOR)
+            blocks = -(-summed * axes[0].taps * axes[1].taps // BLOCK)
+            each = PART + rows * (EDGE * bool(columns % VECTOR) + scattered * columns)
+            total += terms * (filled * rows + each_run * runs) + each * blocks
+    rows_cut = order.cut[0] and not order.images_innermost
+    total *= p.groups * (CUT_ROWS if rows_cut else 1.0)
+    padded = any(pad for pair in p.padding for pad in pair) if forward else w[2] * w[3] > 1
+    copies = (operand, order.images_innermost or padded), (node.type.shape, order.channels_first)
+    for sizes, copied in copies:
+        elements = math.prod(sizes) if copied else 0
+        total += elements * min(MOVE_FAR, MOVE + elements // FURTHER)
+    return float(total)
 
 
 def cut_places(axes: Sequence[Along], order: Order) -> list[list[Stretch]]:
-    """Return the stretches of both axes."""
-    return [
-        stretches(axis) if cut else whole(axis)
-        for axis, cut in zip(axes, order.cut, strict=True)
-    ]
-
-
-def _move(elements: int) -> int:
-    return elements * (MOVE if elements < FAR else MOVE_FAR)
+    """Return the stretches of both axes; a sum over nothing has one part."""
+    some = not any(is_size(axis.taps, 0) for axis in axes)
+    cut = zip(axes, order.cut, strict=True)
+    return [stretches(axis) if cuts and some else whole(axis) for axis, cuts in cut]
 
 
 def has_small_images(node: Node) -> bool:
@@ -255,3 +271,21 @@ def has_small_images(node: Node) -> bool:
 def is_depthwise(node: Node) -> bool:
     """Tell whether filters of a gradient by images meet one of several channels each."""
     return not is_size(node.params.groups, 1) and is_size(node.inputs[1].type.shape[1], 1)
+
+
+def pays_together(node: Node) -> bool:
+    """Tell whether one product for all places modulo the stride is less work.
+
+    Filters are then as long as multiples of the stride, with zeros. It pays for few channels: each
+    product packs the gradient anew.
+    """
+    w, p = node.inputs[1], node.params
+    channels, *kernel = w.type.shape[1:]
+    known = isinstance(channels, int) and all(isinstance(k, int) for k in kernel)
+    if not known or p.stride == (1, 1) or p.dilation != (1, 1):
+        return False
+    if is_depthwise(node):
+        return False
+    phases, taps = math.prod(p.stride), math.prod(kernel)
+    longest = math.prod(-(-k // s) for k, s in zip(kernel, p.stride, strict=True))
+    return bool(longest * (phases * channels + PACKING) < taps * (channels + PACKING))

@@ -97,6 +97,45 @@ def test_more_blocks_than_one_along_all_sides(width):
     np.testing.assert_array_equal(out, chain(a, b))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize(("rows", "channels"), [(30, 40), (300, 3), (8, 300)])
+@pytest.mark.parametrize("window", [(3, 3), (1, 5), (20, 30)])
+def test_parts_of_the_columns_have_terms_of_their_own(window, rows, channels, width, dtype):
+    """Blocks of terms of which a part needs nothing, and threads that begin within a part."""
+    rng = np.random.default_rng(rows)
+    height, wide = window
+    channels = 2 if height * wide > 100 else channels
+    k = channels * height * wide
+    parts = [  # columns, and the rectangle of the window
+        (33, (0, height, 0, wide)),
+        (16, (height - 1, 1, 0, wide)),
+        (5, (0, 1, wide - 1, 1)),
+        (70, (0, max(1, height - 1), wide // 2, wide - wide // 2)),
+    ]
+    n = sum(count for count, _ in parts)
+    a, b = rng.standard_normal((rows, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    out, position = np.full((rows, n), np.nan, dtype), np.arange(k) % (height * wide)
+    wanted, words, begin = out.copy(), [], 0
+    y, x = np.divmod(position, wide)
+    for count, (top, high, left, across) in parts:
+        needed = (top <= y) & (y < top + high) & (left <= x) & (x < left + across)
+        own = slice(begin, begin + count)
+        b[~needed, own] = np.nan
+        wanted[:, own] = product_of(a[:, needed], b[needed, own])
+        axes = table([count], [1])
+        words.append((count, (top, high, left, across), begin, begin, axes, axes))
+        begin += count
+    tables = [table([rows], [k]), table([k], [1]), table([k], [n])]
+    words = contraction_words((rows, n, k), (0, 0, 0), n, tables, (), window, words)
+    multiply("contract", (a, b, out), words, SLICES, width, (0.2, 0.51, 0.9))
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=0 if dtype == "float32" else 1e-10)
+
+
+def product_of(left, right):
+    return chain(left, right) if left.dtype == np.float32 else left @ right
+
+
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("columns", [7, 14, 16, 24, 30, 56])
 def test_rows_of_images_are_read_where_they_lie(columns, width):

@@ -57,6 +57,7 @@ def contract_text(element: str, vector_bytes: int, second_cache: int = 1 << 20) 
         clear_apart(shape),
         terms.terms_of_part(shape),
         slivers(shape),
+        by_parts(shape),
         block(shape),
         contract(shape),
     ])  # fmt: skip
@@ -115,11 +116,8 @@ def block(shape: Shape) -> str:
         "i64 %n, i64 %k) nounwind"
     )
     a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth, 2)
-    some_steps = _scratch(f, shape.depth, 2)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(_word(f, "c_row"), shape.size)
-    parts, first_part = _word(f, "parts"), _first_part(f)
-    window = _word(f, "window_rows"), _word(f, "window_columns")
     row_axes = _axes(f, "a_rows")
     single = f.new(f"icmp eq i64 {f.load('i64', row_axes, 8)}, 1")
     row_stride = f.mul(f.load("i64", f.at(row_axes, 32), 8), shape.size)
@@ -163,30 +161,11 @@ def block(shape: Shape) -> str:
                 a_row = chosen("i64", str(shape.size), row_stride)
                 a_column = chosen("i64", str(size), str(shape.size))
                 between = chosen("i64", f.mul(k, size), "0")
-                terms.columns_of_a(shape, f, k, a_column, b_steps[0])
-
-                def part(_: str, values: list[str]) -> Sequence[str]:
-                    begin, at = values
-                    own = terms.Part(shape, f, at)
-                    end = f.add(begin, own.count)
-                    low, high = f.most(first, begin), f.least(f.add(first, n), end)
-
-                    def multiply() -> None:
-                        (steps, runs), found = own.choose(p, k, window, b_steps, some_steps)
-                        more = own.has_terms_before(p, window)
-                        b, c_at = f.at("%b", own.b_start), f.at(c, own.c_start)
-                        call = (
-                            f"call void @slivers(ptr %args, ptr {at}, ptr {start}, i64 {a_row}, "
-                            f"i64 {a_column}, i64 {between}, ptr {b}, ptr {steps}, ptr {runs}, "
-                            f"ptr {c_at}, i64 {ldc}, i64 {m}, i64 {f.sub(low, begin)}, "
-                            f"i64 {f.sub(high, low)}, i64 {found}, i1 {more})"
-                        )
-                        f.when(f.new(f"icmp sgt i64 {found}, 0"), lambda: f.do(call))
-
-                    f.when(f.new(f"icmp slt i64 {low}, {high}"), multiply)
-                    return [end, f.at(at, terms.PART_BYTES)]
-
-                f.loop(0, parts, 1, part, [("i64", "0"), ("ptr", first_part)])
+                f.do(
+                    f"call void @by.parts(ptr %args, ptr {start}, i64 {a_row}, i64 {a_column}, "
+                    f"i64 {between}, ptr %b, ptr {b_steps[0]}, ptr {b_steps[1]}, ptr {c}, "
+                    f"i64 {ldc}, i64 {m}, i64 {first}, i64 {n}, i64 {p}, i64 {k})"
+                )
 
             f.parts("%k", deep, depth)
 
@@ -194,6 +173,44 @@ def block(shape: Shape) -> str:
 
     f.parts("%n", wide, columns)
     room.give_back(f)
+    return f.text()
+
+
+def by_parts(shape: Shape) -> str:
+    """Multiply a block of A with columns from `j` on, each part of them with its own terms of B.
+
+    The block's terms begin at `p`; their table has room for the offsets of the columns of A.
+    """
+    f = FunctionText(
+        "define internal void @by.parts(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
+        "ptr %steps, ptr %runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %p, i64 %k) nounwind"
+    )
+    some = _scratch(f, shape.depth, 2)
+    window = _word(f, "window_rows"), _word(f, "window_columns")
+    stop = f.add("%j", "%n")
+    terms.columns_of_a(shape, f, "%k", "%ac", "%steps")
+
+    def part(_: str, values: list[str]) -> Sequence[str]:
+        begin, at = values
+        own = terms.Part(shape, f, at)
+        end = f.add(begin, own.count)
+        low, high = f.most("%j", begin), f.least(stop, end)
+
+        def multiply() -> None:
+            (steps, runs), found = own.choose("%p", "%k", window, ("%steps", "%runs"), some)
+            more = own.has_terms_before("%p", window)
+            call = (
+                f"call void @slivers(ptr %args, ptr {at}, ptr %a, i64 %ar, i64 %ac, i64 %as, "
+                f"ptr {f.at('%b', own.b_start)}, ptr {steps}, ptr {runs}, "
+                f"ptr {f.at('%c', own.c_start)}, i64 %ldc, i64 %m, i64 {f.sub(low, begin)}, "
+                f"i64 {f.sub(high, low)}, i64 {found}, i1 {more})"
+            )
+            f.when(f.new(f"icmp sgt i64 {found}, 0"), lambda: f.do(call))
+
+        f.when(f.new(f"icmp slt i64 {low}, {high}"), multiply)
+        return [end, f.at(at, terms.PART_BYTES)]
+
+    f.loop(0, _word(f, "parts"), 1, part, [("i64", "0"), ("ptr", _first_part(f))])
     return f.text()
 
 
@@ -206,9 +223,9 @@ def slivers(shape: Shape) -> str:
     ahead for misses of the second cache.
     """
     f = FunctionText(
-        "define internal void @slivers(ptr %args, ptr %part, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
-        "ptr %steps, ptr %step.runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %k, i1 %more) "
-        "nounwind"
+        "define internal void @slivers(ptr %args, ptr %part, ptr %a, i64 %ar, i64 %ac, i64 %as, "
+        "ptr %b, ptr %steps, ptr %step.runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %k, "
+        "i1 %more) nounwind"
     )
     stride = shape.columns * shape.size
     packed = f.new(f"alloca [{(shape.depth + shape.lanes) * stride} x i8], align 64")

@@ -80,7 +80,7 @@ def terms_of_part(shape: Shape) -> str:
         "ptr %from, ptr %to, ptr %runs) nounwind"
     )
     row, rows, column, columns = (f.load("i64", f.at("%part", 8 * k), 8) for k in range(1, 5))
-    outer = f.new(f"udiv i64 %p, %columns")
+    outer = f.new("udiv i64 %p, %columns")
     x = f.sub("%p", f.mul(outer, "%columns"))
     y = f.sub(outer, f.mul(f.new(f"udiv i64 {outer}, %rows"), "%rows"))
     list_ = f.at("%runs", 8)

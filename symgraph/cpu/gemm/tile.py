@@ -169,22 +169,7 @@ def copy_tile(shape: Shape) -> str:
         "define internal void @copy.tile(ptr %from, i64 %fs, ptr %to, i64 %ts, i64 %rows, "
         "i64 %count) nounwind"
     )
-
-    if shape.width < 64:
-        copy_pieces(shape, f, ("%from", "%fs"), ("%to", "%ts"), "%rows", "%count")
-        return f.text()
-
-    def row(i: str, _: list[str]) -> None:
-        source, target = f.at("%from", f.mul(i, "%fs")), f.at("%to", f.mul(i, "%ts"))
-
-        def element(j: str, _: list[str]) -> None:
-            at = f.mul(j, shape.size)
-            value = shape.load_one(f, f.at(source, at))
-            shape.store_one(f, value, f.at(target, at))
-
-        f.loop(0, "%count", 1, element)
-
-    f.loop(0, "%rows", 1, row)
+    copy_pieces(shape, f, ("%from", "%fs"), ("%to", "%ts"), "%rows", "%count")
     return f.text()
 
 
@@ -286,10 +271,8 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
             )
 
         def narrower() -> None:
-            fits = (f.new(f"icmp eq i64 {rows}, {n}") for n in (shape.rows, shape.fewer_rows))
-            either = f.new(f"or i1 {next(fits)}, {next(fits)}")
             f.when(
-                f.new(f"and i1 {one_vector}, {either}"),
+                f.new(f"and i1 {one_vector}, {has_narrow_tile(shape, f, rows)}"),
                 lambda: _choose(shape, f, rows, a, b_row, c, "%ldc", 1),
                 around,
             )
@@ -300,6 +283,12 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
     ahead = "%ns" if runs else "%next"
     shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)])
     return f.text()
+
+
+def has_narrow_tile(shape: Shape, f: FunctionText, rows: str) -> str:
+    """Tell whether there is a tile of one vector for so many rows of A."""
+    fits = (f.new(f"icmp eq i64 {rows}, {n}") for n in (shape.rows, shape.fewer_rows))
+    return f.new(f"or i1 {next(fits)}, {next(fits)}")
 
 
 def next_sliver(f: FunctionText, a: str, rows: str) -> str:
