@@ -75,15 +75,20 @@ def _first_part(f: FunctionText) -> str:
     return f.at("%args", 8 * BATCH_AT, f.mul(_word(f, "axes"), 8 * AXIS_OF_BATCH))
 
 
-def _scratch(f: FunctionText, count: int, operands: int = 1) -> tuple[str, str]:
-    """Return room for a table of so many offsets (of both operands), and for its runs.
+def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
+    """Return room for a table of so many offsets, and for its runs."""
+    return (
+        f.new(f"alloca [{count} x i64], align 64"),
+        f.new(f"alloca [{count + 2} x i64], align 64"),
+    )
+
+
+def _scratch_of_both(shape: Shape, f: FunctionText) -> tuple[str, str]:
+    """Return the same for the offsets of both operands' terms.
 
     One offset behind those of A is read, though not used.
     """
-    return (
-        f.new(f"alloca [{count * operands + 1} x i64], align 64"),
-        f.new(f"alloca [{count + 2} x i64], align 64"),
-    )
+    return _scratch(f, shape.table + shape.depth + 1)
 
 
 def _fill(
@@ -115,7 +120,7 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth, 2)
+    a_steps, b_steps = _scratch(f, shape.depth), _scratch_of_both(shape, f)
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(_word(f, "c_row"), shape.size)
     row_axes = _axes(f, "a_rows")
@@ -185,7 +190,7 @@ def by_parts(shape: Shape) -> str:
         "define internal void @by.parts(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
         "ptr %steps, ptr %runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %p, i64 %k) nounwind"
     )
-    some = _scratch(f, shape.depth, 2)
+    some = _scratch_of_both(shape, f)
     window = _word(f, "window_rows"), _word(f, "window_columns")
     stop = f.add("%j", "%n")
     terms.columns_of_a(shape, f, "%k", "%ac", "%steps")
@@ -235,7 +240,7 @@ def slivers(shape: Shape) -> str:
     # tiles take equal shares, rounded up: fewer than twice as many as there are
     heads = f.new(f"alloca [{2 * shape.depth} x i64], align 64")
     # the steps of a packed sliver, and those of A
-    in_order = f.new(f"alloca [{2 * shape.depth + 1} x i64], align 64")
+    in_order = _scratch_of_both(shape, f)[0]
     columns_axes, places_axes = terms.tables_of_part(f, "%part")
     lines = parted.lines(f, "%steps", "%step.runs", heads)
     few, in_place = _in_place(shape, f, lines)
@@ -245,8 +250,8 @@ def slivers(shape: Shape) -> str:
     def offset(t: str, _: list[str]) -> None:
         at = f.mul(t, 8)
         f.store("i64", f.mul(t, stride), f.at(in_order, at), 8)
-        a_column = f.load("i64", f.at("%steps", at, 8 * shape.depth), 8)
-        f.store("i64", a_column, f.at(in_order, at, 8 * shape.depth), 8)
+        a_column = f.load("i64", f.at("%steps", at, 8 * shape.table), 8)
+        f.store("i64", a_column, f.at(in_order, at, 8 * shape.table), 8)
 
     f.loop(0, "%k", 1, offset)
 

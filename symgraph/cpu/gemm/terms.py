@@ -68,7 +68,7 @@ def columns_of_a(shape: Shape, f: FunctionText, k: str, apart: str, table: str) 
     """Store the offsets of the columns of A behind those of the rows of B."""
 
     def column(t: str, _: list[str]) -> None:
-        f.store("i64", f.mul(t, apart), f.at(table, f.mul(t, 8), 8 * shape.depth), 8)
+        f.store("i64", f.mul(t, apart), f.at(table, f.mul(t, 8), 8 * shape.table), 8)
 
     f.loop(0, k, 1, column)
 
@@ -95,8 +95,8 @@ def terms_of_part(shape: Shape) -> str:
         source, target = f.at("%from", f.mul(t, 8)), f.at("%to", f.mul(found, 8))
         offset = f.load("i64", source, 8)
         f.store("i64", offset, target, 8)
-        a_column = f.load("i64", f.at(source, 8 * shape.depth), 8)
-        f.store("i64", a_column, f.at(target, 8 * shape.depth), 8)
+        a_column = f.load("i64", f.at(source, 8 * shape.table), 8)
+        f.store("i64", a_column, f.at(target, 8 * shape.table), 8)
         f.store("i64", found, f.at(list_, f.mul(number, 8)), 8)
         meets = f.new(f"icmp eq i64 {offset}, {behind}")
         room = f.new(f"icmp slt i64 {f.sub(found, begun)}, {shape.lanes}")

@@ -21,7 +21,7 @@ def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
 
     Without `runs`, B begins at %b and has rows %br apart. Else %br points at the offset of each row
     and %b at the block of the sliver (`parted`): a vector is put together from so many runs. The
-    offsets of the columns of A are `shape.depth` words behind those of the rows of B.
+    offsets of the columns of A are `shape.table` words behind those of the rows of B.
     """
     kind = "ptr" if runs else "i64"
     f = FunctionText(
@@ -67,8 +67,8 @@ class _Tile:
         zero = f"splat ({shape.element} {ZERO})"
         return [f.new(f"phi {shape.vector} [ {zero}, %{before} ], [ {x}, %{old} ]") for x in found]
 
-    def step(self, values: Sequence[str]) -> list[str]:
-        """Add one column of A times one row of B."""
+    def step(self, values: Sequence[str], chosen: bool = True) -> list[str]:
+        """Add one column of A times one row of B; columns are `chosen` by a table, or all there."""
         shape, f = self.shape, self.f
         a, b, *sums = values
         if self._read is not None:
@@ -87,10 +87,8 @@ class _Tile:
             )
             for y in right:
                 after.append(_fma(shape, f, left, y, sums[len(after)]))
-        if self._read is None:
-            return [f.at(a, "%ac"), f.at(b, "%br"), *after]
-        b = f.at(b, 8)
-        return [self._column(b), b, *after]
+        b = f.at(b, 8 if self.runs else "%br")
+        return [self._column(b) if chosen else f.at(a, "%ac"), b, *after]
 
     def _column(self, b: str) -> str:
         """Return where the column of A of a step begins.
@@ -98,7 +96,7 @@ class _Tile:
         That of the next step is found a step before it is read: else the compiler reads all rows of
         a column at once, and has no registers for them.
         """
-        return self.f.at("%a", self.f.load("i64", self.f.at(b, 8 * self.shape.depth), 8))
+        return self.f.at("%a", self.f.load("i64", self.f.at(b, 8 * self.shape.table), 8))
 
     def fetch_next(self) -> None:
         """Fetch the tile that comes next."""
@@ -108,8 +106,18 @@ class _Tile:
                 prefetch(self.f, at, write=True)
 
     def in_one_loop(self, sums: Sequence[str]) -> list[str]:
-        """Do all steps."""
-        return self.f.loop(0, "%k", 1, lambda _, v: self.step(v), self._carried(sums))[2:]
+        """Do all steps. Where no column of A is left out, a load less in each counts."""
+        f, start = self.f, self._carried(sums)
+        if not self.runs:
+            return f.loop(0, "%k", 1, lambda _, v: self.step(v, False), start)[2:]
+        all_but_one = f.sub("%k", 1)
+        first, last = (self._column(f.at("%br", f.mul(t, 8))) for t in ("0", all_but_one))
+        ends = (f.new(f"ptrtoint ptr {at} to i64") for at in (last, first))
+        every = f.new(f"icmp eq i64 {f.sub(*ends)}, {f.mul(all_but_one, '%ac')}")
+        count = f.new(f"select i1 {every}, i64 %k, i64 0")
+        values = f.loop(0, count, 1, lambda _, v: self.step(v, False), start)
+        carried = list(zip(self._kinds, values, strict=True))
+        return f.loop(count, "%k", 1, lambda _, v: self.step(v), carried)[2:]
 
     def with_fetching(self, sums: Sequence[str]) -> list[str]:
         """Do all steps, FEW at a time; before these, fetch some of A and a row of the next tile.
@@ -128,7 +136,11 @@ class _Tile:
             left = f.new(f"icmp slt i64 {p}, {FEW * (self.rows - 1)}")
             down = f.new(f"select i1 {left}, i64 %ldc, i64 0")
             carried = list(zip(self._kinds, now, strict=True))
-            return [f.at(c, down), *f.loop(0, count, 1, lambda _, v: self.step(v), carried)]
+
+            def step(_: str, values: list[str]) -> Sequence[str]:
+                return self.step(values, bool(self.runs))
+
+            return [f.at(c, down), *f.loop(0, count, 1, step, carried)]
 
         return f.parts("%k", FEW, some, [("ptr", self._below), *self._carried(sums)])[3:]
 
