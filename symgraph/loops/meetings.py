@@ -19,7 +19,7 @@ from symgraph.dims.dim import maximum
 from symgraph.loops.expr import Size
 from symgraph.loops.roots import is_size
 
-MOST_PARTS = 64  # of a product
+MOST_PARTS = 128  # of a product
 PACKING = 4  # rows of a product in whose time an operand is packed
 
 # Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
@@ -200,7 +200,12 @@ def orders_of(node: Node) -> list[Order]:
     if not all(isinstance(n, int) and n > 0 for n in sizes):
         return [usual]
     rows, columns = (all(map(_can_cut, several)) for several in _axes(node))
-    return [usual, replace(usual, cut=(rows, False)), Order(True, (rows, columns), True)]
+    return [
+        usual,
+        replace(usual, cut=(rows, False)),
+        Order(True, (rows, False), True),
+        Order(True, (rows, columns), True),
+    ]
 
 
 def _axes(node: Node) -> list[list[Along]]:
