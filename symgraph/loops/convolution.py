@@ -28,9 +28,12 @@ from symgraph.core.record import dataclass, replace
 from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.expr import Buffer, Expr, Size, View
 from symgraph.loops.meetings import (
+    AS_THEY_ARE,
     Along,
+    Layout,
     Order,
     Phase,
+    along_filters,
     along_image,
     along_phase,
     cut_places,
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 Pads = Sequence[tuple[Size, Size]]
 Axes = tuple[Size, ...]  # of a table
 Columns = tuple[tuple[Size, Size], tuple[Any, ...]]  # of a product: the window, and parts
-IMAGES_FIRST = Order()
+USUAL = Order()
 CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches
 
 
@@ -69,46 +72,32 @@ class Places:
     """
 
     order: Order
-    images: Size
+    beside: Size  # images, or channels of a gradient by filters
     axes: tuple[Along, Along]
-    read: tuple[Size, Size, Size]  # strides: of images, rows, places of a row
+    read: tuple[Size, Size, Size]  # strides: of what is beside, rows, places of a row
     stored: tuple[Size, Size, Size]
 
 
 def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the product that computes conv2d, or its transpose by filters or by images."""
     order = order_of(node)
-
-    def append(target: Placed) -> None:
-        if node.op.name == "conv2d":
-            _forward(low, node, target, order)
-        elif node.op.name == "conv2d_input":
-            _images(low, node, target, order)
-        else:
-            _filters(low, node, target)
-
-    if not order.channels_first:
-        append(place_of(out))
+    kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}[node.op.name]
+    if order.result == AS_THEY_ARE:
+        kind(low, node, place_of(out), order)
         return
-    s, (images, channels, *sizes) = low.s, node.type.shape
-    rows = _temporary(low, node, (channels, images, *sizes), order)
-    place = Placed(rows.buffer, 0, (rows.strides[1], rows.strides[0], *rows.strides[2:]))
-    append(place)
+    s, target = low.s, _temporary(low, node, node.type.shape, order.result)
+    kind(low, node, target, order)
     axes = low.nest_axes(node)
     index = [s.at(a) for a in axes]
-    value = s.load(place.buffer, _address(low, 0, *zip(index, place.strides, strict=True)))
+    value = s.load(target.buffer, _address(low, 0, *zip(index, target.strides, strict=True)))
     store = low.store(out, low.flat(index, node.type.shape), value)
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
-def _temporary(low: Lowering, x: Node, shape: Sequence[Size], order: Order) -> Placed:
-    """Return room for an array over channels, images, rows and places of a row."""
-    channels, images, *sizes = shape
-    if not order.images_innermost:
-        return place_of(low.temporary(x.dtype, (channels, images, *sizes)))
-    place = place_of(low.temporary(x.dtype, (channels, *sizes, images)))
-    c, *rest, n = place.strides
-    return Placed(place.buffer, 0, (c, n, *rest))
+def _temporary(low: Lowering, x: Node, shape: Sequence[Size], layout: Layout) -> Placed:
+    """Return room for an array of a shape whose axes lie in another order."""
+    place = place_of(low.temporary(x.dtype, tuple(shape[k] for k in layout)))
+    return Placed(place.buffer, 0, tuple(place.strides[layout.index(k)] for k in range(len(shape))))
 
 
 def _forward(low: Lowering, node: Node, target: Placed, order: Order) -> None:
@@ -152,7 +141,7 @@ def columns_at(at: Places) -> Columns:
     """Return the parts of the columns of a product (cpu/gemm/terms)."""
     parts = []
     for v, u in product(*cut_places(at.axes, at.order)):
-        sizes = (at.images, v.places, u.places)
+        sizes = (at.beside, v.places, u.places)
         tables = [_column_table(sizes, strides, at.order) for strides in (at.read, at.stored)]
         starts = [_point((v.place, u.place), strides[1:]) for strides in (at.read, at.stored)]
         parts.append((_points(sizes), (v.tap, v.taps, u.tap, u.taps), *starts, *tables))
@@ -160,23 +149,29 @@ def columns_at(at: Places) -> Columns:
 
 
 def _column_table(sizes: Sequence[Size], strides: Sequence[Size], order: Order) -> Axes:
-    if order.images_innermost:
+    if order.operand != AS_THEY_ARE:
         sizes, strides = (*sizes[1:], sizes[0]), (*strides[1:], strides[0])
     return table(sizes, strides)
 
 
-def _filters(low: Lowering, node: Node, target: Placed) -> None:
+def _filters(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     (x, g), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
-    images, gradient = padded(low, x, p.padding), placed(low, g)
-    rows, channels, kh, kw = node.type.shape
+    pads = _needed(p.padding, order)
+    images, gradient = padded(low, x, pads, order), placed(low, g)
+    rows, channels, *_ = node.type.shape
     n, _, height, width = g.type.shape
     rows = rows // p.groups
     b, a, c = images.strides, gradient.strides, target.strides
-    columns, terms = (channels, kh, kw), (n, height, width)
+    terms = (n, height, width)
+    axes = along_filters(node)
+    at = Places(
+        order, channels, (axes[0], axes[1]), (b[1], b[2] * dh, b[3] * dw), (c[1], c[2], c[3])
+    )
+    first = [axis.origin + zeros for axis, (zeros, _) in zip(axes, pads, strict=True)]
     _append(
-        low, node, (target, gradient, images), (rows, terms),
-        one_part(columns, (b[1], b[2] * dh, b[3] * dw), c[1:]),
+        low, node, (target, gradient, images), (rows, terms), columns_at(at),
+        (0, 0, _point(first, b[2:])),
         a_rows=table((rows,), a[1:2]),
         a_steps=table(terms, (a[0], a[2], a[3])),
         b_steps=table(terms, (b[0], b[2] * sh, b[3] * sw)),
@@ -384,23 +379,19 @@ def placed(low: Lowering, x: Node) -> Placed:
     return place_of(buffer)
 
 
-def padded(low: Lowering, x: Node, pads: Pads, order: Order = IMAGES_FIRST) -> Placed:
-    """Return where images lie with zeros around them, in the order that columns are in."""
-    if not is_padded(pads) and not order.images_innermost:
+def padded(low: Lowering, x: Node, pads: Pads, order: Order = USUAL) -> Placed:
+    """Return where images lie with zeros around them, in the order of columns."""
+    if not is_padded(pads) and order.operand == AS_THEY_ARE:
         return placed(low, x)
     s, (images, channels, *inside) = low.s, x.type.shape
     sizes = [n + a + b for n, (a, b) in zip(inside, pads, strict=True)]
-    plane = math.prod(sizes[1:]) * (images if order.images_innermost else 1)
-    crowded = (
-        isinstance(plane * sizes[0], int) and sizes[0] * plane * x.dtype.itemsize % CROWDED == 0
-    )
-    sizes[0] = sizes[0] + crowded
-    if order.images_innermost:
-        place = _temporary(low, x, (channels, images, *sizes), order)
-        place = Placed(place.buffer, 0, (place.strides[1], place.strides[0], *place.strides[2:]))
-    else:
-        place = place_of(low.temporary(x.dtype, (images, channels, *sizes)))
-    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate((images, channels, *sizes)))
+    shape = (images, channels, *sizes)
+    between = order.operand[2 if order.operand == AS_THEY_ARE else 1 :]  # two channels, or images
+    apart = math.prod(shape[k] for k in between) * x.dtype.itemsize
+    if isinstance(apart, int) and apart % CROWDED == 0:
+        shape = (images, channels, sizes[0] + 1, *sizes[1:])
+    place = _temporary(low, x, shape, order.operand)
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(shape))
     index = [s.at(a) for a in axes]
     inner = [s.isub(i, before) for i, (before, _) in zip(index[2:], pads, strict=True)]
     guard: Expr | None = None
@@ -410,10 +401,9 @@ def padded(low: Lowering, x: Node, pads: Pads, order: Order = IMAGES_FIRST) -> P
     value = low.value(x, [*index[:2], *inner], guard)
     if guard is not None:
         value = s.select(guard, value, s.const(0, x.dtype))
-    if order.images_innermost:
-        axes = (axes[1], *axes[2:], axes[0])
     address = _address(low, 0, *zip(index, place.strides, strict=True))
-    low.add(Nest(axes, (low.store(place.buffer, address, value),), origin=(x,)))
+    store = low.store(place.buffer, address, value)
+    low.add(Nest(tuple(axes[k] for k in order.operand), (store,), origin=(x,)))
     return place
 
 

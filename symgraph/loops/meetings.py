@@ -4,6 +4,8 @@ Near a border, windows meet the zeros around an image. Places are cut into recta
 same elements of the window, each a part of the columns of one product (cpu/gemm/terms): nothing is
 multiplied by zeros. Columns are in one of two orders: images, rows, places of a row, which are cut
 between rows only; or rows, places of a row, images, of copies of operand and result in that order.
+The same holds for gradients by filters, where channels take the place of images, elements of the
+filters that of places, and windows that of the elements of a window.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ from symgraph.loops.roots import is_size
 MOST_PARTS = 128  # of a product
 PACKING = 4  # rows of a product in whose time an operand is packed
 
+Layout = tuple[int, int, int, int]  # axes of an array, in the order in which they lie in memory
+AS_THEY_ARE: Layout = (0, 1, 2, 3)
+CHANNELS_FIRST: Layout = (1, 0, 2, 3)
+IMAGES_INNERMOST: Layout = (1, 2, 3, 0)
+CHANNELS_INNERMOST: Layout = (0, 2, 3, 1)
+
 # Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
 VECTOR = 16  # columns of half a tile, of float32 with the widest vectors: parts are filled up to it
 MOVE, MOVE_FAR = 10, 64  # of an element that is copied, at least and at most:
 FURTHER = 1 << 18  # so many elements add one, the caches being farther away
 RUN, IMAGES_RUN = 48, 64  # of a stretch of columns, for each term: that of images shares no lines
+TURNED = 128  # of as many columns as a vector has, for each term: windows that meet a place
 SCATTERED = 24  # of an element of the result that is stored apart from its neighbours, each time
 PART = 1 << 15  # of a part, for each block of terms;
 EDGE = 200  # of its last columns that are no whole vector, for each of these and each row
@@ -79,13 +88,13 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Of the columns of a convolution: whether images are innermost; along which axes places are
-    cut; whether the result is added up channels first, to be put in order at the end.
+    """Of a convolution: the layouts of the operand that windows move over and of the result, and
+    along which axes places are cut. Columns are in the order of the layout of the operand.
     """
 
-    images_innermost: bool = False
+    operand: Layout = AS_THEY_ARE
+    result: Layout = AS_THEY_ARE
     cut: tuple[bool, bool] = (False, False)
-    channels_first: bool = False
 
 
 def axis_phases(
@@ -143,6 +152,20 @@ def along_image(node: Node) -> list[Along]:
     ]  # fmt: skip
 
 
+def along_filters(node: Node) -> list[Along]:
+    """Return the same for a gradient by filters: its places are the elements of a filter, each of
+    which meets the image in some of the windows.
+    """
+    (x, g), p = node.inputs, node.params
+    return [
+        Along(places, windows, -pad, dilation, stride, size)
+        for places, windows, (pad, _), stride, dilation, size in zip(
+            node.type.shape[2:], g.type.shape[2:], p.padding, p.stride, p.dilation,
+            x.type.shape[2:], strict=True,
+        )
+    ]  # fmt: skip
+
+
 def whole(axis: Along) -> list[Stretch]:
     """Return all places as one stretch, which needs all of the window."""
     return [Stretch(0, axis.places, 0, axis.taps)]
@@ -175,13 +198,14 @@ def stretches(axis: Along) -> list[Stretch]:
 
 def _can_cut(axis: Along) -> bool:
     """Tell whether all places meet something: a sum over nothing is no part of a product."""
-    if not isinstance(axis.taps, int) or axis.taps > MOST_PARTS:
+    known = [n for n in (axis.places, axis.taps) if isinstance(n, int)]
+    if len(known) < 2 or min(known) > MOST_PARTS:
         return False
     return not axis.taps or not any(is_size(part.taps, 0) for part in stretches(axis))
 
 
 def order_of(node: Node) -> Order:
-    """Return the order of columns in which a convolution is the least work."""
+    """Return the order in which a convolution is the least work."""
     usual, *others = orders_of(node)
     if not others:
         return usual
@@ -191,27 +215,27 @@ def order_of(node: Node) -> Order:
 
 
 def orders_of(node: Node) -> list[Order]:
-    """Return the orders that columns may be in; the first one is that of sizes not known."""
-    usual = Order(channels_first=has_small_images(node))
+    """Return the orders that there are; the first one is that of sizes not known."""
+    usual = Order(result=CHANNELS_FIRST if has_small_images(node) else AS_THEY_ARE)
     together = node.op.name == "conv2d_input" and pays_together(node)
-    if node.op.name == "conv2d_filter" or together or is_depthwise(node):
-        return [usual]
     sizes = (*(n for x in (*node.inputs, node) for n in x.type.shape), node.params.groups)
-    if not all(isinstance(n, int) and n > 0 for n in sizes):
+    known = all(isinstance(n, int) and n > 0 for n in sizes)
+    if together or not known or is_depthwise(node):
         return [usual]
     rows, columns = (all(map(_can_cut, several)) for several in _axes(node))
-    return [
-        usual,
-        replace(usual, cut=(rows, False)),
-        Order(True, (rows, False), True),
-        Order(True, (rows, columns), True),
-    ]
+    by_filters = node.op.name == "conv2d_filter"
+    inner = CHANNELS_INNERMOST if by_filters else IMAGES_INNERMOST
+    cuts = ((rows, columns),) if by_filters else ((rows, False), (rows, columns))
+    in_rows = () if by_filters else (replace(usual, cut=(rows, False)),)
+    return [usual, *in_rows, *(Order(inner, inner, cut) for cut in cuts)]
 
 
 def _axes(node: Node) -> list[list[Along]]:
     """Return how windows meet images along both axes: of a gradient by images, in each phase."""
     if node.op.name == "conv2d":
         return [[axis] for axis in along_image(node)]
+    if node.op.name == "conv2d_filter":
+        return [[axis] for axis in along_filters(node)]
     windows = node.inputs[0].type.shape[2:]
     phases = zip(phases_of(node), windows, strict=True)
     return [[along_phase(phase, n) for phase in several] for several, n in phases]
@@ -223,26 +247,28 @@ def _parts(products: Iterable[Sequence[Along]], order: Order) -> int:
 
 def _cost(node: Node, products: Iterable[Sequence[Along]], order: Order) -> float:
     """Return about how much work a convolution is."""
-    p, (operand, w) = node.params, (x.type.shape for x in node.inputs)
-    n, channels, *places = node.type.shape
-    forward = node.op.name == "conv2d"
-    rows, summed = channels // p.groups, w[1] if forward else w[0] // p.groups
-    apart = p.stride[1] if forward else 1
-    run, each_run = (n, IMAGES_RUN) if order.images_innermost else (places[1], RUN * apart)
-    scattered = SCATTERED * (not forward and p.stride[1] > 1 and not order.images_innermost)
+    kind, p, (operand, w) = node.op.name, node.params, (x.type.shape for x in node.inputs)
+    innermost = order.operand != AS_THEY_ARE
+    if kind == "conv2d_filter":
+        rows, beside, summed = node.type.shape[0] // p.groups, node.type.shape[1], operand[0]
+        run, each_run = beside if innermost else VECTOR, IMAGES_RUN if innermost else TURNED
+    else:
+        rows, beside = node.type.shape[1] // p.groups, operand[0]
+        summed = w[1] if kind == "conv2d" else w[0] // p.groups
+        apart = p.stride[1] if kind == "conv2d" else 1
+        run, each_run = (beside, IMAGES_RUN) if innermost else (node.type.shape[3], RUN * apart)
+    scattered = SCATTERED * (kind == "conv2d_input" and p.stride[1] > 1 and not innermost)
     total = 0.0
     for axes in products:
         for v, u in product(*cut_places(axes, order)):
-            columns, terms = n * v.places * u.places, summed * v.taps * u.taps
+            columns, terms = beside * v.places * u.places, summed * v.taps * u.taps
             filled = -(-columns // VECTOR) * VECTOR
-            runs = columns / min(run, VECTOR)
             blocks = -(-summed * axes[0].taps * axes[1].taps // BLOCK)
             each = PART + rows * (EDGE * bool(columns % VECTOR) + scattered * columns)
-            total += terms * (filled * rows + each_run * runs) + each * blocks
-    rows_cut = order.cut[0] and not order.images_innermost
-    total *= p.groups * (CUT_ROWS if rows_cut else 1.0)
-    padded = any(pad for pair in p.padding for pad in pair) if forward else w[2] * w[3] > 1
-    copies = (operand, order.images_innermost or padded), (node.type.shape, order.channels_first)
+            total += terms * (filled * rows + each_run * columns / min(run, VECTOR)) + each * blocks
+    total *= p.groups * (CUT_ROWS if order.cut[0] and not innermost else 1.0)
+    padded = w[2] * w[3] > 1 if kind == "conv2d_input" else any(map(any, p.padding))
+    copies = (operand, innermost or padded), (node.type.shape, order.result != AS_THEY_ARE)
     for sizes, copied in copies:
         elements = math.prod(sizes) if copied else 0
         total += elements * min(MOVE_FAR, MOVE + elements // FURTHER)

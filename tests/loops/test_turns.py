@@ -10,7 +10,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.loops import convolution, turns
-from symgraph.loops.meetings import Order
+from symgraph.loops.meetings import CHANNELS_FIRST, Order
 
 
 def depthwise(x: Any, w: Any, stride: int = 1) -> Any:
@@ -136,7 +136,7 @@ def test_a_result_that_nothing_reads_has_one_place(small: pytest.MonkeyPatch) ->
     """It is a temporary that turns write, and no part of one: a copy of it was merged into them."""
     f, arrays = made("by images", (8, 12, 20, 21))
     wanted = f(*arrays)
-    small.setattr(convolution, "order_of", lambda _: Order(channels_first=True))
+    small.setattr(convolution, "order_of", lambda _: Order(result=CHANNELS_FIRST))
     f, _ = made("by images", (8, 12, 20, 21))
     assert "turn t" in f.explain("loops")
     np.testing.assert_array_equal(f(*arrays), wanted)

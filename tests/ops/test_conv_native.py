@@ -18,7 +18,7 @@ from symgraph.loops import convolution
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.convolution import table
 from symgraph.loops.expr import Buffer
-from symgraph.loops.meetings import Order, order_of, orders_of
+from symgraph.loops.meetings import AS_THEY_ARE, IMAGES_INNERMOST, Order, order_of, orders_of
 from symgraph.loops.statements import LibraryCall, Program
 from symgraph.loops.verify import verify_program
 from symgraph.testing.tolerances import RELATIVE
@@ -245,7 +245,7 @@ def in_order(node: Any, which: int) -> Order:
 @settings(max_examples=80, deadline=None)
 @given(
     case=geometries(), images=st.sampled_from([1, 2, 3, 16, 17]),
-    kind=st.sampled_from(["conv2d", "conv2d_input"]), dtype=st.sampled_from(DTYPES),
+    kind=st.sampled_from(KINDS), dtype=st.sampled_from(DTYPES),
     which=st.integers(1, 3),
 )  # fmt: skip
 def test_any_order_of_columns_gives_the_same_bits(
@@ -262,7 +262,7 @@ def test_any_order_of_columns_gives_the_same_bits(
 
 
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "x86-64-v4"])
-@pytest.mark.parametrize("kind", ["conv2d", "conv2d_input"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("which", [1, 2, 3])
 @pytest.mark.parametrize(
     "case",
@@ -319,11 +319,12 @@ def order(images: int, channels: int, size: int, out: int, window: int, **params
 def test_small_images_of_batches_are_innermost() -> None:
     """Where zeros are much of the work, and images fill vectors; not where copies cost more."""
     same = {"padding": ((1, 1), (1, 1))}
-    assert order(16, 128, 7, 128, 3, **same) == Order(True, (True, True), True)
+    small = order(16, 128, 7, 128, 3, **same)
+    assert small == Order(IMAGES_INNERMOST, IMAGES_INNERMOST, (True, True))
     assert order(1, 512, 14, 512, 3, **same) == Order(cut=(True, False))
     assert order(1, 64, 224, 64, 3, **same) == Order()
-    assert not order(16, 64, 112, 64, 3, **same).images_innermost
-    assert not order(3, 128, 7, 128, 3, **same).images_innermost
+    assert order(16, 64, 112, 64, 3, **same).operand == AS_THEY_ARE
+    assert order(3, 128, 7, 128, 3, **same).operand == AS_THEY_ARE
 
 
 def test_places_that_meet_nothing_are_no_parts() -> None:
