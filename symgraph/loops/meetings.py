@@ -22,6 +22,7 @@ from symgraph.loops.expr import Size
 from symgraph.loops.roots import is_size
 
 MOST_PARTS = 128  # of a product
+FEWEST = 4  # images or channels that are innermost: shorter stretches are slow to put together
 PACKING = 4  # rows of a product in whose time an operand is packed
 
 Layout = tuple[int, int, int, int]  # axes of an array, in the order in which they lie in memory
@@ -30,19 +31,25 @@ CHANNELS_FIRST: Layout = (1, 0, 2, 3)
 IMAGES_INNERMOST: Layout = (1, 2, 3, 0)
 CHANNELS_INNERMOST: Layout = (0, 2, 3, 1)
 
+SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
+LONG_SUM = 1024  # terms from which another copy of the result does not count
+
 # Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
 VECTOR = 16  # columns of half a tile, of float32 with the widest vectors: parts are filled up to it
 MOVE, MOVE_FAR = 10, 64  # of an element that is copied, at least and at most:
 FURTHER = 1 << 18  # so many elements add one, the caches being farther away
-RUN, IMAGES_RUN = 48, 64  # of a stretch of columns, for each term: that of images shares no lines
-TURNED = 128  # of as many columns as a vector has, for each term: windows that meet a place
-SCATTERED = 24  # of an element of the result that is stored apart from its neighbours, each time
-PART = 1 << 15  # of a part, for each block of terms;
+PART = 1 << 14  # of a part, for each block of terms;
 EDGE = 200  # of its last columns that are no whole vector, for each of these and each row
 BLOCK = 256  # terms
-CUT_ROWS = 1.04  # of rows that are parts of their own: images are read in another order than before
-SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
-LONG_SUM = 1024  # terms from which another copy of the result does not count
+SCATTERED = 24  # of an element of the result that is stored apart from its neighbours, each time
+# of a stretch of columns, for each term: of an image row; of images
+ROW, IMAGES = 48, 64
+# of elements of windows, for each term; of channels, where images are in near caches or are not,
+# and where there are so many rows that they are packed
+WINDOW, CHANNELS, FAR_CHANNELS, MANY, PACKED = 96, 32, 128, 96, 32
+FAR = 1 << 20  # elements of images
+CUT_ROWS = 1.02  # of rows that are parts of their own: images are read in another order than before
+GAIN = 0.98  # of the usual cost: above it, it stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +218,10 @@ def order_of(node: Node) -> Order:
         return usual
     products = list(product(*_axes(node)))
     few = [order for order in others if _parts(products, order) <= MOST_PARTS]
-    return min((usual, *few), key=lambda order: _cost(node, products, order))
+    most = GAIN * _cost(node, products, usual)
+    costs = {order: _cost(node, products, order) for order in few}
+    best = min(costs, key=lambda order: costs[order], default=usual)
+    return best if costs.get(best, most) < most else usual
 
 
 def orders_of(node: Node) -> list[Order]:
@@ -226,8 +236,10 @@ def orders_of(node: Node) -> list[Order]:
     by_filters = node.op.name == "conv2d_filter"
     inner = CHANNELS_INNERMOST if by_filters else IMAGES_INNERMOST
     cuts = ((rows, columns),) if by_filters else ((rows, False), (rows, columns))
-    in_rows = () if by_filters else (replace(usual, cut=(rows, False)),)
-    return [usual, *in_rows, *(Order(inner, inner, cut) for cut in cuts)]
+    found = [usual] if by_filters else [usual, replace(usual, cut=(rows, False))]
+    if node.type.shape[inner[-1]] >= FEWEST:
+        found += [Order(inner, inner, cut) for cut in cuts]
+    return found
 
 
 def _axes(node: Node) -> list[list[Along]]:
@@ -251,12 +263,14 @@ def _cost(node: Node, products: Iterable[Sequence[Along]], order: Order) -> floa
     innermost = order.operand != AS_THEY_ARE
     if kind == "conv2d_filter":
         rows, beside, summed = node.type.shape[0] // p.groups, node.type.shape[1], operand[0]
-        run, each_run = beside if innermost else VECTOR, IMAGES_RUN if innermost else TURNED
+        run = beside if innermost else VECTOR
+        near = CHANNELS if math.prod(operand) < FAR else FAR_CHANNELS
+        each_run = near + PACKED * (rows > MANY) if innermost else WINDOW
     else:
         rows, beside = node.type.shape[1] // p.groups, operand[0]
         summed = w[1] if kind == "conv2d" else w[0] // p.groups
         apart = p.stride[1] if kind == "conv2d" else 1
-        run, each_run = (beside, IMAGES_RUN) if innermost else (node.type.shape[3], RUN * apart)
+        run, each_run = (beside, IMAGES) if innermost else (node.type.shape[3], ROW * apart)
     scattered = SCATTERED * (kind == "conv2d_input" and p.stride[1] > 1 and not innermost)
     total = 0.0
     for axes in products:

@@ -101,8 +101,14 @@ def test_more_blocks_than_one_along_all_sides(width):
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize(("rows", "channels"), [(30, 40), (300, 3), (8, 300)])
 @pytest.mark.parametrize("window", [(3, 3), (1, 5), (20, 30)])
-def test_parts_of_the_columns_have_terms_of_their_own(window, rows, channels, width, dtype):
-    """Blocks of terms of which a part needs nothing, and threads that begin within a part."""
+@pytest.mark.parametrize("turned", [False, True])
+def test_parts_of_the_columns_have_terms_of_their_own(
+    window, rows, channels, width, dtype, turned
+):
+    """Blocks of terms of which a part needs nothing, and threads that begin within a part.
+
+    Either columns or terms of B follow each other in memory.
+    """
     rng = np.random.default_rng(rows)
     height, wide = window
     channels = 2 if height * wide > 100 else channels
@@ -123,10 +129,12 @@ def test_parts_of_the_columns_have_terms_of_their_own(window, rows, channels, wi
         own = slice(begin, begin + count)
         b[~needed, own] = np.nan
         wanted[:, own] = product_of(a[:, needed], b[needed, own])
-        axes = table([count], [1])
-        words.append((count, (top, high, left, across), begin, begin, axes, axes))
+        read, stored = table([count], [k if turned else 1]), table([count], [1])
+        start = begin * k if turned else begin
+        words.append((count, (top, high, left, across), start, begin, read, stored))
         begin += count
-    tables = [table([rows], [k]), table([k], [1]), table([k], [n])]
+    tables = [table([rows], [k]), table([k], [1]), table([k], [1 if turned else n])]
+    b = np.ascontiguousarray(b.T) if turned else b
     words = contraction_words((rows, n, k), (0, 0, 0), n, tables, (), window, words)
     multiply("contract", (a, b, out), words, SLICES, width, (0.2, 0.51, 0.9))
     np.testing.assert_allclose(out, wanted, rtol=0, atol=0 if dtype == "float32" else 1e-10)

@@ -86,9 +86,9 @@ def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
 def _scratch_of_both(shape: Shape, f: FunctionText) -> tuple[str, str]:
     """Return the same for the offsets of both operands' terms.
 
-    One offset behind those of A is read, though not used.
+    Some behind those of A are read, though not used.
     """
-    return _scratch(f, shape.table + shape.depth + 1)
+    return _scratch(f, shape.table + shape.depth + terms.WORDS)
 
 
 def _fill(
@@ -190,10 +190,14 @@ def by_parts(shape: Shape) -> str:
         "define internal void @by.parts(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
         "ptr %steps, ptr %runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %p, i64 %k) nounwind"
     )
-    some = _scratch_of_both(shape, f)
+    some, in_order = _scratch_of_both(shape, f), _scratch_of_both(shape, f)[0]
     window = _word(f, "window_rows"), _word(f, "window_columns")
     stop = f.add("%j", "%n")
     terms.columns_of_a(shape, f, "%k", "%ac", "%steps")
+    terms.multiples(f, "%k", shape.columns * shape.size, in_order)
+    terms.multiples(f, f.add("%k", 1), 1, f.at(some[1], 8))
+    along = f.load("i64", f.at(_axes(f, "b_steps"), 8 * (AXIS_WORDS - 1)), 8)
+    unit = f.new(f"icmp eq i64 {along}, 1")
 
     def part(_: str, values: list[str]) -> Sequence[str]:
         begin, at = values
@@ -202,11 +206,11 @@ def by_parts(shape: Shape) -> str:
         low, high = f.most("%j", begin), f.least(stop, end)
 
         def multiply() -> None:
-            (steps, runs), found = own.choose("%p", "%k", window, ("%steps", "%runs"), some)
+            (steps, runs), found = own.choose("%p", "%k", window, unit, ("%steps", "%runs"), some)
             more = own.has_terms_before("%p", window)
             call = (
                 f"call void @slivers(ptr %args, ptr {at}, ptr %a, i64 %ar, i64 %ac, i64 %as, "
-                f"ptr {f.at('%b', own.b_start)}, ptr {steps}, ptr {runs}, "
+                f"ptr {f.at('%b', own.b_start)}, ptr {steps}, ptr {runs}, ptr {in_order}, "
                 f"ptr {f.at('%c', own.c_start)}, i64 %ldc, i64 %m, i64 {f.sub(low, begin)}, "
                 f"i64 {f.sub(high, low)}, i64 {found}, i1 {more})"
             )
@@ -224,13 +228,14 @@ def slivers(shape: Shape) -> str:
 
     In place are whole slivers of few runs, unless the first cache would not keep them for many
     rows of A, or their rows share lines of it; for few rows or terms these too, where each vector
-    is one run. While a sliver is worked on, the next one is fetched: the tile looks too few steps
-    ahead for misses of the second cache.
+    is one run. The steps of packed ones are %in.order, which gets the offsets of A. While a sliver
+    is worked on, the next one is fetched: the tile looks too few steps ahead for misses of the
+    second cache.
     """
     f = FunctionText(
         "define internal void @slivers(ptr %args, ptr %part, ptr %a, i64 %ar, i64 %ac, i64 %as, "
-        "ptr %b, ptr %steps, ptr %step.runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %k, "
-        "i1 %more) nounwind"
+        "ptr %b, ptr %steps, ptr %step.runs, ptr %in.order, ptr %c, i64 %ldc, i64 %m, i64 %j, "
+        "i64 %n, i64 %k, i1 %more) nounwind"
     )
     stride = shape.columns * shape.size
     packed = f.new(f"alloca [{(shape.depth + shape.lanes) * stride} x i8], align 64")
@@ -239,22 +244,16 @@ def slivers(shape: Shape) -> str:
     ahead = f.new(f"alloca [{parted.ENDS} x ptr], align 64")
     # tiles take equal shares, rounded up: fewer than twice as many as there are
     heads = f.new(f"alloca [{2 * shape.depth} x i64], align 64")
-    # the steps of a packed sliver, and those of A
-    in_order = _scratch_of_both(shape, f)[0]
     columns_axes, places_axes = terms.tables_of_part(f, "%part")
-    lines = parted.lines(f, "%steps", "%step.runs", heads)
+    far = parted.is_far(shape, f, _axes(f, "b_steps"))
+    heads, lines = parted.lines(f, "%steps", "%step.runs", "%k", far, heads)
     few, in_place = _in_place(shape, f, lines)
     here, block = (f.new(f"alloca [{parted.WORDS} x i64], align 64") for _ in range(2))
     parted.packed_block(shape, f, packed, block)
 
-    def offset(t: str, _: list[str]) -> None:
-        at = f.mul(t, 8)
-        f.store("i64", f.mul(t, stride), f.at(in_order, at), 8)
-        a_column = f.load("i64", f.at("%steps", at, 8 * shape.table), 8)
-        f.store("i64", a_column, f.at(in_order, at, 8 * shape.table), 8)
-
-    f.loop(0, "%k", 1, offset)
-
+    terms.copy_words(
+        f, f.at("%steps", 8 * shape.table), f.at("%in.order", 8 * shape.table), "%k"
+    )
     _fill(f, columns_axes, "%j", f.least("%n", shape.columns), True, tables[0])
 
     def sliver(t: str, count: str, values: list[str]) -> Sequence[str]:
@@ -271,11 +270,13 @@ def slivers(shape: Shape) -> str:
 
         f.when(goes_on, look_ahead)
         whole = f.new(f"icmp eq i64 {count}, {shape.columns}")
-        single, double = parted.runs_of(shape, f, columns[1])
+        one_vector = f.new(f"icmp eq i64 {count}, {shape.lanes}")
+        filled = f.new(f"or i1 {whole}, {one_vector}")
+        single, double = parted.runs_of(shape, f, columns[1], one_vector)
         single = f.new(f"and i1 {single}, {few}")
         masked = f.new(f"and i1 {double}, {in_place}")
         masked = f.new(f"and i1 {masked}, {whole}")
-        direct = f.new(f"or i1 {f.new(f'and i1 {single}, {whole}')}, {masked}")
+        direct = f.new(f"or i1 {f.new(f'and i1 {single}, {filled}')}, {masked}")
         f.when(
             direct,
             lambda: f.do(
@@ -288,7 +289,7 @@ def slivers(shape: Shape) -> str:
         )
         _fill(f, places_axes, first, count, True, places)
         b = f.new(f"select i1 {direct}, ptr {here}, ptr {block}")
-        steps = f.new(f"select i1 {direct}, ptr %steps, ptr {in_order}")
+        steps = f.new(f"select i1 {direct}, ptr %steps, ptr %in.order")
         operands = f"ptr %a, i64 %ar, i64 %ac, i64 %as, ptr {b}, ptr {steps}"
 
         def together() -> None:
@@ -318,7 +319,7 @@ def _in_place(shape: Shape, f: FunctionText, lines: str) -> tuple[str, str]:
     fits = f.new(f"icmp sle i64 {lines}, {FEW_LINES}") if few_lines else "false"
     few_rows = PACK_B_FROM if shape.large_cache else FEW_ROWS
     fits = f.new(f"or i1 {fits}, {f.new(f'icmp sle i64 %m, {few_rows}')}")
-    spread = parted.is_spread(shape, f, _axes(f, "b_steps"), AXIS_WORDS)
+    spread = parted.is_spread(shape, f, _axes(f, "b_steps"))
     in_place = f.new(f"and i1 {fits}, {spread}")
     few = f.new(f"icmp slt i64 %m, {PACK_B_FROM}")
     few = f.new(f"or i1 {few}, {f.new(f'icmp sle i64 %k, {SHORT_SUM}')}")
