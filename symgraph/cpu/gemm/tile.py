@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.function_text import Carried, FunctionText
 from symgraph.cpu.gemm import parted
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
@@ -106,25 +106,15 @@ class _Tile:
                 prefetch(self.f, at, write=True)
 
     def in_one_loop(self, sums: Sequence[str]) -> list[str]:
-        """Do all steps. Where no column of A is left out, a load less in each counts."""
-        f, start = self.f, self._carried(sums)
-        if not self.runs:
-            return f.loop(0, "%k", 1, lambda _, v: self.step(v, False), start)[2:]
-        all_but_one = f.sub("%k", 1)
-        first, last = (self._column(f.at("%br", f.mul(t, 8))) for t in ("0", all_but_one))
-        ends = (f.new(f"ptrtoint ptr {at} to i64") for at in (last, first))
-        every = f.new(f"icmp eq i64 {f.sub(*ends)}, {f.mul(all_but_one, '%ac')}")
-        count = f.new(f"select i1 {every}, i64 %k, i64 0")
-        values = f.loop(0, count, 1, lambda _, v: self.step(v, False), start)
-        carried = list(zip(self._kinds, values, strict=True))
-        return f.loop(count, "%k", 1, lambda _, v: self.step(v), carried)[2:]
+        """Do all steps."""
+        return self._steps("%k", self._carried(sums), self._has_all())[2:]
 
     def with_fetching(self, sums: Sequence[str]) -> list[str]:
         """Do all steps, FEW at a time; before these, fetch some of A and a row of the next tile.
 
         All of that tile at once would fill the buffers that A and B need.
         """
-        f = self.f
+        f, every = self.f, self._has_all()
         a_ahead = f.mul("%ac", A_AHEAD)
 
         def some(p: str, count: str, values: list[str]) -> Sequence[str]:
@@ -136,13 +126,35 @@ class _Tile:
             left = f.new(f"icmp slt i64 {p}, {FEW * (self.rows - 1)}")
             down = f.new(f"select i1 {left}, i64 %ldc, i64 0")
             carried = list(zip(self._kinds, now, strict=True))
-
-            def step(_: str, values: list[str]) -> Sequence[str]:
-                return self.step(values, bool(self.runs))
-
-            return [f.at(c, down), *f.loop(0, count, 1, step, carried)]
+            return [f.at(c, down), *self._steps(count, carried, every)]
 
         return f.parts("%k", FEW, some, [("ptr", self._below), *self._carried(sums)])[3:]
+
+    def _steps(self, count: str, carried: Carried, every: str) -> list[str]:
+        """Do some steps. Where `every` column of A is there, its offsets are not loaded."""
+        f = self.f
+        if every == "true":
+            return f.loop(0, count, 1, lambda _, v: self.step(v, False), carried)
+        if every == "false":
+            return f.loop(0, count, 1, lambda _, v: self.step(v), carried)
+        number = f.new(f"select i1 {every}, i64 {count}, i64 0")
+        values = f.loop(0, number, 1, lambda _, v: self.step(v, False), carried)
+        carried = list(zip(self._kinds, values, strict=True))
+        return f.loop(number, count, 1, lambda _, v: self.step(v), carried)
+
+    def _has_all(self) -> str:
+        """Return a test whether no column of A is left out, where a load less in each step counts:
+        not in tiles of many rows with AVX-512.
+        """
+        f = self.f
+        if not self.runs:
+            return "true"
+        if self.shape.width == 64 and self.rows >= self.shape.fewer_rows:
+            return "false"
+        all_but_one = f.sub("%k", 1)
+        first, last = (self._column(f.at("%br", f.mul(t, 8))) for t in ("0", all_but_one))
+        ends = (f.new(f"ptrtoint ptr {at} to i64") for at in (last, first))
+        return f.new(f"icmp eq i64 {f.sub(*ends)}, {f.mul(all_but_one, '%ac')}")
 
     def _carried(self, sums: Sequence[str]) -> list[tuple[str, str]]:
         starts = [self._column("%br"), "%br"] if self.runs else ["%a", "%b"]
