@@ -53,7 +53,8 @@ Pads = Sequence[tuple[Size, Size]]
 Axes = tuple[Size, ...]  # of a table
 Columns = tuple[tuple[Size, Size], tuple[Any, ...]]  # of a product: the window, and parts
 USUAL = Order()
-CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches
+CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches;
+CROWDED_ROWS = 4096  # rows of a result, which are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     if order.result == AS_THEY_ARE:
         kind(low, node, place_of(out), order)
         return
-    s, target = low.s, _temporary(low, node, node.type.shape, order.result)
+    s, target = low.s, _temporary(low, node, node.type.shape, order.result, CROWDED_ROWS)
     kind(low, node, target, order)
     axes = low.nest_axes(node)
     index = [s.at(a) for a in axes]
@@ -94,9 +95,20 @@ def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
-def _temporary(low: Lowering, x: Node, shape: Sequence[Size], layout: Layout) -> Placed:
-    """Return room for an array of a shape whose axes lie in another order."""
-    place = place_of(low.temporary(x.dtype, tuple(shape[k] for k in layout)))
+def _temporary(
+    low: Lowering, x: Node, shape: Sequence[Size], layout: Layout, crowded: int
+) -> Placed:
+    """Return room for an array of a shape whose axes lie in another order.
+
+    Where what is along the outermost axis (of images as they are: channels) would be a multiple of
+    `crowded` bytes apart, another row of an image is between, if that helps.
+    """
+    shapes = [tuple(shape), (*shape[:2], shape[2] + 1, shape[3])]
+    between = layout[2 if layout == AS_THEY_ARE else 1 :]
+    apart = [math.prod(each[k] for k in between) * x.dtype.itemsize for each in shapes]
+    shares, still = (isinstance(n, int) and n % crowded == 0 for n in apart)
+    chosen = shapes[shares and not still]
+    place = place_of(low.temporary(x.dtype, tuple(chosen[k] for k in layout)))
     return Placed(place.buffer, 0, tuple(place.strides[layout.index(k)] for k in range(len(shape))))
 
 
@@ -385,13 +397,9 @@ def padded(low: Lowering, x: Node, pads: Pads, order: Order = USUAL) -> Placed:
         return placed(low, x)
     s, (images, channels, *inside) = low.s, x.type.shape
     sizes = [n + a + b for n, (a, b) in zip(inside, pads, strict=True)]
-    shape = (images, channels, *sizes)
-    between = order.operand[2 if order.operand == AS_THEY_ARE else 1 :]  # two channels, or images
-    apart = math.prod(shape[k] for k in between) * x.dtype.itemsize
-    if isinstance(apart, int) and apart % CROWDED == 0:
-        shape = (images, channels, sizes[0] + 1, *sizes[1:])
-    place = _temporary(low, x, shape, order.operand)
-    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(shape))
+    place = _temporary(low, x, (images, channels, *sizes), order.operand, CROWDED)
+    lengths = tuple(place.buffer.shape[order.operand.index(k)] for k in range(4))
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(lengths))
     index = [s.at(a) for a in axes]
     inner = [s.isub(i, before) for i, (before, _) in zip(index[2:], pads, strict=True)]
     guard: Expr | None = None
