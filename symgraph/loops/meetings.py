@@ -36,8 +36,8 @@ LONG_SUM = 1024  # terms from which another copy of the result does not count
 
 # Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
 VECTOR = 16  # columns of half a tile, of float32 with the widest vectors: parts are filled up to it
-MOVE, MOVE_FAR = 10, 64  # of an element that is copied, at least and at most:
-FURTHER = 1 << 18  # so many elements add one, the caches being farther away
+MOVE, MOVE_FAR = 11, 64  # of an element that is copied, at least and at most:
+FURTHER = 1 << 17  # so many elements add one, the caches being farther away
 PART = 1 << 14  # of a part, for each block of terms;
 EDGE = 200  # of its last columns that are no whole vector, for each of these and each row
 BLOCK = 256  # terms

@@ -117,6 +117,7 @@ def test_parts_of_the_columns_have_terms_of_their_own(
         (33, (0, height, 0, wide)),
         (16, (height - 1, 1, 0, wide)),
         (5, (0, 1, wide - 1, 1)),
+        (21, (0, height, 0, wide - wide // 2)),
         (70, (0, max(1, height - 1), wide // 2, wide - wide // 2)),
     ]
     n = sum(count for count, _ in parts)
