@@ -83,12 +83,12 @@ def _scratch(f: FunctionText, count: int) -> tuple[str, str]:
     )
 
 
-def _scratch_of_both(shape: Shape, f: FunctionText) -> tuple[str, str]:
-    """Return the same for the offsets of both operands' terms.
+def _scratch_of_both(shape: Shape, f: FunctionText) -> str:
+    """Return room for the offsets of both operands' terms.
 
     Some behind those of A are read, though not used.
     """
-    return _scratch(f, shape.table + shape.depth + terms.WORDS)
+    return f.new(f"alloca [{shape.table + shape.depth + terms.WORDS} x i64], align 64")
 
 
 def _fill(
@@ -120,7 +120,8 @@ def block(shape: Shape) -> str:
         "define internal void @block(ptr %args, ptr %a, ptr %b, ptr %c, i64 %i, i64 %m, i64 %j, "
         "i64 %n, i64 %k) nounwind"
     )
-    a_steps, b_steps = _scratch(f, shape.depth), _scratch_of_both(shape, f)
+    a_steps, b_steps = _scratch(f, shape.depth), _scratch(f, shape.depth)
+    b_steps = _scratch_of_both(shape, f), b_steps[1]
     lanes = _scratch(f, shape.rows)
     ldc = f.mul(_word(f, "c_row"), shape.size)
     row_axes = _axes(f, "a_rows")
@@ -190,7 +191,8 @@ def by_parts(shape: Shape) -> str:
         "define internal void @by.parts(ptr %args, ptr %a, i64 %ar, i64 %ac, i64 %as, ptr %b, "
         "ptr %steps, ptr %runs, ptr %c, i64 %ldc, i64 %m, i64 %j, i64 %n, i64 %p, i64 %k) nounwind"
     )
-    some, in_order = _scratch_of_both(shape, f), _scratch_of_both(shape, f)[0]
+    some = _scratch_of_both(shape, f), _scratch(f, shape.depth)[1]
+    in_order = _scratch_of_both(shape, f)
     window = _word(f, "window_rows"), _word(f, "window_columns")
     stop = f.add("%j", "%n")
     terms.columns_of_a(shape, f, "%k", "%ac", "%steps")
