@@ -63,6 +63,10 @@ class FunctionText:
         test = self.new(f"icmp slt i64 {a}, {b}")
         return self.new(f"select i1 {test}, i64 {a}, i64 {b}")
 
+    def most(self, a: str, b: str | int) -> str:
+        test = self.new(f"icmp sgt i64 {a}, {b}")
+        return self.new(f"select i1 {test}, i64 {a}, i64 {b}")
+
     def at(self, base: str, *offsets: str | int) -> str:
         """Return the address so many bytes behind `base`."""
         for offset in offsets:

@@ -14,7 +14,9 @@ them; groups are a batch.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,21 @@ from symgraph.core.node import Node
 from symgraph.core.record import dataclass, replace
 from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.expr import Buffer, Expr, Size, View
+from symgraph.loops.meetings import (
+    AS_THEY_ARE,
+    Along,
+    Layout,
+    Order,
+    Phase,
+    along_filters,
+    along_image,
+    along_phase,
+    cut_places,
+    is_depthwise,
+    order_of,
+    pays_together,
+    phases_of,
+)
 from symgraph.loops.product import strides_of
 from symgraph.loops.roots import is_size
 from symgraph.loops.statements import LibraryCall, Nest, Store
@@ -33,13 +50,11 @@ if TYPE_CHECKING:
     from symgraph.loops.build import Lowering
 
 Pads = Sequence[tuple[Size, Size]]
-SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
-LONG_SUM = 1024  # terms from which another copy of the result does not count
-TILE = 32  # columns of a tile, of float32 with the widest vectors
-BAND_COLUMNS = 64  # of one place: filters are packed for fewer in vain
-BANDED = 0.9  # of the work of one product: above it, a border is no product of its own
-PACKING = 4  # rows of a product in whose time an operand is packed
-CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches
+Axes = tuple[Size, ...]  # of a table
+Columns = tuple[tuple[Size, Size], tuple[Any, ...]]  # of a product: the window, and parts
+USUAL = Order()
+CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches;
+CROWDED_ROWS = 4096  # rows of a result, which are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,160 +67,169 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
-    """The places a = (first + t) * stride + rest - pad of an axis, `count` of them, and the
-    `taps` elements of a window that meet them: first_tap, first_tap + tap_step ... They do so in
-    window first + t + ahead, in the ones before it by `back` each. Places are `stride` apart.
+class Places:
+    """The columns of a product: how windows meet images along both axes, and how far apart places
+    are there in what is read and in what is stored.
     """
 
-    place: Size
-    count: Size
-    taps: Size
-    first_tap: int
-    tap_step: int
-    window: Size
-    back: int
-    stride: int
+    order: Order
+    beside: Size  # images, or channels of a gradient by filters
+    axes: tuple[Along, Along]
+    read: tuple[Size, Size, Size]  # strides: of what is beside, rows, places of a row
+    stored: tuple[Size, Size, Size]
 
 
 def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the product that computes conv2d, or its transpose by filters or by images."""
-    kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}
-    if not has_small_images(node):
-        kind[node.op.name](low, node, place_of(out))
+    order = order_of(node)
+    kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}[node.op.name]
+    if order.result == AS_THEY_ARE:
+        kind(low, node, place_of(out), order)
         return
-    s, (images, channels, *sizes) = low.s, node.type.shape
-    rows = place_of(low.temporary(node.dtype, (channels, images, *sizes)))
-    strides = (rows.strides[1], rows.strides[0], *rows.strides[2:])
-    kind[node.op.name](low, node, Placed(rows.buffer, 0, strides))
+    s, target = low.s, _temporary(low, node, node.type.shape, order.result, CROWDED_ROWS)
+    kind(low, node, target, order)
     axes = low.nest_axes(node)
     index = [s.at(a) for a in axes]
-    value = s.load(rows.buffer, _address(low, 0, *zip(index, strides, strict=True)))
+    value = s.load(target.buffer, _address(low, 0, *zip(index, target.strides, strict=True)))
     store = low.store(out, low.flat(index, node.type.shape), value)
     low.program.statements.append(Nest(axes, (store,), origin=(node,)))
 
 
-def has_small_images(node: Node) -> bool:
-    """Tell whether channels come first while a result is added up.
+def _temporary(
+    low: Lowering, x: Node, shape: Sequence[Size], layout: Layout, crowded: int
+) -> Placed:
+    """Return room for an array of a shape whose axes lie in another order.
 
-    Else most tiles would have columns of two images, which do not lie together.
+    Where what is along the outermost axis (of images as they are: channels) would be a multiple of
+    `crowded` bytes apart, another row of an image is between, if that helps.
     """
-    p = node.params
-    if node.op.name == "conv2d_filter" or (node.op.name == "conv2d_input" and p.stride != (1, 1)):
-        return False
-    n, _, *sizes = node.type.shape
-    w = node.inputs[1].type.shape
-    summed = (w[0] // p.groups if node.op.name == "conv2d_input" else w[1], *w[2:])
-    if not all(isinstance(k, int) for k in (n, *sizes, *summed)) or is_size(n, 1):
-        return False
-    places = math.prod(sizes)
-    return bool(places <= SMALL_IMAGE and places % 32 and math.prod(summed) >= LONG_SUM)
+    shapes = [tuple(shape), (*shape[:2], shape[2] + 1, shape[3])]
+    between = layout[2 if layout == AS_THEY_ARE else 1 :]
+    apart = [math.prod(each[k] for k in between) * x.dtype.itemsize for each in shapes]
+    shares, still = (isinstance(n, int) and n % crowded == 0 for n in apart)
+    chosen = shapes[shares and not still]
+    place = place_of(low.temporary(x.dtype, tuple(chosen[k] for k in layout)))
+    return Placed(place.buffer, 0, tuple(place.strides[layout.index(k)] for k in range(len(shape))))
 
 
-def _forward(low: Lowering, node: Node, target: Placed) -> None:
+def _forward(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     (x, w), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
-    images, filters = padded(low, x, p.padding), placed(low, w)
-    n, rows, height, width = node.type.shape
-    _, channels, kh, kw = w.type.shape
-    rows = rows // p.groups
+    pads = _needed(p.padding, order)
+    images, filters = padded(low, x, pads, order), placed(low, w)
+    rows = node.type.shape[1] // p.groups
+    terms = w.type.shape[1:]
     b, a, c = images.strides, filters.strides, target.strides
-    terms = (channels, kh, kw)
+    axes = along_image(node)
+    at = Places(
+        order, node.type.shape[0], (axes[0], axes[1]), (b[0], b[2] * sh, b[3] * sw),
+        (c[0], c[2], c[3]),
+    )  # fmt: skip
+    first = [axis.origin + zeros for axis, (zeros, _) in zip(axes, pads, strict=True)]
     _append(
-        low, node, (target, filters, images), (rows, (n, height, width), terms),
+        low, node, (target, filters, images), (rows, terms), columns_at(at),
+        (0, 0, _point(first, b[2:])),
         a_rows=table((rows,), a[:1]),
         a_steps=table(terms, a[1:]),
         b_steps=table(terms, (b[1], b[2] * dh, b[3] * dw)),
-        b_columns=table((n, height, width), (b[0], b[2] * sh, b[3] * sw)),
-        c_columns=table((n, height, width), (c[0], c[2], c[3])),
         c_row=c[1],
-        groups=(p.groups, a[0] * rows, b[1] * channels, c[1] * rows),
+        groups=(p.groups, a[0] * rows, b[1] * terms[0], c[1] * rows),
     )  # fmt: skip
 
 
-def _filters(low: Lowering, node: Node, target: Placed) -> None:
+def _needed(pads: Pads, order: Order) -> Pads:
+    """Return the zeros around images: none along an axis where no part of a product meets them."""
+    return [(0, 0) if cut else pair for cut, pair in zip(order.cut, pads, strict=True)]
+
+
+def _point(indices: Sequence[Size], strides: Sequence[Size]) -> Size:
+    total: Size = 0
+    for i, stride in zip(indices, strides, strict=True):
+        total = total + i * stride
+    return total
+
+
+def columns_at(at: Places) -> Columns:
+    """Return the parts of the columns of a product (cpu/gemm/terms)."""
+    parts = []
+    for v, u in product(*cut_places(at.axes, at.order)):
+        sizes = (at.beside, v.places, u.places)
+        tables = [_column_table(sizes, strides, at.order) for strides in (at.read, at.stored)]
+        starts = [_point((v.place, u.place), strides[1:]) for strides in (at.read, at.stored)]
+        parts.append((_points(sizes), (v.tap, v.taps, u.tap, u.taps), *starts, *tables))
+    return (at.axes[0].taps, at.axes[1].taps), tuple(parts)
+
+
+def _column_table(sizes: Sequence[Size], strides: Sequence[Size], order: Order) -> Axes:
+    if order.operand != AS_THEY_ARE:
+        sizes, strides = (*sizes[1:], sizes[0]), (*strides[1:], strides[0])
+    return table(sizes, strides)
+
+
+def _filters(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     (x, g), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
-    images, gradient = padded(low, x, p.padding), placed(low, g)
-    rows, channels, kh, kw = node.type.shape
+    pads = _needed(p.padding, order)
+    images, gradient = padded(low, x, pads, order), placed(low, g)
+    rows, channels, *_ = node.type.shape
     n, _, height, width = g.type.shape
     rows = rows // p.groups
     b, a, c = images.strides, gradient.strides, target.strides
-    columns, terms = (channels, kh, kw), (n, height, width)
+    terms = (n, height, width)
+    axes = along_filters(node)
+    at = Places(
+        order, channels, (axes[0], axes[1]), (b[1], b[2] * dh, b[3] * dw), (c[1], c[2], c[3])
+    )
+    first = [axis.origin + zeros for axis, (zeros, _) in zip(axes, pads, strict=True)]
     _append(
-        low, node, (target, gradient, images), (rows, columns, terms),
+        low, node, (target, gradient, images), (rows, terms), columns_at(at),
+        (0, 0, _point(first, b[2:])),
         a_rows=table((rows,), a[1:2]),
         a_steps=table(terms, (a[0], a[2], a[3])),
         b_steps=table(terms, (b[0], b[2] * sh, b[3] * sw)),
-        b_columns=table(columns, (b[1], b[2] * dh, b[3] * dw)),
-        c_columns=table(columns, c[1:]),
         c_row=c[0],
         groups=(p.groups, a[1] * rows, b[1] * channels, c[0] * rows),
     )  # fmt: skip
 
 
-def _images(low: Lowering, node: Node, target: Placed) -> None:
+def _images(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     (g, w), p = node.inputs, node.params
     if pays_together(node):
         _images_together(low, node, target)
         return
-    around = windows_outside(node)
-    gradient, filters = padded(low, g, around), placed(low, w)
+    around = _needed(windows_outside(node), order)
+    gradient, filters = padded(low, g, around, order), placed(low, w)
     b, a, c = gradient.strides, filters.strides, target.strides
-    n, filter_count = g.type.shape[0], w.type.shape[0] // p.groups
+    filter_count = w.type.shape[0] // p.groups
     channels = w.type.shape[1]
-    phases = [
-        axis_phases(size, kernel, stride, dilation, pad, before)
-        for size, kernel, stride, dilation, (pad, _), (before, _) in zip(
-            p.size, w.type.shape[2:], p.stride, p.dilation, p.padding, around, strict=True
-        )
-    ]
-    if _is_depthwise(node):
+    phases = phases_of(node, [zeros for zeros, _ in around])
+    if is_depthwise(node):
         for v, several in product(phases[0], alternate_phases(phases[1])):
             _append_depthwise(low, node, (target, filters, gradient), v, several)
         return
-    zeros, windows = around[0][0], g.type.shape[2]
-    phases[0] = [b for v in phases[0] for b in bands(v, zeros, windows, n * phases[1][0].count)]
     for v, u in product(*phases):
-        columns, terms = (n, v.count, u.count), (filter_count, v.taps, u.taps)
+        terms = (filter_count, v.taps, u.taps)
+        axes = [
+            along_phase(phase, n, zeros)
+            for phase, n, (zeros, _) in zip((v, u), g.type.shape[2:], around, strict=True)
+        ]
+        at = Places(
+            order, g.type.shape[0], (axes[0], axes[1]), (b[0], b[2], b[3]),
+            (c[0], c[2] * p.stride[0], c[3] * p.stride[1]),
+        )  # fmt: skip
         starts = (
-            v.place * c[2] + u.place * c[3],
-            v.first_tap * a[2] + u.first_tap * a[3],
-            v.window * b[2] + u.window * b[3],
+            _point((v.place, u.place), c[2:]),
+            _point((v.first_tap, u.first_tap), a[2:]),
+            _point((v.window, u.window), b[2:]),
         )
         _append(
-            low, node, (target, filters, gradient), (channels, columns, terms), starts,
+            low, node, (target, filters, gradient), (channels, terms), columns_at(at), starts,
             a_rows=table((channels,), a[1:2]),
             a_steps=table(terms, (a[0], a[2] * v.tap_step, a[3] * u.tap_step)),
             b_steps=table(terms, (b[1], -b[2] * v.back, -b[3] * u.back)),
-            b_columns=table(columns, (b[0], b[2], b[3])),
-            c_columns=table(columns, (c[0], c[2] * p.stride[0], c[3] * p.stride[1])),
             c_row=c[1],
             groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[1] * channels),
         )  # fmt: skip
-
-
-def _is_depthwise(node: Node) -> bool:
-    """Tell whether filters of a gradient by images meet one of several channels each."""
-    return not is_size(node.params.groups, 1) and is_size(node.inputs[1].type.shape[1], 1)
-
-
-def pays_together(node: Node) -> bool:
-    """Tell whether one product for all places modulo the stride is less work.
-
-    Filters are then as long as multiples of the stride, with zeros. It pays for few channels: each
-    product packs the gradient anew.
-    """
-    w, p = node.inputs[1], node.params
-    channels, *kernel = w.type.shape[1:]
-    known = isinstance(channels, int) and all(isinstance(k, int) for k in kernel)
-    if not known or p.stride == (1, 1) or p.dilation != (1, 1):
-        return False
-    if _is_depthwise(node):
-        return False
-    phases, taps = math.prod(p.stride), math.prod(kernel)
-    longest = math.prod(-(-k // s) for k, s in zip(kernel, p.stride, strict=True))
-    return bool(longest * (phases * channels + PACKING) < taps * (channels + PACKING))
 
 
 def _images_together(low: Lowering, node: Node, target: Placed) -> None:
@@ -233,13 +257,12 @@ def _images_together(low: Lowering, node: Node, target: Placed) -> None:
     windows = (around[k][0] + firsts[k] for k in (0, 1))
     rows = channels * math.prod(p.stride)
     _append(
-        low, node, (place_of(rest), filters, gradient), (rows, columns, terms),
+        low, node, (place_of(rest), filters, gradient), (rows, terms),
+        one_part(columns, (b[0], b[2], b[3]), c[3:]),
         (0, 0, sum(k * stride for k, stride in zip(windows, b[2:], strict=True))),
         a_rows=table((channels, *p.stride), a[1:]),
         a_steps=table(terms, (a[0], a[2] * p.stride[0], a[3] * p.stride[1])),
         b_steps=table(terms, (b[1], -b[2], -b[3])),
-        b_columns=table(columns, (b[0], b[2], b[3])),
-        c_columns=table(columns, c[3:]),
         c_row=c[2],
         groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[0] * channels),
     )  # fmt: skip
@@ -334,71 +357,6 @@ def _address(low: Lowering, start: Any, *terms: tuple[Any, Size]) -> Expr:
     return address
 
 
-def axis_phases(
-    size: Size, kernel: Size, stride: int, dilation: int, pad: Size, before: Size
-) -> list[Phase]:
-    """Return the phases of an axis: element a meets tap u in window (a + pad - u d) / s.
-
-    With a + pad = s t + rest these are the taps with u d = rest modulo s; `before` zeros have been
-    put in front of the windows.
-    """
-    common = math.gcd(stride, dilation)
-    step = stride // common
-    found = []
-    for rest in range(stride):
-        first = (pad - rest + stride - 1) // stride
-        count = (size - 1 + pad - rest) // stride - first + 1
-        tap = next((u for u in range(step) if u * dilation % stride == rest), None)
-        taps: Size = 0 if tap is None else maximum(0, (kernel - tap + step - 1) // step)
-        tap = tap or 0
-        window = before + first + (rest - tap * dilation) // stride
-        found.append(
-            Phase(
-                first * stride + rest - pad, count, taps, tap, step, window, dilation // common,
-                stride,
-            )  # fmt: skip
-        )
-    return found
-
-
-def bands(phase: Phase, zeros: Size, windows: Size, columns: Size) -> list[Phase]:
-    """Cut a phase where its places meet fewer windows: at the border, taps meet zeros around them.
-
-    Each band is a product of its own, without these taps, and packs its filters anew: that is the
-    work of PACKING columns. columns: of the product for one place.
-    """
-    sizes = (phase.count, phase.taps, phase.window, zeros, windows, columns)
-    known = [n for n in sizes if isinstance(n, int)]
-    if len(known) < len(sizes) or known[-1] < BAND_COLUMNS:
-        return [phase]
-    places, taps, ahead, before, met_by, wide = known
-    met: list[list[int]] = []  # first place, places, first tap, last tap
-    for t in range(places):
-        last = min(taps - 1, (ahead + t - before) // phase.back)
-        first = max(0, -((before + met_by - 1 - ahead - t) // phase.back))
-        if first > last:
-            return [phase]
-        if met and met[-1][2:] == [first, last]:
-            met[-1][1] += 1
-        else:
-            met.append([t, 1, first, last])
-
-    def work(count: int, terms: int) -> int:
-        return (-(-count * wide // TILE) * TILE + PACKING) * terms
-
-    parts = sum(work(count, last - first + 1) for _, count, first, last in met)
-    if parts > BANDED * work(places, taps):
-        return [phase]
-    return [
-        Phase(
-            phase.place + t * phase.stride, count, last - first + 1,
-            phase.first_tap + first * phase.tap_step, phase.tap_step,
-            ahead + t - first * phase.back, phase.back, phase.stride,
-        )
-        for t, count, first, last in met
-    ]  # fmt: skip
-
-
 def windows_outside(node: Node) -> list[tuple[Size, Size]]:
     """Return how many windows in front of the first and behind the last meet the image."""
     (g, w), p = node.inputs, node.params
@@ -433,27 +391,28 @@ def placed(low: Lowering, x: Node) -> Placed:
     return place_of(buffer)
 
 
-def padded(low: Lowering, x: Node, pads: Pads) -> Placed:
-    """Return where images lie with zeros around them."""
-    if not is_padded(pads):
+def padded(low: Lowering, x: Node, pads: Pads, order: Order = USUAL) -> Placed:
+    """Return where images lie with zeros around them, in the order of columns."""
+    if not is_padded(pads) and order.operand == AS_THEY_ARE:
         return placed(low, x)
-    s = low.s
-    sizes = [n + a + b for n, (a, b) in zip(x.type.shape[2:], pads, strict=True)]
-    rows = math.prod(sizes[1:])
-    crowded = isinstance(rows * sizes[0], int) and sizes[0] * rows * x.dtype.itemsize % CROWDED == 0
-    buffer = low.temporary(x.dtype, (*x.type.shape[:2], sizes[0] + crowded, *sizes[1:]))
-    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(buffer.shape))
+    s, (images, channels, *inside) = low.s, x.type.shape
+    sizes = [n + a + b for n, (a, b) in zip(inside, pads, strict=True)]
+    place = _temporary(low, x, (images, channels, *sizes), order.operand, CROWDED)
+    lengths = tuple(place.buffer.shape[order.operand.index(k)] for k in range(4))
+    axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(lengths))
     index = [s.at(a) for a in axes]
     inner = [s.isub(i, before) for i, (before, _) in zip(index[2:], pads, strict=True)]
     guard: Expr | None = None
-    for i, n in zip(inner, x.type.shape[2:], strict=True):
-        inside = s.inside(i, n)
-        guard = inside if guard is None else guard if inside is None else guard & inside
+    for i, n in zip(inner, inside, strict=True):
+        within = s.inside(i, n)
+        guard = within if guard is None else guard if within is None else guard & within
     value = low.value(x, [*index[:2], *inner], guard)
     if guard is not None:
         value = s.select(guard, value, s.const(0, x.dtype))
-    low.add(Nest(axes, (low.store(buffer, low.flat(index, buffer.shape), value),), origin=(x,)))
-    return place_of(buffer)
+    address = _address(low, 0, *zip(index, place.strides, strict=True))
+    store = low.store(place.buffer, address, value)
+    low.add(Nest(tuple(axes[k] for k in order.operand), (store,), origin=(x,)))
+    return place
 
 
 def place_of(out: Buffer | View) -> Placed:
@@ -469,7 +428,7 @@ def place_of(out: Buffer | View) -> Placed:
 
 
 # -- the call --------------------------------------------------------------------------------------
-def table(sizes: Sequence[Size], strides: Sequence[Size]) -> tuple[Size, ...]:
+def table(sizes: Sequence[Size], strides: Sequence[Size]) -> Axes:
     """Return the words of up to three axes (cpu/gemm/offsets): those that can be are merged."""
     found: list[tuple[Size, Size]] = []
     for n, stride in zip(sizes, strides, strict=True):
@@ -488,26 +447,37 @@ def _append(
     low: Lowering,
     node: Node,
     places: tuple[Placed, Placed, Placed],
-    sizes: tuple[Size, tuple[Size, ...], tuple[Size, ...]],
+    sizes: tuple[Size, tuple[Size, ...]],
+    columns: Columns,
     more: tuple[Any, Any, Any] = (0, 0, 0),
     *,
     groups: tuple[Size, Size, Size, Size],
     c_row: Size,
     **tables: tuple[Size, ...],
 ) -> None:
-    """Append the call: `places` of result and operands, which begin `more` elements further on."""
-    (c, a, b), (rows, columns, terms) = places, sizes
+    """Append the call: `places` of result and operands, which begin `more` elements further on.
+
+    sizes: rows and terms.
+    """
+    (c, a, b), (rows, terms), (_, parts) = places, sizes, columns
     starts = tuple(
         _sum(low, place.start, n) for place, n in zip((a, b, c), (*more[1:], more[0]), strict=True)
     )
     batch = () if is_size(groups[0], 1) else (groups,)
-    whole = (*(g[0] for g in batch), rows, _points(columns), _points(terms))
-    params = (whole, starts, c_row, tuple(tables[name] for name in TABLES), batch)
+    count = functools.reduce(operator.add, (part[0] for part in parts))
+    whole = (*(g[0] for g in batch), rows, count, _points(terms))
+    params = (whole, starts, c_row, tuple(tables[name] for name in TABLES), batch, *columns)
     call = LibraryCall("contract", (c.buffer,), (a.buffer, b.buffer), params, origin=(node,))
     low.program.statements.append(call)
 
 
-TABLES = ("a_rows", "a_steps", "b_steps", "b_columns", "c_columns")
+TABLES = ("a_rows", "a_steps", "b_steps")
+
+
+def one_part(sizes: Sequence[Size], read: Sequence[Size], stored: Sequence[Size]) -> Columns:
+    """Return columns that all have all terms."""
+    part = (_points(sizes), (0, 1, 0, 1), 0, 0, table(sizes, read), table(sizes, stored))
+    return (1, 1), (part,)
 
 
 def _sum(low: Lowering, start: Any, more: Any) -> Any:
@@ -523,21 +493,41 @@ def _points(sizes: Sequence[Size]) -> Size:
 
 def reach(call: LibraryCall) -> list[tuple[int, int]]:
     """Return the lowest and highest address in both operands and the result; [] if not known."""
-    (*_, rows, columns, terms), starts, c_row, tables, batch = call.params
-    numbers = (rows, columns, terms, *starts, c_row, *(n for t in (*tables, *batch) for n in t))
+    (*_, rows, columns, terms), starts, c_row, tables, batch, window, parts = call.params
+    numbers = (rows, columns, terms, *starts, c_row, *window)
+    numbers = (*numbers, *(n for t in (*tables, *batch) for n in t), *_numbers(parts))
     if not all(isinstance(n, int) for n in numbers) or 0 in (rows, columns, terms):
         return []
     if any(g[0] == 0 for g in batch):
         return []
-    counts = (rows, terms, terms, columns, columns)
-    spans = [_span(words, count) for words, count in zip(tables, counts, strict=True)]
-    result = (spans[4], _span((1, rows, 0, 0, c_row), rows))
+    a_rows, a_steps, b_steps = (
+        _span(words, count) for words, count in zip(tables, (rows, terms, terms), strict=True)
+    )
+    left, right, result = [a_rows, a_steps], [], []
+    for count, taps, b_start, c_start, b_columns, c_columns in parts:
+        if taps != (0, window[0], 0, window[1]):
+            found = _offsets(tables[2], terms)[_met_terms(window, taps, terms)]
+            b_steps = int(found.min()), int(found.max())
+        ends = zip(b_steps, _span(b_columns, count), strict=True)
+        right.append([b_start + sum(pair) for pair in ends])
+        result.append([c_start + end for end in _span(c_columns, count)])
+    spans = (
+        left,
+        [(min(low for low, _ in right), max(high for _, high in right))],
+        [(min(low for low, _ in result), max(high for _, high in result))],
+    )
+    spans[2].append(_span((1, rows, 0, 0, c_row), rows))
     found = []
-    for k, parts in enumerate(((spans[0], spans[1]), (spans[2], spans[3]), result)):
+    for k, several in enumerate(spans):
         groups = [_span((1, g[0], 0, 0, g[k + 1]), g[0]) for g in batch]
-        low, high = (sum(span[end] for span in (*parts, *groups)) for end in (0, 1))
+        low, high = (sum(span[end] for span in (*several, *groups)) for end in (0, 1))
         found.append((starts[k] + low, starts[k] + high))
     return found
+
+
+def _numbers(value: Any) -> list[Any]:
+    """Return what nested tuples hold."""
+    return [n for v in value for n in _numbers(v)] if isinstance(value, tuple) else [value]
 
 
 def _span(words: Sequence[int], count: int) -> tuple[int, int]:
@@ -550,10 +540,9 @@ def _span(words: Sequence[int], count: int) -> tuple[int, int]:
 # -- the interpreter -------------------------------------------------------------------------------
 def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     """Compute the call with NumPy. Raises IndexError where it reads outside of an array."""
-    (*_, rows, columns, terms), starts, c_row, tables, batch = call.params
-    counts = (rows, terms, terms, columns, columns)
-    a_rows, a_steps, b_steps, b_columns, c_columns = (
-        _offsets(words, count) for words, count in zip(tables, counts, strict=True)
+    (*_, rows, _, terms), starts, c_row, tables, batch, window, parts = call.params
+    a_rows, a_steps, b_steps = (
+        _offsets(words, count) for words, count in zip(tables, (rows, terms, terms), strict=True)
     )
     c_rows = np.arange(rows) * c_row
     for item in np.ndindex(*(g[0] for g in batch)):
@@ -561,10 +550,20 @@ def run_contraction(call: LibraryCall, a: np.ndarray, b: np.ndarray, c: np.ndarr
             start + sum(i * g[k + 1] for i, g in zip(item, batch, strict=True))
             for k, start in enumerate(starts)
         ]
-        left = _read(a, at[0] + a_rows[:, None] + a_steps)
-        right = _read(b, at[1] + b_steps[:, None] + b_columns)
-        with np.errstate(all="ignore"):
-            c[at[2] + c_rows[:, None] + c_columns] = left @ right
+        for count, taps, b_start, c_start, *columns in parts:
+            b_columns, c_columns = (_offsets(words, count) for words in columns)
+            met = _met_terms(window, taps, terms)
+            left = _read(a, at[0] + a_rows[:, None] + a_steps[met])
+            right = _read(b, at[1] + b_start + b_steps[met][:, None] + b_columns)
+            with np.errstate(all="ignore"):
+                c[at[2] + c_start + c_rows[:, None] + c_columns] = left @ right
+
+
+def _met_terms(window: Sequence[int], taps: Sequence[int], terms: int) -> np.ndarray:
+    """Return which terms a part has: those of a rectangle of the window."""
+    (rows, columns), (row, height, column, width) = window, taps
+    y, x = np.divmod(np.arange(terms) % max(1, rows * columns), max(1, columns))
+    return (row <= y) & (y < row + height) & (column <= x) & (x < column + width)
 
 
 def _offsets(words: Sequence[int], count: int) -> np.ndarray:

@@ -193,7 +193,9 @@ def _choose(
         for d, n in enumerate(shape[:-INNER])
         if n != 1
         and all(
-            len({a.outer[d] for a in found}) == 1 and found[0].outer[d] in nest.axes
+            len({a.outer[d] for a in found}) == 1
+            and found[0].outer[d] in nest.axes
+            and not _is_contiguous(nest, found[0].outer[d])
             for nest, found in zip(group, accesses, strict=True)
         )
     ]
@@ -206,6 +208,23 @@ def _choose(
         return None
     count = math.prod(extents) // blocks[-1]
     return Turns(tuple(places), blocks[-1], count) if count > 1 else None
+
+
+def _is_contiguous(nest: Nest, axis: Axis | None) -> bool:
+    """Tell whether a nest goes through some array element by element along an axis.
+
+    A turn would use one element of each line: images that lie innermost.
+    """
+    roots = [e for t in nest.stores for e in (t.value, t.guard) if e is not None]
+    addresses = [e.args[0] for e in walk(roots) if e.op == "load"]
+    for address in (*addresses, *(t.address for t in nest.stores)):
+        if address.op == "axis" and address.data is axis:
+            return True
+        if address.op == "affine":
+            coefficients = zip(address.args, *address.data[:1], strict=True)
+            if any(a.op == "axis" and a.data is axis and c == 1 for a, c in coefficients):
+                return True
+    return False
 
 
 def _positions(

@@ -29,7 +29,8 @@ def run(a, b, out, tables, c_row, starts=(0, 0, 0), batch=(), width=32, cuts=())
     """Store the product that the tables (of a's rows and steps, b's and c's) describe."""
     m, k, n = (len(addresses(tables[t])) for t in (0, 1, 3))
     packed = [table([n for n, _ in axes], [s for _, s in axes]) for axes in tables]
-    words = contraction_words((m, n, k), starts, c_row, packed, batch)
+    part = (n, (0, 1, 0, 1), 0, 0, *packed[3:])
+    words = contraction_words((m, n, k), starts, c_row, packed[:3], batch, (1, 1), [part])
     units = SLICES * int(np.prod([g[0] for g in batch], dtype=np.int64))
     multiply("contract", (a, b, out), words, units, width, cuts)
 
@@ -94,6 +95,54 @@ def test_more_blocks_than_one_along_all_sides(width):
     tables: list[Axes] = [[(m, k)], [(k, 1)], [(k, n)], [(n, 1)], [(n, 1)]]
     run(a, b, out, tables, n, width=width)
     np.testing.assert_array_equal(out, chain(a, b))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize(("rows", "channels"), [(30, 40), (300, 3), (8, 300)])
+@pytest.mark.parametrize("window", [(3, 3), (1, 5), (20, 30)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_parts_of_the_columns_have_terms_of_their_own(
+    window, rows, channels, width, dtype, turned
+):
+    """Blocks of terms of which a part needs nothing, and threads that begin within a part.
+
+    Either columns or terms of B follow each other in memory.
+    """
+    rng = np.random.default_rng(rows)
+    height, wide = window
+    channels = 2 if height * wide > 100 else channels
+    k = channels * height * wide
+    parts = [  # columns, and the rectangle of the window
+        (33, (0, height, 0, wide)),
+        (16, (height - 1, 1, 0, wide)),
+        (5, (0, 1, wide - 1, 1)),
+        (21, (0, height, 0, wide - wide // 2)),
+        (70, (0, max(1, height - 1), wide // 2, wide - wide // 2)),
+    ]
+    n = sum(count for count, _ in parts)
+    a, b = rng.standard_normal((rows, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    out, position = np.full((rows, n), np.nan, dtype), np.arange(k) % (height * wide)
+    wanted, words, begin = out.copy(), [], 0
+    y, x = np.divmod(position, wide)
+    for count, (top, high, left, across) in parts:
+        needed = (top <= y) & (y < top + high) & (left <= x) & (x < left + across)
+        own = slice(begin, begin + count)
+        b[~needed, own] = np.nan
+        wanted[:, own] = product_of(a[:, needed], b[needed, own])
+        read, stored = table([count], [k if turned else 1]), table([count], [1])
+        start = begin * k if turned else begin
+        words.append((count, (top, high, left, across), start, begin, read, stored))
+        begin += count
+    tables = [table([rows], [k]), table([k], [1]), table([k], [1 if turned else n])]
+    b = np.ascontiguousarray(b.T) if turned else b
+    words = contraction_words((rows, n, k), (0, 0, 0), n, tables, (), window, words)
+    multiply("contract", (a, b, out), words, SLICES, width, (0.2, 0.51, 0.9))
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=0 if dtype == "float32" else 1e-10)
+
+
+def product_of(left, right):
+    return chain(left, right) if left.dtype == np.float32 else left @ right
 
 
 @pytest.mark.parametrize("width", [16, 32, 64])
@@ -181,6 +230,7 @@ def test_batches_move_all_three_arrays():
 def test_sums_over_nothing_are_zero_where_the_result_lies():
     out = np.full((3, 8), np.nan, "float32")
     tables = [table([n], [s]) for n, s in ((3, 0), (0, 1), (0, 4), (4, 1), (4, 2))]
-    words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables, ())
+    part = (4, (0, 1, 0, 1), 0, 0, *tables[3:])
+    words = contraction_words((3, 4, 0), (0, 0, 0), 8, tables[:3], (), (1, 1), [part])
     multiply("contract", (out, out, out), words, SLICES)
     assert not out[:, ::2].any() and np.isnan(out[:, 1::2]).all()

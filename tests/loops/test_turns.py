@@ -10,6 +10,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.loops import convolution, turns
+from symgraph.loops.meetings import CHANNELS_FIRST, Order
 
 
 def depthwise(x: Any, w: Any, stride: int = 1) -> Any:
@@ -135,7 +136,21 @@ def test_a_result_that_nothing_reads_has_one_place(small: pytest.MonkeyPatch) ->
     """It is a temporary that turns write, and no part of one: a copy of it was merged into them."""
     f, arrays = made("by images", (8, 12, 20, 21))
     wanted = f(*arrays)
-    small.setattr(convolution, "has_small_images", lambda node: node.op.name == "conv2d_input")
+    small.setattr(convolution, "order_of", lambda _: Order(result=CHANNELS_FIRST))
     f, _ = made("by images", (8, 12, 20, 21))
     assert "turn t" in f.explain("loops")
     np.testing.assert_array_equal(f(*arrays), wanted)
+
+
+def test_turns_are_not_over_what_lies_innermost(small: pytest.MonkeyPatch) -> None:
+    """Images of two convolutions of a batch do: a turn for each would use one element of a line."""
+    x = sg.tensor("x", (16, 64, 7, 7), "float32")
+    v, w = (sg.tensor(name, (64, 64, 3, 3), "float32") for name in "vw")
+    value = sg.conv2d(sg.tanh(sg.conv2d(x, v, padding=1)), w, padding=1)
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(t.type.shape).astype("float32") for t in (x, v, w)]
+    f = sg.function([x, v, w], value)
+    assert "turn t<16>:\n    for i0<16>" in f.explain("loops")
+    found = f(*arrays)
+    small.setattr(turns, "FAR", 1 << 60)
+    np.testing.assert_array_equal(found, sg.function([x, v, w], value)(*arrays))

@@ -14,9 +14,11 @@ from symgraph.core.dtype import FLOAT32
 from symgraph.core.errors import VerifyError
 from symgraph.core.op import ops
 from symgraph.cpu.native import jit
+from symgraph.loops import convolution
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.convolution import table
 from symgraph.loops.expr import Buffer
+from symgraph.loops.meetings import AS_THEY_ARE, IMAGES_INNERMOST, Order, order_of, orders_of
 from symgraph.loops.statements import LibraryCall, Program
 from symgraph.loops.verify import verify_program
 from symgraph.testing.tolerances import RELATIVE
@@ -206,7 +208,8 @@ def test_the_verifier_knows_what_a_contraction_reaches() -> None:
     tables = tuple(table(*a) for a in axes)
 
     def program(start: int) -> Program:
-        params = ((4, 12, 18), (0, start, 0), 12, tables, ())
+        part = (12, (0, 1, 0, 1), 0, 0, *tables[3:])
+        params = ((4, 12, 18), (0, start, 0), 12, tables[:3], (), (1, 1), (part,))
         call = LibraryCall("contract", (out,), (filters, image), params)
         return Program(LoopBuilder(), [image, filters, out], [call])
 
@@ -233,30 +236,107 @@ def test_padding_that_depends_on_run_time_sizes(stride: int) -> None:
             np.testing.assert_array_equal(p, q)
 
 
+def in_order(node: Any, which: int) -> Order:
+    """Return one of the orders of a convolution, by its place among them; the usual one is 0."""
+    orders = orders_of(node)
+    return orders[min(which, len(orders) - 1)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    case=geometries(), images=st.sampled_from([1, 2, 3, 16, 17]),
+    kind=st.sampled_from(KINDS), dtype=st.sampled_from(DTYPES),
+    which=st.integers(1, 3),
+)  # fmt: skip
+def test_any_order_of_columns_gives_the_same_bits(
+    case: Any, images: int, kind: str, dtype: str, which: int
+) -> None:
+    """What meets zeros around images only is left out of the sums, which stay one chain."""
+    case = {**case, "x": (images, *case["x"][1:])}
+    arrays, make = problem(kind, case, dtype)
+    usual = check(make, arrays, shapes="generic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "order_of", lambda node: in_order(node, which))
+        found = check(make, arrays, shapes="exact")
+    np.testing.assert_array_equal(usual, found)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("which", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("images", "parts", "params"),
+    "case",
     [
-        (8, 9, {}),
-        (8, 5, {"dilation": (2, 1)}),
-        (8, 6, {"stride": (2, 1)}),  # the last row meets no window at odd places: one product
-        (8, 7, {"padding": ((1, 1), (0, 0))}),
-        (2, 1, {}),
+        layer((16, 40, 7, 7), 50, (3, 3), padding=((1, 1), (1, 1))),
+        layer((5, 70, 9, 6), 20, (5, 3), padding=((2, 1), (0, 2))),
+        layer((16, 12, 11, 11), 24, (5, 5), padding=((2, 2), (2, 2)), groups=2),
+        layer((8, 33, 10, 12), 30, (3, 4), padding=((1, 1), (3, 3)), stride=(2, 3)),
+        layer((16, 6, 12, 13), 70, (7, 7), padding=((6, 6), (6, 6)), dilation=(2, 2)),
     ],
 )
-def test_borders_of_a_gradient_are_products_of_their_own(
-    images: int, parts: int, params: dict[str, Any]
+def test_parts_of_columns_are_the_same_for_all_threads_and_vectors(
+    case: Any, which: int, kind: str, cpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where few windows meet a row of the image, terms with zeros are left out; bits are equal."""
-    kernel = (3, 5) if "dilation" in params else (5, 5)
-    case = layer((images, 24, 12, 13), 6, kernel, **params)
-    arrays, make = problem("conv2d_input", case, "float32")
-    a, b = (sg.tensor(name, v.shape, "float32") for name, v in zip("ab", arrays, strict=True))
-    f = sg.function([a, b], make(a, b))
-    assert f.explain("loops").count("contract") == parts
-    found = check(make, arrays)
-    free = [sg.tensor(name, (None,) * 4, "float32") for name in "ab"]
-    generic = sg.function(free, make(*free), shapes="generic")(*arrays)
-    np.testing.assert_array_equal(found, generic)
+    other = jit.target(cpu=cpu)
+    if other.vector_bytes > jit.target().vector_bytes:
+        pytest.skip(f"this machine does not run code for {cpu}")
+    monkeypatch.setattr(jit, "target", lambda: other)
+    arrays, make = problem(kind, case, "float32")
+    wanted = check(make, arrays, shapes="generic")
+    monkeypatch.setattr(convolution, "order_of", lambda node: in_order(node, which))
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    f = sg.function(inputs, make(*inputs), shapes="exact")
+    try:
+        for threads in (1, 2, 4):
+            sg.set_threads(threads)
+            np.testing.assert_array_equal(f(*arrays), wanted)
+    finally:
+        sg.set_threads(2)
+    debug = sg.function(inputs, make(*inputs), mode="debug")(*arrays)
+    np.testing.assert_array_equal(debug, wanted)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "conv2d_input"])
+def test_zeros_around_small_images_are_not_multiplied(kind: str) -> None:
+    """An infinite element of the filters meets no zero in a batch of small images."""
+    case = layer((16, 64, 7, 7), 64, (3, 3), padding=((1, 1), (1, 1)))
+    arrays, make = problem(kind, case, "float32")
+    arrays[1][..., 0, 0] = np.inf
+    inputs = [sg.tensor(name, a.shape, "float32") for name, a in zip("ab", arrays, strict=True)]
+    found = sg.function(inputs, make(*inputs), shapes="exact")(*arrays)
+    met = np.zeros((7, 7), bool)
+    met[(slice(1, None) if kind == "conv2d" else slice(-1),) * 2] = True
+    assert np.isfinite(found[..., ~met]).all()
+    assert not np.isfinite(found[..., met]).any()
+
+
+def order(images: int, channels: int, size: int, out: int, window: int, **params: Any) -> Order:
+    case = layer((images, channels, size, size), out, (window, window), **params)
+    arrays, make = problem("conv2d", case, "float32")
+    return order_of(make(*(sg.tensor("v", a.shape, "float32") for a in arrays)))
+
+
+def test_small_images_of_batches_are_innermost() -> None:
+    """Where zeros are much of the work, and images fill vectors; not where copies cost more."""
+    same = {"padding": ((1, 1), (1, 1))}
+    small = order(16, 128, 7, 128, 3, **same)
+    assert small == Order(IMAGES_INNERMOST, IMAGES_INNERMOST, (True, True))
+    assert order(1, 512, 14, 512, 3, **same) == Order(cut=(True, False))
+    assert order(1, 64, 224, 64, 3, **same) == Order()
+    assert order(16, 64, 112, 64, 3, **same).operand == AS_THEY_ARE
+    assert order(3, 128, 7, 128, 3, **same).operand == AS_THEY_ARE
+
+
+def test_places_that_meet_nothing_are_no_parts() -> None:
+    """Padding wider than the window: all terms are zeros there, which are multiplied as before."""
+    case = layer((16, 64, 7, 7), 64, (3, 3), padding=((4, 1), (1, 1)))
+    arrays, make = problem("conv2d", case, "float32")
+    node = make(*(sg.tensor("v", a.shape, "float32") for a in arrays))
+    assert all(not one.cut[0] for one in orders_of(node))
+    assert order_of(node).cut == (False, True)
+    found = check(make, arrays, shapes="exact")
+    np.testing.assert_array_equal(found, check(make, arrays, shapes="generic"))
+    assert not found[:, :, 0].any()
 
 
 @pytest.mark.parametrize(("size", "plane"), [(28, 33 * 32), (27, 31 * 31), (60, 65 * 64)])

@@ -22,6 +22,7 @@ def tiles_apart(shape: Shape) -> str:
     per = f.least(f.ceil_div(f.mul("%rest", shape.rows), "%m"), "%rest")
     spare = f.new(f"alloca [{(shape.rows + 1) * shape.columns} x {shape.element}], align 64")
     stride = shape.columns * shape.size
+    narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
 
     def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
         a, c, ahead = values
@@ -32,10 +33,12 @@ def tiles_apart(shape: Shape) -> str:
                 f"i64 {rows}, i64 %count)"
             )
 
+        one = f.new(f"and i1 {narrow}, {tile.has_narrow_tile(shape, f, rows)}")
+        wide = f.new(f"select i1 {one}, i64 {shape.lanes}, i64 {shape.columns}")
         f.when("%more", lambda: copy("in"))
         f.do(
             f"call void @tiles(ptr {a}, i64 %ar, i64 %ac, i64 %as, ptr %b, ptr %br, ptr {spare}, "
-            f"i64 {stride}, i64 {rows}, i64 {shape.columns}, i64 %k, i1 %more, ptr %next, "
+            f"i64 {stride}, i64 {rows}, i64 {wide}, i64 %k, i1 %more, ptr %next, "
             f"ptr {ahead}, i64 {per}, i1 %masked)"
         )
         copy("out")

@@ -20,7 +20,9 @@ from symgraph.cpu.gemm.shape import Shape, prefetch
 UNROLLED = 4  # runs of a vector up to which their offsets are kept in registers
 RUN_COST = 3  # cycles to read a part of a vector
 SINGLE_COST = 2  # and a single element
-AHEAD = 4  # runs along the depth that are fetched ahead: filters lie far apart
+AHEAD = 4  # runs along the depth that are fetched ahead: filters lie far apart. Where lanes are
+CLOSE = 512  # bytes apart at most, and runs on other pages, it is the same run of the sliver that
+SLIVERS_AHEAD = 2  # further on
 
 
 def gather(shape: Shape, width: int) -> str:
@@ -235,6 +237,7 @@ def gather_steps(shape: Shape, width: int) -> str:
     number = f.load("i64", "%runs", 8)
     lanes = functools.partial(_lanes, f, last)
     starts = lanes("0", width) if width == shape.rows else []
+    fetch = _fetcher(shape, f, last, number) if starts else None
 
     def run(r: str, _: list[str]) -> None:
         start, end = run_at(f, "%runs", r)
@@ -269,10 +272,8 @@ def gather_steps(shape: Shape, width: int) -> str:
             masks = strided.masks_of(shape, f, bits)
             turn(lambda lane: strided.every_second(shape, f, f.at(lane, at), masks))
 
-        if width == shape.rows:
-            following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
-            for lane in starts[::2]:
-                prefetch(f, f.at(lane, offset_at(f, "%steps", following)))
+        if fetch is not None:
+            fetch(r, at, starts)
 
         def short_or_long() -> None:
             length = f.sub(end, start)
@@ -298,6 +299,24 @@ def gather_steps(shape: Shape, width: int) -> str:
 
     f.loop(0, number, 1, run)
     return f.text()
+
+
+def _fetcher(
+    shape: Shape, f: FunctionText, last: str, number: str
+) -> Callable[[str, str, list[str]], None]:
+    """Return what fetches filters ahead of a run: the run's number, its offset, its lanes."""
+    between = f.sub(offset_at(f, "%lanes", f.least("1", last)), offset_at(f, "%lanes", 0))
+    close = f.new(f"icmp ult i64 {between}, {CLOSE}")
+    ahead = f.mul(between, SLIVERS_AHEAD * shape.rows)
+
+    def fetch(r: str, at: str, starts: list[str]) -> None:
+        following = run_at(f, "%runs", f.least(f.add(r, AHEAD), f.sub(number, 1)))[0]
+        along = offset_at(f, "%steps", following)
+        later = f.new(f"select i1 {close}, i64 {f.add(at, ahead)}, i64 {along}")
+        for lane in starts[::2]:
+            prefetch(f, f.at(lane, later))
+
+    return fetch
 
 
 def _copy_step(shape: Shape, f: FunctionText, starts: list[str], at: str, target: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from symgraph.cpu.function_text import FunctionText
-from symgraph.cpu.gemm.offsets import offset_at, ones, run_at
+from symgraph.cpu.gemm.offsets import AXIS_WORDS, offset_at, ones, run_at
 from symgraph.cpu.gemm.shape import Shape
 
 WORDS = 8  # of the block: addresses, then masks
 RUNS = 2  # of a vector
 ENDS = 3  # addresses that tell which lines a sliver takes of a row
 LINE = 64  # bytes of a cache line
+FEW_ROWS = 8  # that may share lines
 CROWDED = 2048  # bytes: rows apart by a multiple of it share few lines of the caches
 
 
@@ -55,7 +56,10 @@ def packed_block(shape: Shape, f: FunctionText, packed: str, block: str) -> None
 
 
 def place_block(shape: Shape) -> str:
-    """Write the block of a whole sliver whose vectors have at most RUNS runs each."""
+    """Write the block of a whole sliver whose vectors have at most RUNS runs each.
+
+    Of a sliver of one vector, which is one run, both vectors are that.
+    """
     f = FunctionText(
         "define internal void @place.block(ptr %b, ptr %lanes, ptr %runs, ptr %block) nounwind"
     )
@@ -63,7 +67,7 @@ def place_block(shape: Shape) -> str:
     one = f.new(f"icmp eq i64 {run_at(f, '%runs', '1')[0]}, {shape.lanes}")
     second = f.new(f"select i1 {one}, i64 1, i64 2")
     last = f.sub(number, 1)
-    for slot, r in enumerate(("0", f.sub(second, 1), second, last)):
+    for slot, r in enumerate(("0", f.sub(second, 1), f.least(second, last), last)):
         start, end = run_at(f, "%runs", r)
         lane = f.new(f"and i64 {start}, {shape.lanes - 1}")
         offset = f.sub(offset_at(f, "%lanes", start), f.mul(lane, shape.size))
@@ -73,10 +77,14 @@ def place_block(shape: Shape) -> str:
     return f.text()
 
 
-def runs_of(shape: Shape, f: FunctionText, runs: str) -> tuple[str, str]:
-    """Tell whether both vectors of a whole sliver are one run each, or else at most RUNS each."""
+def runs_of(shape: Shape, f: FunctionText, runs: str, one_vector: str) -> tuple[str, str]:
+    """Tell whether both vectors of a whole sliver are one run each, or else at most RUNS each.
+
+    It may be of `one_vector`, which is one run.
+    """
     number = f.load("i64", runs, 8)
-    single = f.new(f"icmp eq i64 {number}, 2")
+    vectors = f.new(f"select i1 {one_vector}, i64 1, i64 2")
+    single = f.new(f"icmp eq i64 {number}, {vectors}")
     if shape.width < 64:  # masks are registers of their own with AVX-512 only
         return single, "false"
     either = "false"
@@ -87,19 +95,40 @@ def runs_of(shape: Shape, f: FunctionText, runs: str) -> tuple[str, str]:
     return single, f.new(f"and i1 {either}, {f.new(f'xor i1 {single}, true')}")
 
 
-def is_spread(shape: Shape, f: FunctionText, axes: str, words: int) -> str:
-    """Tell whether no axis of a table has a stride with which rows share lines of the caches."""
+def is_spread(shape: Shape, f: FunctionText, axes: str) -> str:
+    """Tell whether no axis of a table has a stride with which rows share lines of the caches.
+
+    Those of a block that are along an outer axis may be too few to matter.
+    """
+    n1, n2, *strides = (f.load("i64", f.at(axes, 8 * k), 8) for k in range(AXIS_WORDS))
     found = "true"
-    for k in range(2, words):
-        stride = f.mul(f.load("i64", f.at(axes, 8 * k), 8), shape.size)
+    for stride, inner in zip(strides, (f.mul(n1, n2), n2, "1"), strict=True):
+        few = f.new(f"icmp sge i64 {inner}, {shape.depth // FEW_ROWS}")
+        within = f.new(f"and i64 {f.mul(stride, shape.size)}, {CROWDED - 1}")
+        fine = f.new(f"or i1 {few}, {f.new(f'icmp ne i64 {within}, 0')}")
         none = f.new(f"icmp eq i64 {stride}, 0")
-        odd = f.new(f"icmp ne i64 {f.new(f'and i64 {stride}, {CROWDED - 1}')}, 0")
-        found = f.new(f"and i1 {found}, {f.new(f'or i1 {none}, {odd}')}")
+        found = f.new(f"and i1 {found}, {f.new(f'or i1 {none}, {fine}')}")
     return found
 
 
-def lines(f: FunctionText, steps: str, runs: str, to: str) -> str:
-    """Store the offsets of those runs of steps that begin another cache line; return how many."""
+def is_far(shape: Shape, f: FunctionText, axes: str) -> str:
+    """Tell whether each row begins in another line than its neighbours."""
+    found = "true"
+    for k in range(2, AXIS_WORDS):
+        stride = f.mul(f.load("i64", f.at(axes, 8 * k), 8), shape.size)
+        none = f.new(f"icmp eq i64 {stride}, 0")
+        far = f.new(f"icmp ugt i64 {f.add(stride, LINE - 1)}, {2 * LINE - 2}")
+        found = f.new(f"and i1 {found}, {f.new(f'or i1 {none}, {far}')}")
+    return found
+
+
+def lines(
+    f: FunctionText, steps: str, runs: str, count: str, far: str, to: str
+) -> tuple[str, str]:
+    """Return the offsets of those runs of steps that begin another cache line, and how many.
+
+    steps: `count`, which are all of them if `far`; to: room for others.
+    """
 
     def run(r: str, values: list[str]) -> Sequence[str]:
         found, last = values
@@ -109,8 +138,12 @@ def lines(f: FunctionText, steps: str, runs: str, to: str) -> str:
         more = f.new(f"select i1 {same}, i64 0, i64 1")
         return [f.add(found, more), f.new(f"select i1 {same}, i64 {last}, i64 {offset}")]
 
-    number = f.load("i64", runs, 8)
-    return f.loop(0, number, 1, run, [("i64", "0"), ("i64", str(1 << 60))])[0]
+    number = f.new(f"select i1 {far}, i64 0, i64 {f.load('i64', runs, 8)}")
+    found = f.loop(0, number, 1, run, [("i64", "0"), ("i64", str(1 << 60))])[0]
+    return (
+        f.new(f"select i1 {far}, ptr {steps}, ptr {to}"),
+        f.new(f"select i1 {far}, i64 {count}, i64 {found}"),
+    )
 
 
 def store_ends(shape: Shape, f: FunctionText, b: str, lanes: str, count: str, to: str) -> None:

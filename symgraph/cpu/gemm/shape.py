@@ -30,6 +30,7 @@ class Shape:
         self.suffix = f"v{self.lanes}f{8 * self.size}"
         wide = vector_bytes == 64
         self.depth = WIDE_DEPTH if wide else DEPTH
+        self.table = self.depth + 16  # words between offsets of B and of A: not in the same lines
         self.second_cache = second_cache
         self.large_cache = wide and second_cache >= LARGE_CACHE
         self.block_bytes = WIDE_A_BYTES if wide and not self.large_cache else A_BYTES

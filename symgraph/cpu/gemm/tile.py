@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from symgraph.cpu.function_text import FunctionText
+from symgraph.cpu.function_text import Carried, FunctionText
 from symgraph.cpu.gemm import parted
 from symgraph.cpu.gemm.shape import Shape, prefetch
 
@@ -22,7 +22,8 @@ def tile(shape: Shape, rows: int, vectors: int, runs: int = 0) -> str:
     """Return the product of `rows` rows of A and a sliver of B, added to C if `more`.
 
     Without `runs`, B begins at %b and has rows %br apart. Else %br points at the offset of each row
-    and %b at the block of the sliver (`parted`): a vector is put together from so many runs.
+    and %b at the block of the sliver (`parted`): a vector is put together from so many runs. The
+    offsets of the columns of A are `shape.table` words behind those of the rows of B.
     """
     kind = "ptr" if runs else "i64"
     f = FunctionText(
@@ -68,8 +69,8 @@ class _Tile:
         zero = f"splat ({shape.element} {ZERO})"
         return [f.new(f"phi {shape.vector} [ {zero}, %{before} ], [ {x}, %{old} ]") for x in found]
 
-    def step(self, values: Sequence[str]) -> list[str]:
-        """Add one column of A times one row of B."""
+    def step(self, values: Sequence[str], chosen: bool = True) -> list[str]:
+        """Add one column of A times one row of B; columns are `chosen` by a table, or all there."""
         shape, f = self.shape, self.f
         a, b, *sums = values
         if self._read is not None:
@@ -88,7 +89,16 @@ class _Tile:
             )
             for y in right:
                 after.append(_fma(shape, f, left, y, sums[len(after)]))
-        return [f.at(a, "%ac"), f.at(b, 8 if self.runs else "%br"), *after]
+        b = f.at(b, 8 if self.runs else "%br")
+        return [self._column(b) if chosen else f.at(a, "%ac"), b, *after]
+
+    def _column(self, b: str) -> str:
+        """Return where the column of A of a step begins.
+
+        That of the next step is found a step before it is read: else the compiler reads all rows of
+        a column at once, and has no registers for them.
+        """
+        return self.f.at("%a", self.f.load("i64", self.f.at(b, 8 * self.shape.table), 8))
 
     def fetch_next(self) -> None:
         """Fetch the tile that comes next."""
@@ -99,14 +109,14 @@ class _Tile:
 
     def in_one_loop(self, sums: Sequence[str]) -> list[str]:
         """Do all steps."""
-        return self.f.loop(0, "%k", 1, lambda _, v: self.step(v), self._carried(sums))[2:]
+        return self._steps("%k", self._carried(sums), self._has_all())[2:]
 
     def with_fetching(self, sums: Sequence[str]) -> list[str]:
         """Do all steps, FEW at a time; before these, fetch some of A and a row of the next tile.
 
         All of that tile at once would fill the buffers that A and B need.
         """
-        f = self.f
+        f, every = self.f, self._has_all()
         a_ahead = f.mul("%ac", A_AHEAD)
 
         def some(p: str, count: str, values: list[str]) -> Sequence[str]:
@@ -118,12 +128,39 @@ class _Tile:
             left = f.new(f"icmp slt i64 {p}, {FEW * (self.rows - 1)}")
             down = f.new(f"select i1 {left}, i64 %ldc, i64 0")
             carried = list(zip(self._kinds, now, strict=True))
-            return [f.at(c, down), *f.loop(0, count, 1, lambda _, v: self.step(v), carried)]
+            return [f.at(c, down), *self._steps(count, carried, every)]
 
         return f.parts("%k", FEW, some, [("ptr", self._below), *self._carried(sums)])[3:]
 
+    def _steps(self, count: str, carried: Carried, every: str) -> list[str]:
+        """Do some steps. Where `every` column of A is there, its offsets are not loaded."""
+        f = self.f
+        if every == "true":
+            return f.loop(0, count, 1, lambda _, v: self.step(v, False), carried)
+        if every == "false":
+            return f.loop(0, count, 1, lambda _, v: self.step(v), carried)
+        number = f.new(f"select i1 {every}, i64 {count}, i64 0")
+        values = f.loop(0, number, 1, lambda _, v: self.step(v, False), carried)
+        carried = list(zip(self._kinds, values, strict=True))
+        return f.loop(number, count, 1, lambda _, v: self.step(v), carried)
+
+    def _has_all(self) -> str:
+        """Return a test whether no column of A is left out, where a load less in each step counts:
+        not in tiles of many rows with AVX-512.
+        """
+        f = self.f
+        if not self.runs:
+            return "true"
+        if self.shape.width == 64 and self.rows >= self.shape.fewer_rows:
+            return "false"
+        all_but_one = f.sub("%k", 1)
+        first, last = (self._column(f.at("%br", f.mul(t, 8))) for t in ("0", all_but_one))
+        ends = (f.new(f"ptrtoint ptr {at} to i64") for at in (last, first))
+        return f.new(f"icmp eq i64 {f.sub(*ends)}, {f.mul(all_but_one, '%ac')}")
+
     def _carried(self, sums: Sequence[str]) -> list[tuple[str, str]]:
-        return list(zip(self._kinds, ["%a", "%br" if self.runs else "%b", *sums], strict=True))
+        starts = [self._column("%br"), "%br"] if self.runs else ["%a", "%b"]
+        return list(zip(self._kinds, [*starts, *sums], strict=True))
 
 
 def _name(rows: int, vectors: int, runs: int) -> str:
@@ -158,22 +195,7 @@ def copy_tile(shape: Shape) -> str:
         "define internal void @copy.tile(ptr %from, i64 %fs, ptr %to, i64 %ts, i64 %rows, "
         "i64 %count) nounwind"
     )
-
-    if shape.width < 64:
-        copy_pieces(shape, f, ("%from", "%fs"), ("%to", "%ts"), "%rows", "%count")
-        return f.text()
-
-    def row(i: str, _: list[str]) -> None:
-        source, target = f.at("%from", f.mul(i, "%fs")), f.at("%to", f.mul(i, "%ts"))
-
-        def element(j: str, _: list[str]) -> None:
-            at = f.mul(j, shape.size)
-            value = shape.load_one(f, f.at(source, at))
-            shape.store_one(f, value, f.at(target, at))
-
-        f.loop(0, "%count", 1, element)
-
-    f.loop(0, "%rows", 1, row)
+    copy_pieces(shape, f, ("%from", "%fs"), ("%to", "%ts"), "%rows", "%count")
     return f.text()
 
 
@@ -229,6 +251,7 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
     spare = f.new(f"alloca [{shape.rows * shape.columns} x {shape.element}], align 64")
     whole = f.new(f"icmp eq i64 %count, {shape.columns}")
     narrow = f.new(f"icmp sle i64 %count, {shape.lanes}")
+    one_vector = f.new(f"icmp eq i64 %count, {shape.lanes}")
     stride = shape.columns * shape.size
 
     def sliver(_: str, rows: str, values: list[str]) -> Sequence[str]:
@@ -274,12 +297,25 @@ def row_of_tiles(shape: Shape, runs: int = 0) -> str:
                 f"i64 {rows}, i64 %count)"
             )
 
-        f.when(whole, straight, around)
+        def narrower() -> None:
+            f.when(
+                f.new(f"and i1 {one_vector}, {has_narrow_tile(shape, f, rows)}"),
+                lambda: _choose(shape, f, rows, a, b_row, c, "%ldc", 1),
+                around,
+            )
+
+        f.when(whole, straight, narrower)
         return [next_sliver(f, a, rows), f.at(c, f.mul("%ldc", rows)), *after]
 
     ahead = "%ns" if runs else "%next"
     shape.slivers(f, "%m", sliver, [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)])
     return f.text()
+
+
+def has_narrow_tile(shape: Shape, f: FunctionText, rows: str) -> str:
+    """Tell whether there is a tile of one vector for so many rows of A."""
+    fits = (f.new(f"icmp eq i64 {rows}, {n}") for n in (shape.rows, shape.fewer_rows))
+    return f.new(f"or i1 {next(fits)}, {next(fits)}")
 
 
 def next_sliver(f: FunctionText, a: str, rows: str) -> str:

@@ -89,13 +89,17 @@ def contraction_words(
     c_row: Size,
     tables: Sequence[Sequence[Size]],
     batch: Sequence[Sequence[Size]],
+    window: Sequence[Size],
+    parts: Sequence[tuple[Size, Sequence[Size], Size, Size, Sequence[Size], Sequence[Size]]],
 ) -> list[Size]:
     """Return what follows the three arrays in the arguments of cpu/gemm/contract.
 
     starts: of both operands and of the result; tables: the axes of each; batch: of each axis its
-    size and the strides of all three.
+    size and the strides of all three; window: its rows and columns; parts: of the columns.
     """
-    words = [*sizes[-3:], c_row, *starts, len(batch)]
-    for part in (*tables, *batch):
-        words += part
+    words = [*sizes[-3:], c_row, *starts, *window, len(batch), len(parts)]
+    for several in (*tables, *batch):
+        words += several
+    for count, taps, b_start, c_start, b_columns, c_columns in parts:
+        words += [count, *taps, b_start, c_start, *b_columns, *c_columns]
     return words
