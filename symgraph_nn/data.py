@@ -158,4 +158,5 @@ def _sklearn() -> ModuleType:
         import sklearn.model_selection
     except ImportError:
         raise MissingData('digits come with scikit-learn: pip install "symgraph[nn]"') from None
-    return sklearn
+    module: ModuleType = sklearn
+    return module

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import symgraph as sg
 
-REDUCTIONS = {"mean": sg.mean, "sum": sg.sum, "none": lambda x: x}
+REDUCTIONS: dict[str, Callable[[sg.Variable], sg.Variable]] = {
+    "mean": sg.mean,
+    "sum": sg.sum,
+    "none": lambda x: x,
+}
 
 
 def _reduce(values: sg.Variable, reduction: str) -> sg.Variable:
@@ -37,4 +42,5 @@ def squared_error(prediction: Any, target: Any, reduction: str = "mean") -> sg.V
 def accuracy(logits: Any, labels: Any) -> sg.Variable:
     """Return the share of rows whose largest logit is at the label; has no gradient."""
     hits = sg.eq(sg.argmax(logits, axis=-1), labels)
-    return sg.mean(sg.cast(hits, sg.config.floatX))
+    share: sg.Variable = sg.mean(sg.cast(hits, sg.config.floatX))
+    return share

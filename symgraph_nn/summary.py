@@ -18,7 +18,7 @@ def summary(model: Layer, input_shape: Sequence[int], dtype: Any = None) -> str:
     forward pass; elementwise work is left out.
     """
     x = sg.tensor("input", tuple(input_shape), dtype)
-    rows = [("", "input", _shape(x), "", "")]
+    rows: list[tuple[str, ...]] = [("", "input", _shape(x), "", "")]
     total = 0
     for path, step in _steps(model):
         y = step(x)

@@ -94,4 +94,5 @@ def _tqdm() -> ModuleType:
         import tqdm
     except ImportError:
         raise ImportError('a progress bar needs tqdm: pip install "symgraph[nn]"') from None
-    return tqdm
+    module: ModuleType = tqdm
+    return module

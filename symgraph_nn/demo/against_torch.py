@@ -118,13 +118,16 @@ class Twin:
         self.params.append(tensor)
         return tensor
 
+    def _bias(self, step: nn.Dense | nn.Conv2D) -> Any:
+        return None if step.b is None else self._param(step.b.get_value())
+
     def _twin(self, step: Any) -> Any:
         f = self.torch.nn.functional
         if isinstance(step, nn.Dense):
-            w, b = self._param(step.W.get_value().T), self._param(step.b.get_value())
+            w, b = self._param(step.W.get_value().T), self._bias(step)
             return self._activated(step, lambda x: f.linear(x, w, b))
         if isinstance(step, nn.Conv2D):
-            w, b = self._param(step.W.get_value()), self._param(step.b.get_value())
+            w, b = self._param(step.W.get_value()), self._bias(step)
             return self._activated(step, lambda x: f.conv2d(x, w, b, **step.options))
         if isinstance(step, nn.MaxPool2D):
             return lambda x: f.max_pool2d(x, step.window)

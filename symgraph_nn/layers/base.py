@@ -52,8 +52,10 @@ class Layer:
         found = dict(self._params)
         for name, layer in self._layers.items():
             found.update({f"{name}.{path}": p for path, p in layer.params().items()})
-        seen: set[sg.Variable] = set()
-        return {k: p for k, p in found.items() if not (p in seen or seen.add(p))}
+        first: dict[sg.SharedVariable, str] = {}
+        for path, p in found.items():
+            first.setdefault(p, path)
+        return {path: p for p, path in first.items()}
 
     def layers(self) -> dict[str, Layer]:
         """Return the inner layers by name."""

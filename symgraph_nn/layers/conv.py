@@ -50,10 +50,12 @@ class Conv2D(Layer):
         self.b = self.add_param("b", initial.zeros(rng, (n_out,), dtype)) if bias else None
 
     def __call__(self, x: Any, train: bool = False) -> sg.Variable:
-        y = sg.conv2d(x, self.W, **self.options)
+        y: sg.Variable = sg.conv2d(x, self.W, **self.options)
         if self.b is not None:
             y = y + self.b[None, :, None, None]
-        return y if self.activation is None else self.activation(y)
+        if self.activation is not None:
+            y = self.activation(y)
+        return y
 
     def __repr__(self) -> str:
         name = getattr(self.activation, "__name__", None)
@@ -70,7 +72,8 @@ class MaxPool2D(Layer):
         self.window, self.stride, self.padding = window, stride, padding
 
     def __call__(self, x: Any, train: bool = False) -> sg.Variable:
-        return sg.max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        y: sg.Variable = sg.max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        return y
 
     def __repr__(self) -> str:
         return f"MaxPool2D({self.window})"
@@ -82,7 +85,8 @@ class Flatten(Layer):
     def __call__(self, x: Any, train: bool = False) -> sg.Variable:
         x = sg.as_tensor(x)
         n, *rest = x.type.shape
-        return sg.reshape(x, (n, math.prod(rest)))
+        y: sg.Variable = sg.reshape(x, (n, math.prod(rest)))
+        return y
 
     def __repr__(self) -> str:
         return "Flatten()"
