@@ -9,6 +9,7 @@ import symgraph as sg
 import symgraph_nn as nn
 from symgraph_nn.demo.against_torch import Twin
 
+pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
 
