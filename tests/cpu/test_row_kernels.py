@@ -241,3 +241,15 @@ def test_rows_behind_whole_tiles_are_added_up_once(monkeypatch: pytest.MonkeyPat
     w = sg.tensor("w", (8, 1, 5, 5), "float32")
     text = sg.function([x, w], sg.conv2d(x, w, groups=8)).explain("llvm")
     assert text.count("call <16 x float> @llvm.fma") == 8
+
+
+def test_a_column_sum_is_done_in_whole_blocks_of_columns() -> None:
+    """Threads may share fewer columns, but no one thread goes through memory in short stretches."""
+    x = sg.fmatrix("x")
+    f = sg.function([x], x.sum(0))
+    a = np.random.default_rng(0).standard_normal((600, 4096)).astype(np.float32)
+    np.testing.assert_allclose(f(a), a.sum(0), rtol=1e-3, atol=1e-3)
+    call = re.search(r"ptr @k0, ptr %\w+, i64 (\d+), i64 (\d+), i64 (\d+)", llvm(f, a))
+    assert call is not None
+    columns, grain, step = map(int, call.groups())
+    assert columns == 4096 and grain < columns and step >= columns

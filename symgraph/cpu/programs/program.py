@@ -254,7 +254,9 @@ class ProgramEmitter:
         self.declared |= emitter.declared
         units = _units(schedule)[0] if schedule.parallel else 1
         alone = schedule.grain is NEVER_SHARED
-        step = _serial_step(nest, schedule, units) if alone else None
+        step = _serial_step(nest, schedule, units) if alone or schedule.block else None
+        if schedule.block and step is not None:  # whole blocks of columns, where that is not long
+            step = maximum(schedule.grain, step)
         places = {buffer: k for k, buffer in enumerate(like.buffers)}
         buffers = [places[b] for b in emitter.buffers]
         return Kernel(text, buffers, emitter.sizes, like.axes, schedule, work(nest), step)
