@@ -33,6 +33,7 @@ RECOMPUTE_OUTER = 8  # cost above which a value is not recomputed in every turn 
 MANY_ROWS = 8  # of a product that reads its second operand across, from which it is transposed
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 DEEPEST = 150  # operations one above the other in a nest: passes go down into operands by recursion
+VIEW = 2  # of these, a view: they go down into its index too
 # statements that read their inputs at an index, like a nest
 RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
@@ -213,9 +214,10 @@ class Roots:
                 index = tuple(self.s.at(a) for a in axes)
                 self.contexts.setdefault(x, []).append(Context(nest, index, None, axes))
                 continue
-            while x.op.view and not x.op.is_leaf:
+            views = 0
+            while x.op.view and not x.op.is_leaf and views < DEEPEST // VIEW:
                 self.contexts.setdefault(x, [])
-                x = x.inputs[0]
+                x, views = x.inputs[0], views + 1
             if not x.op.is_leaf:
                 self.roots.setdefault(x, f"{node.op.name} reads it as a whole array")
 
@@ -237,7 +239,8 @@ class Roots:
         cost = 1 if node.op.view else SCALAR_COST.get(node.op.name, 2)
         self.nest_cost[context.nest] = self.nest_cost.get(context.nest, 0) + cost
         # about half of an operation's steps stand one above the other
-        below = (0 if node in self.roots else self.above.get(node, 0)) + (cost + 1) // 2
+        deep = VIEW if node.op.view else (cost + 1) // 2
+        below = (0 if node in self.roots else self.above.get(node, 0)) + deep
 
         def record(k: int, index: tuple[Any, ...], guard: Expr | None = None) -> Expr:
             x = node.inputs[k]
@@ -275,14 +278,14 @@ class Roots:
             return None
         if node.op.name == "place" and any(_repeats(c, node) for c in contexts):
             return "padding is stored once rather than tested in every window"
+        if self.above.get(node, 0) > DEEPEST:
+            return "its reader is a long chain of operations already"
         if node.op.view:
             return None
         if node.op.lower is None:
             return f"{node.op.name} is made as a whole array"
         if any(self.nest_cost.get(c.nest, 0) > NEST_BUDGET for c in contexts):
             return "the body of its reader is long already"
-        if self.above.get(node, 0) > DEEPEST:
-            return "its reader is a long chain of operations already"
         return self._too_dear(node, contexts, prefix)
 
     def _crossed(self, node: Node, contexts: Sequence[Context]) -> bool:

@@ -27,6 +27,27 @@ def test_values(name, shapes):
     np.testing.assert_allclose(f(START), wanted, rtol=1e-12)
 
 
+READERS = {
+    "itself": lambda m, y: y,
+    "sum": lambda m, y: y.sum(1),
+    "cumsum": lambda m, y: m.cumsum(y, 1),
+    "sort": lambda m, y: m.sort(y, 1),
+    "concatenate": lambda m, y: m.concatenate([y, y], 1),
+    "product": lambda m, y: y @ y.T,
+}
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (None, 10)])
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_views_that_nothing_joins(reader, shape):
+    x = sg.tensor("x", shape, "float64")
+    y, wanted = x, np.arange(60.0).reshape(6, 10)
+    for _ in range(120):
+        y, wanted = y.T.reshape(x.shape)[::-1], wanted.T.reshape(6, 10)[::-1]
+    f = sg.function([x], READERS[reader](sg, y))
+    np.testing.assert_array_equal(f(np.arange(60.0).reshape(6, 10)), READERS[reader](np, wanted))
+
+
 def test_gradient():
     x, y, slope, at = sg.vector("x", dtype="float64"), None, np.ones(37), START
     y = x
