@@ -17,13 +17,13 @@ class Program:
     """`statement` runs the work once, to the end, in the namespace `names`.
 
     results: returns the values that are compared between peers; called once, before any timing.
-    facts: what else is known after a run, in bytes (rows of memory).
+    facts: what else is known after a run: bytes of memory, "compile_s" the seconds of compilation.
     """
 
     statement: str
     names: dict[str, Any]
     results: Callable[[], Sequence[Any]]
-    facts: Callable[[], dict[str, int]] = dict
+    facts: Callable[[], dict[str, float]] = dict
 
 
 def digest(results: Sequence[Any]) -> list[dict[str, Any]]:

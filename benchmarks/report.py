@@ -107,6 +107,7 @@ def markdown(results: Results) -> str:
         parts.append(f"## {TITLES[group]}, {threads} {plural}\n\n" + "\n".join(table(lines)))
         if group == "compile":
             parts += [imports(lines), growth(lines), compiler_memory(lines)]
+            parts.append(warm_compilations(lines))
         if group == "memory":
             parts.append(arenas(lines))
     parts.append(notes(results))
@@ -225,6 +226,22 @@ def arenas(lines: list[Line]) -> str:
         if (facts := line["cells"].get(OURS, {}).get("facts"))
     ]
     return f"Arena of symgraph and the sum of its temporaries, MB: {'; '.join(texts)}."
+
+
+def warm_compilations(lines: list[Line]) -> str:
+    """Return what our compilation takes of the warm starts."""
+    texts = [
+        f"{line['row'].removeprefix('compile.').removesuffix('.warm')} "
+        f"{duration(facts['compile_s'])}"
+        for line in lines
+        if line["row"].endswith(".warm")
+        and "compile_s" in (facts := line["cells"].get(OURS, {}).get("facts") or {})
+    ]
+    what = (
+        "Compilation itself by symgraph, of warm starts (the rest is the definition of the model, "
+        "the copy of its parameters and the first step)"
+    )
+    return f"{what}: {'; '.join(texts)}." if texts else ""
 
 
 def notes(results: Results) -> str:

@@ -35,7 +35,8 @@ class Row:
     net, batch, image: the network, the rows of a batch and the shape of one example (kinds "train"
     and "hvp"). model: a whole model (kinds "step", "update", "net_hvp" and "ggn"). start: "cold" or
     "warm" for rows that time the start in a fresh process, "memory" for its peak memory in bytes.
-    after: a row whose function is compiled first.
+    after: a row whose function is compiled first. turns: how many functions with operands of their
+    own run in turn, so that none finds its operands in a near cache; the time is that of one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     start: str = ""
     after: str = ""
     dtype: str = "float32"
+    turns: int = 1
 
     @property
     def group(self) -> str:
@@ -83,6 +85,12 @@ CHAIN = "log1p(exp(-tanh(x*y + 1)**2))*x - y*0.5"
 
 def _same(kind: str, text: str, **variants: tuple[tuple[int, ...], ...]) -> list[Row]:
     return [Row(k.replace("__", "."), kind, text, shapes) for k, shapes in variants.items()]
+
+
+def _far(m: int, k: int, n: int, turns: int) -> Row:
+    """A product whose weights come from a far cache, as in a step that has others between."""
+    text = f"x @ y, {turns} pairs of operands in turn"
+    return Row(f"matmul.far_{m}x{k}x{n}", "matmul", text, ((m, k), (k, n)), turns=turns)
 
 
 def _starts() -> list[Row]:
@@ -320,6 +328,8 @@ def _all() -> list[Row]:
             matmul__skinny_32x784x512=((32, 784), (784, 512)),
             matmul__gemv_1024=(wide, (1024,)),
         ),
+        _far(128, 784, 512, 8),
+        _far(20, 1024, 1024, 5),
         Row(
             "matmul.bias_relu",
             "bias_relu",
@@ -374,9 +384,10 @@ def select(patterns: Sequence[str]) -> list[Row]:
     return [r for r in ROWS.values() if r.name in chosen]
 
 
-def make(row: Row) -> Data:
+def make(row: Row, turn: int = 0) -> Data:
     """Return the arrays of a row; equal in every process."""
-    rng = np.random.default_rng(zlib.crc32(row.name.encode()))
+    seed = zlib.crc32(row.name.encode())
+    rng = np.random.default_rng([seed, turn] if turn else seed)
 
     def normal(shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)

@@ -19,11 +19,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import itertools
 import json
 import os
 import sys
 import time
 import timeit
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,14 +83,16 @@ class Server:
         """Build a row, keep what it computes, warm it up, and choose the calls of a sample."""
         rows, program = (importlib.import_module(f"benchmarks.{m}") for m in ("rows", "program"))
         found = rows.find(row)
-        data = rows.make(found)
+        data = [rows.make(found, turn) for turn in range(found.turns)]
         start = time.perf_counter()
-        built = self.module.build(found, data)
+        built = self.module.build(found, data[0])
         if built is None:
             return {"absent": True}
         digest = program.digest(built.results())
         first = time.perf_counter() - start
         timer = timeit.Timer(built.statement, globals=built.names)
+        if found.turns > 1:
+            timer = self.in_turn([built, *(self.module.build(found, d) for d in data[1:])])
         end, done, calls = time.perf_counter() + WARM_SECONDS, 0, 1
         while done < WARM_CALLS or time.perf_counter() < end:
             once = timer.timeit(calls) / calls
@@ -97,6 +101,14 @@ class Server:
         calls = max(1, int(budget / once))
         self.programs[row] = (timer, calls)
         return {"first_s": first, "calls": calls, "digest": digest}
+
+    def in_turn(self, programs: Sequence[Any]) -> timeit.Timer:
+        """Return a timer of which each call runs the next of several programs."""
+        for p in programs:
+            p.results()
+        codes = [(compile(p.statement, "statement", "eval"), p.names) for p in programs]
+        names = {"turn": itertools.cycle(codes).__next__}
+        return timeit.Timer("eval(*turn())", globals=names)
 
     def time(self, row: str) -> dict[str, Any]:
         """Take one sample: the mean of the chosen number of calls."""

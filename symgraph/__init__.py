@@ -14,6 +14,7 @@ from importlib import import_module as _import_module
 from typing import Any
 
 from symgraph import ops
+from symgraph.autodiff.checkpoint import checkpoint
 from symgraph.autodiff.grad import (
     Lop,
     Rop,
@@ -28,10 +29,12 @@ from symgraph.autodiff.grad import (
 )
 from symgraph.autodiff.implicit import custom_linear_solve, custom_root
 from symgraph.autodiff.matrix_function import funm
+from symgraph.autodiff.subgraph import subgraph_grad
 from symgraph.compile.arguments import In, Out
 from symgraph.compile.function import function
 from symgraph.compile.save import load, save
 from symgraph.compile.shared import SharedVariable, shared
+from symgraph.compile.verify_grad import verify_grad
 from symgraph.core.config import config
 from symgraph.core.errors import (
     CompileError,
@@ -56,6 +59,7 @@ from symgraph.core.walk import substitute as _substitute
 from symgraph.debug.draw import draw
 from symgraph.debug.printing import dprint
 from symgraph.dims.dim import Dim
+from symgraph.grids import mgrid, ogrid
 from symgraph.protocol import install as _install
 from symgraph.tensor import as_tensor, constructors, tensor
 
@@ -79,6 +83,7 @@ def clone_replace(outputs: object, replace: dict[Variable, Variable]) -> object:
 
 _INTERNAL = {
     "as_size",
+    "behind",
     "dim_value",
     "random_bits",
     "root_by_products",
@@ -132,7 +137,8 @@ __all__ = [
     "NanError", "NotDifferentiableError", "ShapeError", "SymbolicValueError", "SymgraphError",
     "UnusedInputError", "VerifyError", "Variable", "set_threads", "dprint", "draw", "as_tensor",
     "tensor", "clone_replace", "random", "ops", "special", "linalg", "fft", "LinAlgError", "Dim",
-    "custom_linear_solve", "custom_root", "funm",
+    "custom_linear_solve", "custom_root", "funm", "checkpoint", "subgraph_grad", "verify_grad",
+    "mgrid", "ogrid",
 ]
 # fmt: on
 __all__ += sorted(set(_o.names()) - _INTERNAL)  # noqa: PLE0605 - names that the registry knows

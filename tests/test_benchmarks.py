@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import measure, report, results, rows
+from benchmarks import measure, report, results, rows, worker
 from benchmarks.__main__ import main
 from benchmarks.peers import OURS, with_numpy, with_symgraph
 from benchmarks.peers.nets_symgraph import KINDS
-from benchmarks.program import difference, digest
+from benchmarks.program import Program, difference, digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -248,3 +249,19 @@ def test_growth_is_the_slope_of_logarithms() -> None:
     lines[0]["cells"][OURS] = cell(9.0)  # too small to count
     assert report.growth(lines).endswith(f"deep, {OURS} 1.50.")
     assert not report.growth(lines[:2])
+
+
+def test_warm_starts_say_what_compilation_takes() -> None:
+    line = {"row": "compile.vgg.warm", "cells": {OURS: {**cell(1.0), "facts": {"compile_s": 0.02}}}}
+    assert report.warm_compilations([line]).endswith("first step): vgg 20.0 ms.")
+    assert not report.warm_compilations([{"row": "compile.vgg.warm", "cells": {OURS: cell(1.0)}}])
+
+
+def test_operands_in_turn() -> None:
+    row = dataclasses.replace(rows.find("matmul.64"), turns=3)
+    data = [rows.make(row, turn) for turn in range(3)]
+    assert len({d.inputs[0][0, 0].item() for d in data}) == 3
+    called: list[int] = []
+    programs = [Program(f"call({k})", {"call": called.append}, list) for k in range(3)]
+    worker.Server("numpy", 1).in_turn(programs).timeit(7)
+    assert called == [0, 1, 2, 0, 1, 2, 0]

@@ -25,6 +25,7 @@ BELOW: dict[str, set[str]] = {
     "compile": {"core", "dims", "ops", "autodiff", "rewrites", "loops", "cpu"},
     "tensor": {"core", "dims", "compile"},
     "protocol": {"core", "tensor", "fft"},
+    "grids": {"core"},
     "random": {"core", "compile"},
     "linalg": {"core", "ops", "autodiff"},
     "special": {"core", "ops"},

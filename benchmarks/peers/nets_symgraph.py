@@ -130,13 +130,19 @@ def step(net: Net, data: NetData) -> Program:
     call = f"f({', '.join(data.inputs)})"
     names = {"f": f, **data.inputs}
     results = lambda: [np.array(f(*values)) for _ in range(STEPS)]
-    return Program(call, names, results, lambda: storage(f))
+    return Program(call, names, results, lambda: facts(f))
 
 
-def storage(f: Any) -> dict[str, int]:
-    """Return the bytes of the arena, and those of all temporaries if none shared its place."""
-    version = f.compiled.version_list[0]
-    return {"arena": version.module.arena, "temporaries": version.module.plan.total_bytes}
+def facts(f: Any) -> dict[str, float]:
+    """Return the bytes of the arena, those of all temporaries if none shared its place, and the
+    seconds of compilation.
+    """
+    version, module = f.versions()[0], f.compiled.version_list[0].module
+    return {
+        "arena": version["arena_bytes"],
+        "temporaries": module.plan.total_bytes,
+        "compile_s": version["seconds"],
+    }
 
 
 def update(net: Net, data: NetData) -> Program:

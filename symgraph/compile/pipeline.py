@@ -27,10 +27,11 @@ from symgraph.loops.build import Lowering
 from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
-from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
+from symgraph.loops.inplace import updated_in_place
+from symgraph.loops.order import run_order
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
-from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
+from symgraph.loops.statements import Loop, Nest, Program, Store
 from symgraph.loops.storage import reads, writes
 from symgraph.loops.turns import in_turns
 from symgraph.rewrites.held import held_type, in_memory
@@ -189,7 +190,7 @@ def place_updates(program: Program, goals: Sequence[tuple[Buffer, Buffer]]) -> d
     at the element that it stores, and if no check that can fail comes after it.
     """
     accesses = [(set(reads(s)), set(writes(s))) for s in program.statements]
-    order = _update_order(program.statements, accesses, goals)
+    order = run_order(program.statements, accesses, goals)
     program.statements = [program.statements[k] for k in order]
     accesses = [accesses[k] for k in order]
     aliases: dict[Buffer, Buffer] = {}
@@ -213,47 +214,6 @@ def _copy(program: Program, source: Buffer, target: Buffer) -> Nest:
         address = s.iadd(address, s.imul(s.at(a), stride))
         stride = stride * n
     return Nest(axes, (Store(target, address, s.load(source, address)),))
-
-
-def _update_order(
-    statements: Sequence[Statement], accesses: Accesses, goals: Sequence[tuple[Buffer, Buffer]]
-) -> list[int]:
-    """Order statements so that updates come last, each after the readers of its old value.
-
-    Data dependences always hold; the wish to be last gives way where two updates read each other.
-    """
-    makers: dict[int, list[Buffer]] = {}
-    for new, old in goals:
-        found = [k for k, (_, w) in enumerate(accesses) if new in w]
-        if len(found) == 1:
-            makers.setdefault(found[0], []).append(old)
-    last_write: dict[Buffer, int] = {}
-    readers: dict[Buffer, list[int]] = {}
-    hard: list[set[int]] = []
-    for k, (r, w) in enumerate(accesses):
-        before = {last_write[b] for b in (*r, *w) if b in last_write}
-        before.update(j for b in w for j in readers.get(b, ()))
-        hard.append(before - {k})
-        for b in r:
-            readers.setdefault(b, []).append(k)
-        for b in w:
-            last_write[b] = k
-    checks = {k for k, s in enumerate(statements) if can_fail(s)}
-    soft: dict[int, set[int]] = {}
-    for m, olds in makers.items():
-        soft[m] = {k for old in olds for k in readers.get(old, ()) if k != m} | checks
-    order: list[int] = []
-    done: set[int] = set()
-    left = list(range(len(statements)))
-    while left:
-        ready = [k for k in left if hard[k] <= done]
-        chosen = next((k for k in ready if k not in makers), None)
-        if chosen is None:
-            chosen = next((k for k in ready if soft[k] <= done), ready[0])
-        order.append(chosen)
-        done.add(chosen)
-        left.remove(chosen)
-    return order
 
 
 def copy_operands(stages: Stages, vector_bytes: int) -> None:

@@ -26,7 +26,10 @@ FUNCTIONS = {
         "unit view_as_complex view_as_real"
     ),
     "symgraph.ops.contract": "batched_dot dot matmul matvec outer tensordot vdot vecdot vecmat",
-    "symgraph.ops.control": "disconnected_grad grad_clip last_state stop_gradient zero_grad",
+    "symgraph.ops.control": (
+        "behind disconnected_grad grad_clip grad_scale last_state specify_shape stop_gradient "
+        "undefined_grad zero_grad"
+    ),
     "symgraph.ops.conv": "conv2d",
     "symgraph.ops.convolution": (
         "conv1d conv3d conv_transpose1d conv_transpose2d conv_transpose3d depthwise_conv2d"
@@ -161,7 +164,9 @@ OPS = {
     "symgraph.ops.broadcast": "broadcast_to sum_to",
     "symgraph.ops.chance": "chance",
     "symgraph.ops.contract": "matmul",
-    "symgraph.ops.control": "fits grad_clip last_state stop_gradient",
+    "symgraph.ops.control": (
+        "behind fits grad_clip last_state specify_shape stop_gradient undefined_grad"
+    ),
     "symgraph.ops.conv": "conv2d conv2d_filter conv2d_input",
     "symgraph.ops.create": "iota",
     "symgraph.ops.dft": "dft",

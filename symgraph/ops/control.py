@@ -10,9 +10,10 @@ import numpy as np
 from symgraph.core.errors import BoundsError, ShapeError
 from symgraph.core.namespace import Namespace
 from symgraph.core.node import Node, as_node, describe
-from symgraph.core.op import Op, alias, function, register
+from symgraph.core.op import Op, alias, function, o, register
 from symgraph.core.types import TensorType
-from symgraph.dims.dim import must_reach, provably_le
+from symgraph.dims.dim import must_equal, must_reach, provably_le
+from symgraph.ops.shape import as_shape
 
 
 class Identity(Op):
@@ -66,6 +67,30 @@ class GradClip(Identity):
     @staticmethod
     def jvp(o: Namespace, node: Node, tangents: tuple[Node, ...]) -> Node:
         return tangents[0]
+
+
+@register
+class UndefinedGrad(Identity):
+    takes_complex = True
+    name, doc = "undefined_grad", "The identity; derivatives that would pass are an error."
+    not_differentiable = "it is declared undefined, by sg.undefined_grad"
+
+
+@register
+class Behind(Identity):
+    """For values that are to be computed late, and not shared with those computed early."""
+
+    takes_complex = True
+    name, doc = "behind", "The first input, computed behind the others."
+    linear = (0,)
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield ((3, 4), (2,)), {}
+
+    @staticmethod
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
+        return g
 
 
 @register
@@ -123,6 +148,50 @@ class Fits(Identity):
         return Fits.instance(g, size=node.params.size, what=node.params.what)
 
 
+@register
+class SpecifyShape(Identity):
+    takes_complex = True
+    name, doc = "specify_shape", "The identity; an error where the sizes are not those of `shape`."
+    params = ("shape",)
+    linear = (0,)
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        yield ((3, 4),), {"shape": (3, 4)}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        (x,) = inputs
+        pairs = list(zip(x.type.shape, params.shape, strict=False))
+        if len(params.shape) != x.ndim or any(
+            isinstance(n, int) and isinstance(m, int) and n != m for n, m in pairs
+        ):
+            raise ShapeError(
+                f"`{describe(x)}` is {x.type}, not of shape {params.shape}\n"
+                f"  made at {x.source}\n  mend:   sg.reshape and sg.broadcast_to change shapes"
+            )
+        for n, m in pairs:
+            must_equal(n, m)
+        return x.type.with_shape(params.shape)
+
+    @staticmethod
+    def specialise(o: Namespace, node: Node) -> Node:
+        (x,) = node.inputs
+        return x if x.type.shape == node.params.shape else node
+
+    @staticmethod
+    def transpose(o: Namespace, node: Node, k: int, g: Node) -> Node:
+        return g
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        (x,), (axis,) = inputs, axes
+        assert axis is not None
+        shape = list(node.params.shape)
+        shape.insert(axis, x.type.shape[axis])
+        return self(x, shape=tuple(shape)), axis
+
+
 def fitting(x: Node, size: Any, what: str) -> Node:
     """Return `x`, checked: an error where the `size` of a result is less than 1."""
     if isinstance(size, int) and size >= 1:
@@ -137,9 +206,58 @@ def last_state(state: Node, steps: Any) -> Node:
 
 
 @function
+def specify_shape(x: Any, shape: Sequence[Any]) -> Node:
+    """Return `x` as a tensor of known sizes (None: as it is), which are checked when it is called.
+
+    >>> x = sg.matrix("x")
+    >>> sg.specify_shape(x, (None, 3)).type.shape[1]
+    3
+    """
+    node = as_node(x)
+    given = [n for n in shape if n is not None]
+    known = iter(as_shape(given))
+    if len(shape) != node.ndim:
+        new = as_shape(given)
+    else:
+        pairs = zip(shape, node.type.shape, strict=True)
+        new = tuple(old if n is None else next(known) for n, old in pairs)
+    return node if new == node.type.shape else SpecifyShape.instance(node, shape=new)
+
+
+@function
 def stop_gradient(x: Any) -> Node:
     """Return `x`; derivatives treat it as a constant."""
     return StopGradient.instance(as_node(x))
+
+
+@function
+def behind(x: Any, *others: Node) -> Node:
+    """Return `x`, as a value that is not shared and waits for the others."""
+    return Behind.instance(as_node(x), *others)
+
+
+@function
+def grad_scale(x: Any, factor: Any) -> Node:
+    """Return `x`; the derivatives that pass are multiplied by a scalar, in both modes.
+
+    -1 turns them round, as in domain-adversarial training (Ganin et al. 2016).
+
+    >>> x = sg.scalar("x", dtype="float64")
+    >>> float(sg.grad(sg.grad_scale(x, -0.5) ** 2, x).eval({x: 3.0}))
+    -3.0
+    """
+    scaled = o.custom_jvp(lambda v, k: v, lambda i, t: [t[0] * o.cast(i[1], i[0].dtype)])
+    found: Node = scaled(x, factor)
+    return found
+
+
+@function
+def undefined_grad(x: Any) -> Node:
+    """Return `x`; a derivative that would pass here raises NotDifferentiableError.
+
+    For values whose derivative would mislead, such as those of an iteration that was cut short.
+    """
+    return UndefinedGrad.instance(as_node(x))
 
 
 @function

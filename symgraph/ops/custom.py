@@ -287,13 +287,16 @@ def _traced(fn: Callable[..., Any], args: Sequence[Any], pull: Any, push: Any) -
 
 
 @function
-def custom_vjp(fn: Callable[..., Any], pull: Callable[..., Any]) -> Callable[..., Any]:
+def custom_vjp(
+    fn: Callable[..., Any], pull: Callable[..., Any], push: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Return `fn` with a reverse-mode rule of one's own.
 
     pull(inputs, outputs, gradients) gets lists of variables and returns the derivative by each
     input (None: zero), which may be differentiated again. Forward mode (`Rop`, `hvp`, `hessian`) is
-    the transpose of the rule where that is linear in `gradients`. `fn` returns one variable or a
-    list and uses no outer variables. Under `vmap` the rule is applied to each element.
+    `push`, a rule as of `custom_jvp`; without it the transpose of `pull`, where that is linear in
+    `gradients`. `fn` returns one variable or a list and uses no outer variables. Under `vmap` the
+    rules are applied to each element.
 
     Raises ValueError and ShapeError where the rule does not return a value of the type of each
     input, NotDifferentiableError for forward mode through a rule that is not linear.
@@ -303,7 +306,7 @@ def custom_vjp(fn: Callable[..., Any], pull: Callable[..., Any]) -> Callable[...
     >>> float(sg.grad(straight(x) * 3.0, x).eval({x: 0.7}))
     3.0
     """
-    return lambda *args: _traced(fn, args, pull, None)
+    return lambda *args: _traced(fn, args, pull, push)
 
 
 @function

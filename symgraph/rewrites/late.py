@@ -15,15 +15,15 @@ _HALVES = (-0.5, 1.5, -1.5, 2.5, -2.5)
 
 def _marker_example() -> list[Node]:
     x = new_input("float32", (3, 4), "x")
-    return [o.stop_gradient(x), o.grad_clip(x, -1.0, 1.0)]
+    return [o.stop_gradient(x), o.grad_clip(x, -1.0, 1.0), o.undefined_grad(x)]
 
 
 @rewrite_rule(
-    phase="late", numeric="exact", roots=("stop_gradient", "grad_clip"), differentiable=False,
-    example=_marker_example,
+    phase="late", numeric="exact", roots=("stop_gradient", "grad_clip", "undefined_grad"),
+    differentiable=False, example=_marker_example,
 )  # fmt: skip
 def drop_derivative_marker(node: Node) -> Node | None:
-    """stop_gradient(x) and grad_clip(x) -> x: derivatives have been taken by now."""
+    """stop_gradient(x), grad_clip(x) ... -> x: derivatives have been taken by now."""
     return node.inputs[0]
 
 
