@@ -154,11 +154,11 @@ def _computed(size: Size) -> bool:
 
 
 def _widths(size: Size, base: int, most: int) -> list[Case]:
-    """Return rows up to one vector and up to `most` of them, and up to half a one."""
+    """Return rows up to one vector, two, and up to `most` of them, and up to half a one."""
     if isinstance(size, int):
         return []
     found = [Case(size, base // 2, half=True)] if base > 4 else []
-    return found + [Case(size, n * base) for n in sorted({1, most})]
+    return found + [Case(size, n * base) for n in sorted({1, min(2, most), most})]
 
 
 def _down(

@@ -88,3 +88,18 @@ def test_threads_share_the_rows_of_few_columns() -> None:
             np.testing.assert_array_equal(f(a), 2 * a.T)
     finally:
         sg.set_threads(before)
+
+
+@pytest.mark.parametrize(("width", "asks"), [(16, False), (32, True), (64, False)])
+def test_masked_loads_of_avx2_ask_ahead(
+    width: int, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(jit.target(cpu="x86-64-v3"), vector_bytes=width)
+    monkeypatch.setattr(jit, "target", lambda: other)
+    x = sg.tensor("x", (None, 7))
+    a = rows_of(7)
+    f = sg.function([x], x.sum(0), shapes="generic")
+    np.testing.assert_allclose(f(a), a.sum(0), rtol=1e-5)
+    text = f.compiled.version_list[0].module.text
+    assert "masked.load" in text
+    assert ("@llvm.prefetch" in text) is asks

@@ -21,6 +21,8 @@ from symgraph.loops.expr import Buffer, Expr, Size
 from symgraph.loops.schedule import SHUFFLE_STRIDE, coefficient, stride
 
 CLOSE = range(2, SHUFFLE_STRIDE + 1)  # strides of lanes that are loaded together
+AHEAD = 1024  # bytes behind a masked load that are asked for
+AVX2_BYTES = 32  # of the vectors of processors that have masked loads as extra instructions
 ZEROS = "@symgraph.zeros"  # what a guarded load reads where its guard is false
 ZEROS_TEXT = f"{ZEROS} = internal constant [64 x i64] zeroinitializer, align 64"
 
@@ -226,6 +228,7 @@ class Access(Operations):
         self, scope: Scope, buffer: Buffer, pointer: str, lanes: int, mask: str
     ) -> str:
         """Load the adjacent elements of a mask."""
+        self._ask_ahead(scope, pointer)
         element = memory_type(buffer.dtype)
         kind = vector_type(element, lanes)
         name = f"@llvm.masked.load.{shape_suffix(element, lanes)}.p0"
@@ -235,6 +238,14 @@ class Access(Operations):
             f"call {kind} {name}(ptr {pointer}, i32 {buffer.dtype.itemsize}, "
             f"<{lanes} x i1> {mask}, {kind} zeroinitializer)",
         )
+
+    def _ask_ahead(self, scope: Scope, pointer: str) -> None:
+        """Ask for what follows a masked load of AVX2: these teach a core no stream to follow."""
+        if self.machine_bytes != AVX2_BYTES:
+            return
+        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        there = self._new(scope, f"getelementptr i8, ptr {pointer}, i64 {AHEAD}")
+        scope.lines.append(f"  call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def _load_strided(
         self,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from symgraph.loops.narrow import Case
 
 narrow: Any = lazy("symgraph.loops.narrow")  # no first version of a function needs it
-MOST_FORMS = 12  # of a program: each takes a millisecond or two to compile
+MOST_FORMS = 20  # of a program: each takes a millisecond or two to compile
 
 
 def with_cases(
