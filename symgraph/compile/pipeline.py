@@ -49,7 +49,8 @@ verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
-LOOP_ROWS, LOOP_COLUMNS = 3, 12  # a product with so few gains nothing: always a loop nest
+LOOP_ROWS, LOOP_COLUMNS = 3, 12  # a product with so few gains nothing: a loop nest, unless it is
+LOOP_MATRIX = 1 << 20  # of a few rows and a matrix of so many elements: a call reads it in order
 
 
 @dataclass(slots=True)
@@ -94,7 +95,8 @@ def by_loops(node: Node) -> bool:
         return True
     if not all(isinstance(x, int) for x in (m, k, n)):
         return 1 in (m, n)  # a vector is read once: packing it, or the matrix, never pays
-    return bool(m * k * n <= LOOP_PRODUCT or m <= LOOP_ROWS or n <= LOOP_COLUMNS)
+    few_rows = m == 1 or (m <= LOOP_ROWS and k * n < LOOP_MATRIX)
+    return bool(m * k * n <= LOOP_PRODUCT or few_rows or n <= LOOP_COLUMNS)
 
 
 def expand_composed(outputs: Sequence[Node]) -> list[Node]:

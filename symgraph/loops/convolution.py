@@ -55,6 +55,7 @@ Columns = tuple[tuple[Size, Size], tuple[Any, ...]]  # of a product: the window,
 USUAL = Order()
 CROWDED = 2048  # bytes: channels apart by a multiple of it would share few lines of the caches;
 CROWDED_ROWS = 4096  # rows of a result, which are fewer
+FEW_ROWS = 24  # of filters that are packed anew for each image, if there are several
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ def _forward(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     rows = node.type.shape[1] // p.groups
     terms = w.type.shape[1:]
     b, a, c = images.strides, filters.strides, target.strides
+    if _append_product(low, node, (target, filters, images), (0, 1)):
+        return
     axes = along_image(node)
     at = Places(
         order, node.type.shape[0], (axes[0], axes[1]), (b[0], b[2] * sh, b[3] * sw),
@@ -202,6 +205,9 @@ def _images(low: Lowering, node: Node, target: Placed, order: Order) -> None:
     b, a, c = gradient.strides, filters.strides, target.strides
     filter_count = w.type.shape[0] // p.groups
     channels = w.type.shape[1]
+    places = (target, filters, gradient)
+    if _append_product(low, node, places, (1, 0)):
+        return
     phases = phases_of(node, [zeros for zeros, _ in around])
     if is_depthwise(node):
         for v, several in product(phases[0], alternate_phases(phases[1])):
@@ -230,6 +236,32 @@ def _images(low: Lowering, node: Node, target: Placed, order: Order) -> None:
             c_row=c[1],
             groups=(p.groups, a[0] * filter_count, b[1] * filter_count, c[1] * channels),
         )  # fmt: skip
+
+
+def _append_product(
+    low: Lowering, node: Node, places: tuple[Placed, Placed, Placed], along: tuple[int, int]
+) -> bool:
+    """Append a matrix product per image, if places meet themselves only and planes are whole.
+
+    It needs no tables, and reads a large image in order for few rows. The sums are the same.
+    along: the axes of the filters that are rows and terms.
+    """
+    p, (n, _, height, width), w = node.params, node.type.shape, node.inputs[1].type.shape
+    (c, a, b), (row, term) = places, along
+    rows, points = w[row], height * width
+    points_only = all(is_size(k, 1) for k in (*w[2:], *p.stride, p.groups))
+    if not points_only or is_padded(p.padding):
+        return False
+    if not is_size(n, 1) and not (isinstance(rows, int) and rows <= FEW_ROWS):
+        return False
+    if b.strides[2:] != (width, 1) or c.strides != (rows * points, points, width, 1):
+        return False
+    left = (a.start, (0,), a.strides[row], a.strides[term])
+    right = (b.start, (b.strides[0],), b.strides[1], 1)
+    params = ((n, rows, points, w[term]), left, right, c.start)
+    call = LibraryCall("gemm", (c.buffer,), (a.buffer, b.buffer), params, origin=(node,))
+    low.program.statements.append(call)
+    return True
 
 
 def _images_together(low: Lowering, node: Node, target: Placed) -> None:

@@ -34,22 +34,11 @@ CHANNELS_INNERMOST: Layout = (0, 2, 3, 1)
 SMALL_IMAGE = 144  # places of an image, a tile being 16 or 32 columns wide
 LONG_SUM = 1024  # terms from which another copy of the result does not count
 
-# Costs are in multiply-adds. Measured with AVX-512; other machines differ in what they gain only.
-VECTOR = 16  # columns of half a tile, of float32 with the widest vectors: parts are filled up to it
-MOVE, MOVE_FAR = 11, 64  # of an element that is copied, at least and at most:
-FURTHER = 1 << 17  # so many elements add one, the caches being farther away
-PART = 1 << 14  # of a part, for each block of terms;
-EDGE = 200  # of its last columns that are no whole vector, for each of these and each row
-BLOCK = 256  # terms
-SCATTERED = 24  # of an element of the result that is stored apart from its neighbours, each time
-# of a stretch of columns, for each term: of an image row; of images
-ROW, IMAGES = 48, 64
-# of elements of windows, for each term; of channels, where images are in near caches or are not,
-# and where there are so many rows that they are packed
-WINDOW, CHANNELS, FAR_CHANNELS, MANY, PACKED = 96, 32, 128, 96, 32
-FAR = 1 << 20  # elements of images
-CUT_ROWS = 1.02  # of rows that are parts of their own: images are read in another order than before
-GAIN = 0.98  # of the usual cost: above it, it stays
+# Costs are in multiply-adds, of which a stretch of columns takes VECTOR to read for a term.
+VECTOR = 16  # columns of a tile: parts are filled up to it, and stretches are no longer
+WINDOW = 6  # columns of a stretch where elements of windows are columns
+COPIED, SCATTERED = 2, 3  # stretches: an element of a copy; of a result, apart from its neighbours
+GAIN = 0.995  # of the usual cost: above it, it stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +207,9 @@ def order_of(node: Node) -> Order:
         return usual
     products = list(product(*_axes(node)))
     few = [order for order in others if _parts(products, order) <= MOST_PARTS]
-    most = GAIN * _cost(node, products, usual)
     costs = {order: _cost(node, products, order) for order in few}
-    best = min(costs, key=lambda order: costs[order], default=usual)
-    return best if costs.get(best, most) < most else usual
+    costs[usual] = GAIN * _cost(node, products, usual)
+    return min(costs, key=lambda order: costs[order])
 
 
 def orders_of(node: Node) -> list[Order]:
@@ -235,10 +223,9 @@ def orders_of(node: Node) -> list[Order]:
     rows, columns = (all(map(_can_cut, several)) for several in _axes(node))
     by_filters = node.op.name == "conv2d_filter"
     inner = CHANNELS_INNERMOST if by_filters else IMAGES_INNERMOST
-    cuts = ((rows, columns),) if by_filters else ((rows, False), (rows, columns))
     found = [usual] if by_filters else [usual, replace(usual, cut=(rows, False))]
     if node.type.shape[inner[-1]] >= FEWEST:
-        found += [Order(inner, inner, cut) for cut in cuts]
+        found.append(Order(inner, inner, (rows, columns)))
     return found
 
 
@@ -258,35 +245,28 @@ def _parts(products: Iterable[Sequence[Along]], order: Order) -> int:
 
 
 def _cost(node: Node, products: Iterable[Sequence[Along]], order: Order) -> float:
-    """Return about how much work a convolution is."""
+    """Return about how much work a convolution is, in multiply-adds.
+
+    Tiles are filled up; each term reads stretches of columns; arrays are copied to another order.
+    """
     kind, p, (operand, w) = node.op.name, node.params, (x.type.shape for x in node.inputs)
     innermost = order.operand != AS_THEY_ARE
-    if kind == "conv2d_filter":
-        rows, beside, summed = node.type.shape[0] // p.groups, node.type.shape[1], operand[0]
-        run = beside if innermost else VECTOR
-        near = CHANNELS if math.prod(operand) < FAR else FAR_CHANNELS
-        each_run = near + PACKED * (rows > MANY) if innermost else WINDOW
-    else:
-        rows, beside = node.type.shape[1] // p.groups, operand[0]
-        summed = w[1] if kind == "conv2d" else w[0] // p.groups
-        apart = p.stride[1] if kind == "conv2d" else 1
-        run, each_run = (beside, IMAGES) if innermost else (node.type.shape[3], ROW * apart)
-    scattered = SCATTERED * (kind == "conv2d_input" and p.stride[1] > 1 and not innermost)
-    total = 0.0
+    by_filters, by_images = kind == "conv2d_filter", kind == "conv2d_input"
+    rows = node.type.shape[0 if by_filters else 1] // p.groups
+    beside = node.type.shape[1] if by_filters else operand[0]
+    summed = operand[0] if by_filters else w[0] // p.groups if by_images else w[1]
+    run = beside if innermost else WINDOW if by_filters else node.type.shape[3]
+    scattered = SCATTERED * (by_images and p.stride[1] > 1 and not innermost)
+    work = moved = 0
     for axes in products:
         for v, u in product(*cut_places(axes, order)):
             columns, terms = beside * v.places * u.places, summed * v.taps * u.taps
-            filled = -(-columns // VECTOR) * VECTOR
-            blocks = -(-summed * axes[0].taps * axes[1].taps // BLOCK)
-            each = PART + rows * (EDGE * bool(columns % VECTOR) + scattered * columns)
-            total += terms * (filled * rows + each_run * columns / min(run, VECTOR)) + each * blocks
-    total *= p.groups * (CUT_ROWS if order.cut[0] and not innermost else 1.0)
-    padded = w[2] * w[3] > 1 if kind == "conv2d_input" else any(map(any, p.padding))
-    copies = (operand, innermost or padded), (node.type.shape, order.result != AS_THEY_ARE)
-    for sizes, copied in copies:
-        elements = math.prod(sizes) if copied else 0
-        total += elements * min(MOVE_FAR, MOVE + elements // FURTHER)
-    return float(total)
+            work += terms * rows * -(-columns // VECTOR) * VECTOR
+            moved += terms * columns // min(run, VECTOR) + scattered * rows * columns
+    padded = w[2] * w[3] > 1 if by_images else any(map(any, p.padding))
+    copied = math.prod(operand) if innermost or padded else 0
+    copied += math.prod(node.type.shape) if order.result != AS_THEY_ARE else 0
+    return float(p.groups * (work + VECTOR * moved) + VECTOR * COPIED * copied)
 
 
 def cut_places(axes: Sequence[Along], order: Order) -> list[list[Stretch]]:

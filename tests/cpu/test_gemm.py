@@ -60,6 +60,16 @@ def test_products_of_any_layout(m, n, k, dtype, width, turned, apart, cuts, seed
     np.testing.assert_array_equal(found, run(np.ascontiguousarray(a), np.ascontiguousarray(b)))
 
 
+@pytest.mark.parametrize("m", [1, 4, 6, 8, 13, 18, 19])
+@pytest.mark.parametrize("n", [1024, 1030, 2100])  # rows share lines, do not, are far apart
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_few_rows_and_a_matrix_larger_than_the_second_cache(m, n, width):
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((m, 301)).astype("float32")
+    b = rng.standard_normal((301, n)).astype("float32")
+    np.testing.assert_array_equal(run(a, b, width, cuts=[0.4]), chain(a, b))
+
+
 @pytest.mark.parametrize("k", [1, 7, DEPTH, 2 * DEPTH + 19])
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_every_element_is_one_chain_along_k(k, width):
@@ -151,6 +161,16 @@ def test_transposed_small_products_have_the_same_bits():
         b = rng.standard_normal((n, k)).astype("float32")
         for p, q in zip(exact(a, b), generic(a, b), strict=True):
             np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize(("n", "called"), [(500, False), (1100, True)])
+def test_a_few_rows_call_the_product_where_the_matrix_is_large(n, called):
+    x, w = sg.matrix("x", dtype="float32"), sg.matrix("w", dtype="float32")
+    rng = np.random.default_rng(n)
+    arrays = [rng.standard_normal(shape).astype("float32") for shape in ((3, n), (n, n))]
+    f = sg.function([x, w], x @ w, shapes="exact")
+    np.testing.assert_array_equal(f(*arrays), chain(*arrays))
+    assert ("gemm.float32" in f.explain()) is called
 
 
 def test_shares_cover_all_and_grow_with_the_work():

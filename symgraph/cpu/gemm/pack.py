@@ -93,11 +93,12 @@ def pack_b_across(shape: Shape) -> str:
 
 def pack_panel(shape: Shape) -> str:
     """Copy PANEL whole slivers of B with contiguous rows."""
-    f = FunctionText("define internal void @pack.panel(ptr %b, i64 %br, i64 %k, ptr %to) nounwind")
-    apart = f.mul("%k", 2 * shape.width)
+    f = FunctionText(
+        "define internal void @pack.panel(ptr %b, i64 %br, i64 %k, i64 %apart, ptr %to) nounwind"
+    )
     starts = ["%to"]
     for _ in range(1, PANEL):
-        starts.append(f.at(starts[-1], apart))
+        starts.append(f.at(starts[-1], "%apart"))
 
     def row(_: str, values: list[str]) -> Sequence[str]:
         source, *targets = values
@@ -108,6 +109,27 @@ def pack_panel(shape: Shape) -> str:
         return [f.at(source, "%br"), *(f.at(t, 2 * shape.width) for t in targets)]
 
     f.loop(0, "%k", 1, row, [("ptr", "%b"), *(("ptr", t) for t in starts)])
+    return f.text()
+
+
+def pack_flat(shape: Shape) -> str:
+    """Copy `number` whole slivers of few rows of B, row by row: a long stretch of each."""
+    f = FunctionText(
+        "define internal void @pack.flat(ptr %b, i64 %br, i64 %k, i64 %apart, ptr %to, "
+        "i64 %number) nounwind"
+    )
+
+    def row(_: str, at: list[str]) -> Sequence[str]:
+        def sliver(_: str, at: list[str]) -> Sequence[str]:
+            for j in range(2):
+                value = shape.load(f, f.at(at[0], j * shape.width))
+                f.store(shape.vector, value, f.at(at[1], j * shape.width), shape.width)
+            return [f.at(at[0], 2 * shape.width), f.at(at[1], "%apart")]
+
+        f.loop(0, "%number", 1, sliver, [("ptr", at[0]), ("ptr", at[1])])
+        return [f.at(at[0], "%br"), f.at(at[1], 2 * shape.width)]
+
+    f.loop(0, "%k", 1, row, [("ptr", "%b"), ("ptr", "%to")])
     return f.text()
 
 

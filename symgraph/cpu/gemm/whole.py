@@ -23,6 +23,7 @@ def gemm_text(element: str, vector_bytes: int, second_cache: int = 1 << 20) -> s
         pack.pack_columns(shape),
         pack.pack_b(shape),
         pack.pack_panel(shape),
+        pack.pack_flat(shape),
         pack.pack_b_across(shape),
         tile.clear(shape),
         tile.copy_tile(shape),
