@@ -39,8 +39,9 @@ DIVISIONS = ("ifloordiv", "imod")
 # statements that read their inputs at an index, like a nest
 RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
-    *("concatenate", "scatter", "scatter_reduce", "argsort", "stacked"), *RUNNING
-}  # fmt: skip
+    *("concatenate", "scatter", "scatter_reduce", "argsort", "argsort_first", "stacked"),
+    *RUNNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
