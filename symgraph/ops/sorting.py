@@ -24,7 +24,7 @@ from symgraph.ops.base import Size, as_nodes, batch_front, cast_to
 class Argsort(Op):
     name = "argsort"
     doc = "The positions that sort each row (last axis), stable; NaN is the largest value."
-    params = ("descending",)
+    params: tuple[str, ...] = ("descending",)
     not_differentiable = "the result is an index"
 
     @staticmethod
