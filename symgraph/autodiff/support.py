@@ -13,6 +13,7 @@ from typing import Any
 from symgraph.core.node import Node
 from symgraph.core.op import o
 from symgraph.core.record import dataclass
+from symgraph.dims.dim import provably_le
 
 # Ops whose transpose only moves and adds up elements, with factors that are not negative.
 _MOVES = frozenset(
@@ -129,14 +130,17 @@ def pull_product(
     if support is None or _is_activation(support, node):
         return Adjoint(transpose(node, 0, value)), Adjoint(transpose(node, 1, value))
     rows, columns = _any(support, -1), _any(support, -2)
-    zero = o.zeros((), node.dtype)
-    used_b = o.where(_any_within(columns, (*b.type.shape[:-2], 1, b.type.shape[-1])), b, zero)
-    used_a = o.where(_any_within(rows, (*a.type.shape[:-2], a.type.shape[-2], 1)), a, zero)
+    used_b = _used(b, _any_within(columns, (*b.type.shape[:-2], 1, b.type.shape[-1])))
+    used_a = _used(a, _any_within(rows, (*a.type.shape[:-2], a.type.shape[-2], 1)))
     safe = node.op.rebuild(node, (used_a, used_b))
     return (
         Adjoint(transpose(safe, 0, value), _any_within(rows, a.type.shape)),
         Adjoint(transpose(safe, 1, value), _any_within(columns, b.type.shape)),
     )
+
+
+def _used(x: Node, mask: Node | None) -> Node:
+    return x if mask is None else o.where(mask, x, o.zeros((), x.dtype))
 
 
 def _is_activation(support: Node, product: Node) -> bool:
@@ -165,14 +169,58 @@ def _either(a: Node, b: Node) -> Node | None:
     return o.logical_or(a, b)
 
 
-def _any(mask: Node, axis: int) -> Node:
-    """Return whether any element along a (negative) axis is true; the axis stays, with length 1."""
-    if -axis > mask.ndim or mask.type.shape[axis] == 1:
+def _any(mask: Node | None, axis: int) -> Node | None:
+    """Return whether any element along a (negative) axis is true; the axis stays, with length 1.
+
+    None where that is known to be so in all places.
+    """
+    if mask is None or -axis > mask.ndim or mask.type.shape[axis] == 1:
         return mask
-    return o.any(mask, axis, keepdims=True)
+    return None if _some_along(mask, mask.ndim + axis) else o.any(mask, axis, keepdims=True)
 
 
-def _any_to(g: Adjoint, shape: tuple[Any, ...]) -> Node:
+def _some_along(mask: Node, axis: int) -> bool:
+    """Tell whether a mask is known to have a true element along an axis, wherever one looks.
+
+    So have causal masks, the attention of a position to itself and those before it.
+    """
+    mask = _whole(mask)
+    while mask.op.name == "expand_dims":
+        added: tuple[int, ...] = mask.params.axes
+        if axis in added:
+            return False
+        axis -= sum(a < axis for a in added)
+        mask = _whole(mask.inputs[0])
+    if mask.op.name not in ("ge", "le"):
+        return False
+    pair = mask.inputs if mask.op.name == "ge" else mask.inputs[::-1]
+    large, small = (_position(x, mask.ndim) for x in pair)
+    if large is None or small is None or large[0] == small[0]:
+        return False
+    # the first place is at most any other one; the last one is at least any of no longer axis
+    return axis == small[0] or (axis == large[0] and provably_le(small[1], large[1]))
+
+
+def _whole(x: Node) -> Node:
+    """Return what x is a slice of, where it is all of it in its order."""
+    while x.op.name == "slice" and set(x.params.steps) <= {1} and x.type == x.inputs[0].type:
+        (x,) = x.inputs
+    return x
+
+
+def _position(x: Node, ndim: int) -> tuple[int, Any] | None:
+    """Return (axis among the last `ndim`, its length) where x is the position along an axis."""
+    axes = list(range(ndim - x.ndim, ndim))
+    x = _whole(x)
+    while x.op.name == "expand_dims":
+        axes = [a for k, a in enumerate(axes) if k not in x.params.axes]
+        x = _whole(x.inputs[0])
+    if x.op.name != "iota":
+        return None
+    return axes[x.params.axis], x.params.shape[x.params.axis]
+
+
+def _any_to(g: Adjoint, shape: tuple[Any, ...]) -> Node | None:
     """Return the support of a sum of `g` to `shape`, where a symbolic size may turn out to be 1."""
     support, full = g.support, g.value.type.shape
     assert support is not None
@@ -183,8 +231,10 @@ def _any_to(g: Adjoint, shape: tuple[Any, ...]) -> Node:
     return o.gt(o.sum_to(counts, shape), 0)
 
 
-def _any_within(mask: Node, shape: tuple[Any, ...]) -> Node:
+def _any_within(mask: Node | None, shape: tuple[Any, ...]) -> Node | None:
     """Return `mask` joined along the axes that `shape` lacks or has with length 1."""
+    if mask is None:
+        return None
     extra = mask.ndim - len(shape)
     if extra > 0:
         mask = o.any(mask, tuple(range(extra)))

@@ -20,7 +20,7 @@ CALL = 5e-9  # seconds to enter a kernel
 STEP = 5e-9  # seconds of a turn of a loop besides its statements
 WAKE = 5e-6  # seconds until other threads have taken up a kernel
 # of a library call, how many times longer an operation takes than in a product of matrices
-LIBRARY = {"gemm": 1, "contract": 1, "argsort": 16}
+LIBRARY = {"gemm": 1, "contract": 1, "argsort": 16, "argsort_first": 4}
 
 Sizes = Mapping[Atom, int]
 _FREE = op_costs.FREE | {"as_index"}

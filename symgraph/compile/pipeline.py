@@ -29,6 +29,7 @@ from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import updated_in_place
 from symgraph.loops.order import run_order
+from symgraph.loops.picked import pick_elements
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.statements import Loop, Nest, Program, Store
@@ -166,6 +167,7 @@ def lower(
         b: n.data for n, b in lowering.buffers.items() if b.kind == "constant"
     }
     clock.lap("lower")
+    program.statements = pick_elements(program.builder, program.statements)
     merge_nests(program)
     kept = {*temporaries, *lowering.aliases, *lowering.aliases.values()}
     program.statements, instead = without_duplicates(program.builder, program.statements, kept)

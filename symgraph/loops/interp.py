@@ -87,7 +87,7 @@ def _run(statements: Sequence[Statement], memory: Memory, aliases: Any, at: Step
                 raise ProgramError(statement.code)
         elif isinstance(statement, Loop):
             _loop(statement, memory, aliases, at)
-        elif statement.name == "argsort":
+        elif statement.name in ("argsort", "argsort_first"):
             _argsort(statement, memory, aliases)
         elif statement.name == "dft":
             buffers = (statement.inputs[0], statement.outputs[0])
@@ -277,9 +277,9 @@ def _product(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) 
 
 
 def _argsort(call: LibraryCall, memory: dict[Buffer, np.ndarray], aliases: Any) -> None:
-    (rows, n), start = call.params
+    (rows, n), start, *count = call.params
     keys = _place(call.inputs[0], memory, aliases).reshape(rows, n)
-    order = np.argsort(keys, axis=1, kind="stable").ravel()
+    order = np.argsort(keys, axis=1, kind="stable")[:, : count[0] if count else n].ravel()
     _place(call.outputs[0], memory, aliases)[start : start + order.size] = order
 
 

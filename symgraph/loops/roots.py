@@ -19,6 +19,7 @@ from symgraph.dims.dim import provably_le
 from symgraph.loops.builder import LoopBuilder
 from symgraph.loops.costs import SCALAR_COST, array_bytes
 from symgraph.loops.expr import Axis, Buffer, Expr, Size
+from symgraph.loops.rowwise import LEAST_BYTES, LEAST_ROW
 from symgraph.loops.schedule import SHUFFLE_STRIDE
 
 RECOMPUTE_OTHER_NEST = 4  # cost per element above which a value read by two nests is stored
@@ -34,11 +35,14 @@ MANY_ROWS = 8  # of a product that reads its second operand across, from which i
 NEST_BUDGET = 600  # cost of one nest's body above which producers are stored
 DEEPEST = 150  # operations one above the other in a nest: passes go down into operands by recursion
 VIEW = 2  # of these, a view: they go down into its index too
+ROW_SUMS = ("sum", "max", "min")
+DIVISIONS = ("ifloordiv", "imod")
 # statements that read their inputs at an index, like a nest
 RUNNING = {"cumsum", "cumprod", "cummax", "cummin", "linear_recurrence"}
 REGION_STATEMENTS = {
-    *("concatenate", "scatter", "scatter_reduce", "argsort", "stacked"), *RUNNING
-}  # fmt: skip
+    *("concatenate", "scatter", "scatter_reduce", "argsort", "argsort_first", "stacked"),
+    *RUNNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +253,8 @@ class Roots:
                 around = (context.loops if loops is None else loops) + tuple(s.created)
                 both = both_guards(context.guard, guard)
                 place = tuple(map(s.index, index))
-                new = Context(context.nest, place, both, around, len(s.created))
+                summed = len(s.created) or (context.summed if node.op.view else 0)
+                new = Context(context.nest, place, both, around, summed)
                 known = self.contexts.setdefault(x, [])
                 if new not in known:
                     known.append(new)
@@ -266,6 +271,8 @@ class Roots:
             return None if node.op.view else "only whole-array operations read it"
         if any(is_indirect(c.index) for c in contexts) and self.cost[node] > 2:
             return "it is read at positions that data give, or by a division"
+        if self._picked_apart(node, contexts):
+            return "a product would find its elements by a division, again for each row"
         prefix = all(_prefix(c) for c in contexts)
         if self.is_loop(node):
             places = {(c.nest, c.index, c.guard) for c in contexts}
@@ -288,6 +295,16 @@ class Roots:
             return "the body of its reader is long already"
         return self._too_dear(node, contexts, prefix)
 
+    def _picked_apart(self, node: Node, contexts: Sequence[Context]) -> bool:
+        """Tell whether a product reads a value through a reshape that no strides express.
+
+        Stored in its own order, a reshape of it is a change of the index alone.
+        """
+        if node.op.name in ("reshape", "expand_dims", "squeeze"):  # what is below them decides
+            return False
+        divided = [c for c in contexts if is_indirect(c.index, DIVISIONS)]
+        return any(_summed_often(c, MANY_ROWS) for c in divided)
+
     def _crossed(self, node: Node, contexts: Sequence[Context]) -> bool:
         """Tell whether the loops of a product would read neither operand along its rows.
 
@@ -305,12 +322,31 @@ class Roots:
         if not prefix and cost > 1 and any(_summed_often(c) for c in contexts):
             return f"its {cost} operations would be done again in every turn of a product"
         nests = len({c.nest for c in contexts})
-        if nests > 1:
+        if nests > 1 and not self._along_one_row(node, {c.nest for c in contexts}):
             dear = cost > (RECOMPUTE_FAR if self._is_far(node) else RECOMPUTE_OTHER_NEST)
             return f"{nests} kernels read it, and it is {cost} operations" if dear else None
         if (len(contexts) - 1) * cost > RECOMPUTE_SAME_NEST and not _in_one_row(contexts):
             return f"one kernel reads it at {len(contexts)} places, and it is {cost} operations"
         return None
+
+    def _along_one_row(self, node: Node, nests: set[Any]) -> bool:
+        """Tell whether two nests become one that has each row at hand: see `loops/rowwise`.
+
+        One stores a number for each row, made of the value; the other one reads that number.
+        """
+        row = node.type.shape[-1] if node.ndim else 0
+        if not isinstance(row, int) or row * node.dtype.itemsize < LEAST_ROW or row > LONGEST_ROW:
+            return False
+        if len(nests) != 2 or array_bytes(node) < LEAST_BYTES:
+            return False
+        for made in nests:
+            if isinstance(made, Node) and made.op.name in ROW_SUMS and self.is_loop(made):
+                readers = {c.nest for c in self.contexts.get(made, ())}
+                same = made.inputs[0].type.shape == node.type.shape
+                along = same and made.params.axes == (node.ndim - 1,)
+                if along and nests - {made} <= readers:
+                    return True
+        return False
 
 
 def unshaped(x: Node) -> Node:
@@ -362,14 +398,14 @@ def _crosses(context: Context) -> bool:
     return bool(loops) and bool(column) and bool(loops[-1].bit & row & ~column)
 
 
-def _summed_often(context: Context) -> bool:
+def _summed_often(context: Context, often: int = RECOMPUTE_SUMMED) -> bool:
     """Tell whether a sum reads the value, the same elements in many turns of the loops around."""
     bits = _bits(context.index)
     own = context.loops[len(context.loops) - context.summed :]
     if not any(axis.bit & bits for axis in own):
         return False
     others = [a.extent for a in context.loops if not a.bit & bits]
-    return math.prod(n for n in others if isinstance(n, int)) >= RECOMPUTE_SUMMED
+    return math.prod(n for n in others if isinstance(n, int)) >= often
 
 
 def _in_one_row(contexts: Sequence[Context]) -> bool:
@@ -402,12 +438,12 @@ def _repeats(context: Context, node: Node) -> bool:
     return not provably_le(points, size)
 
 
-def is_indirect(index: Sequence[Any]) -> bool:
+def is_indirect(index: Sequence[Any], how: Sequence[str] = (*DIVISIONS, "as_index")) -> bool:
     """Tell whether an index needs a division or comes from data."""
     for i in index:
         if isinstance(i, Expr):
             atoms = i.args if i.op == "affine" else (i,)
-            if any(a.op in ("ifloordiv", "imod", "as_index") for a in atoms):
+            if any(a.op in how for a in atoms):
                 return True
     return False
 

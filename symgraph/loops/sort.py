@@ -41,20 +41,26 @@ def order_key(s: Builder, x: Expr, descending: bool) -> Expr:
 
 
 def lower_argsort(low: Any, node: Node, out: Any) -> None:
-    """Store the keys of all rows, and call the kernel that ranks them (cpu/kernels/sort.py)."""
+    """Store the keys of all rows, and call the kernel that ranks them.
+
+    It is that of `cpu/kernels/sort.py`, for the first few positions `cpu/kernels/leading.py`.
+    """
     s, x = low.s, node.inputs[0]
-    shape, target = node.type.shape, key_dtype(x.dtype)
+    shape, target = x.type.shape, key_dtype(x.dtype)
     axes = tuple(s.axis(f"i{k}", n) for k, n in enumerate(shape))
     index = tuple(s.at(a) for a in axes)
-    keys, spare = low.temporary(target, shape), low.temporary(target, shape)
-    order = low.temporary(INT32, (2, *shape))
+    keys, spare = low.temporary(target, shape), low.temporary(target, node.type.shape)
     value = order_key(s, low.value(x, index), node.params.descending)
     low.add(Nest(axes, (low.store(keys, low.flat(index, shape), value),), origin=(node,)))
     whole, start = (out.buffer, out.offset) if isinstance(out, View) else (out, 0)
     rows: Any = 1
     for n in shape[:-1]:
         rows = rows * n
-    call = LibraryCall(
-        "argsort", (whole, keys, spare, order), (keys,), ((rows, shape[-1]), start), origin=(node,)
-    )
+    sizes, origin = ((rows, shape[-1]), start), (node,)
+    if node.op.name == "argsort_first":
+        params = (*sizes, node.params.count)
+        call = LibraryCall("argsort_first", (whole, keys, spare), (keys,), params, origin)
+    else:
+        order = low.temporary(INT32, (2, *shape))
+        call = LibraryCall("argsort", (whole, keys, spare, order), (keys,), sizes, origin)
     low.program.statements.append(call)

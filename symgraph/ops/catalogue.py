@@ -200,7 +200,7 @@ OPS = {
     "symgraph.ops.segment": "scatter_reduce",
     "symgraph.ops.shape": "dim_value",
     "symgraph.ops.slices": "place set_slice slice",
-    "symgraph.ops.sorting": "argsort",
+    "symgraph.ops.sorting": "argsort argsort_first",
     "symgraph.ops.special": (
         "beta beta_weight betaln digamma erfcinv erfcx erfinv gamma gammaln i0 i0e i1 i1e j0 j1 "
         "k0 k0e k1 k1e log_ndtr logit ndtr ndtri poisson_weight polygamma sinc xlog1py xlogy y0 "

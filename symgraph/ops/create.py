@@ -102,7 +102,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> No
     length = maximum(length, 0) if not isinstance(length, int) else max(length, 0)
     kind = as_dtype(dtype) if dtype else INT64
     position = iota((length,), 0, INT64)
-    return cast_to(position * int(step) + o.dim_value(first), kind)
+    scaled = position if step == 1 else position * int(step)
+    plain = isinstance(first, int) and first == 0
+    return cast_to(scaled if plain else scaled + o.dim_value(first), kind)
 
 
 @function
@@ -141,7 +143,8 @@ def eye(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
 def tri(n: Any, m: Any = None, k: int = 0, dtype: Any = None) -> Node:
     """Return an n x m matrix with ones at and below diagonal k."""
     shape = (as_size(n), as_size(n if m is None else m))
-    return cast_to(o.ge(iota(shape, 0) + k, iota(shape, 1)), as_dtype(dtype or config.floatX))
+    row = iota(shape, 0)
+    return cast_to(o.ge(row + k if k else row, iota(shape, 1)), as_dtype(dtype or config.floatX))
 
 
 def _rows_of(x: Any) -> Node:

@@ -87,9 +87,10 @@ class LogSumExp(RowOp):
         if _empty(x, axes):
             return o.full(node.type.shape, -np.inf, node.dtype)
         m = o.max(x, axes, keepdims=True)
-        # an infinite maximum must not make inf - inf
-        shift = o.where(o.isinf(m), o.zeros((), x.dtype), m)
-        return o.log(o.sum(o.exp(x - shift), axes)) + o.squeeze(shift, axes)
+        # the sum is the same node as that of a softmax, which the derivative is made of
+        total = o.log(o.sum(o.exp(x - m), axes))
+        m = o.squeeze(m, axes)
+        return o.where(o.isinf(m), m, total + m)  # not inf - inf
 
     @staticmethod
     def vjp(o: Namespace, node: Node, g: Node) -> tuple[Node]:

@@ -24,7 +24,7 @@ from symgraph.ops.base import Size, as_nodes, batch_front, cast_to
 class Argsort(Op):
     name = "argsort"
     doc = "The positions that sort each row (last axis), stable; NaN is the largest value."
-    params = ("descending",)
+    params: tuple[str, ...] = ("descending",)
     not_differentiable = "the result is an index"
 
     @staticmethod
@@ -55,6 +55,33 @@ class Argsort(Op):
     ) -> Any:
         x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
         return self(x, descending=node.params.descending), 0
+
+
+@register
+class ArgsortFirst(Argsort):
+    """What a slice of `argsort` becomes: see `rewrites/indexing.py`."""
+
+    name = "argsort_first"
+    doc = "The first `count` positions that sort each row (last axis): those of `argsort`."
+    params = ("descending", "count")
+
+    @staticmethod
+    def samples(rng: Any, dtype: Any) -> Any:
+        for shape, count in (((7,), 3), ((3, 50), 1), ((2, 3, 4), 4), ((2, 60), 20), ((0, 3), 2)):
+            yield (shape,), {"descending": False, "count": count}
+        yield ((5, 60),), {"descending": True, "count": 7}
+
+    def infer(self, inputs: tuple[Node, ...], params: Any) -> TensorType:
+        return TensorType(INT64, (*inputs[0].type.shape[:-1], params.count))
+
+    def numpy(self, node: Node, *arrays: np.ndarray) -> np.ndarray:
+        return super().numpy(node, *arrays)[..., : node.params.count]
+
+    def batch(
+        self, o: Namespace, node: Node, inputs: Sequence[Node], axes: Sequence[int | None]
+    ) -> Any:
+        x = batch_front(o, inputs[0], axes[0], node.inputs[0].ndim)
+        return self(x, descending=node.params.descending, count=node.params.count), 0
 
 
 def rows_of(x: Any, axis: int | None) -> tuple[Node, int]:

@@ -11,6 +11,8 @@ from symgraph.core.node import CONSTANT, Node, make, new_input
 from symgraph.core.op import o, ops
 from symgraph.core.pattern import is_number, rewrite_rule
 
+MOST_LEADING = 32  # positions of an order that are found without sorting all
+
 
 def _x(*shape: Any, dtype: str = "float32") -> Node:
     return new_input(dtype, shape, "x")
@@ -119,6 +121,27 @@ def slice_of_concatenate(node: Node) -> Node | None:
             return node.op(part, starts=starts, steps=q.steps, lengths=q.lengths)
         at += size
     return None
+
+
+def _slice_sorted_example() -> list[Node]:
+    return [o.getitem(o.argsort(_x(9)), slice(0, 3)), o.topk(_x(3, 40), 2)[1]]
+
+
+@rewrite_rule(
+    phase="canonical", numeric="exact", roots=("slice",), children=("argsort",),
+    example=_slice_sorted_example, differentiable=False,
+)  # fmt: skip
+def slice_of_argsort(node: Node) -> Node | None:
+    """The first few positions of an order -> argsort_first: no sort of what nobody reads."""
+    order, q = node.inputs[0], node.params
+    n, count = order.type.shape[-1], q.lengths[-1]
+    if not isinstance(n, int) or not isinstance(count, int):
+        return None
+    if (q.starts[-1], q.steps[-1]) != (0, 1) or not 0 < 2 * count <= min(n, 2 * MOST_LEADING):
+        return None
+    descending = order.params.descending
+    few = ops["argsort_first"](order.inputs[0], descending=descending, count=count)
+    return node.op(few, starts=q.starts, steps=q.steps, lengths=q.lengths)
 
 
 def _neighbours_example() -> list[Node]:

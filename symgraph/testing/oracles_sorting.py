@@ -68,6 +68,7 @@ def _scatter_reduce(
 
 SORTING: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
+    "argsort_first": lambda p, x: _argsort(p, x)[..., : p["count"]],
     "searchsorted": _search,
     "scatter_reduce": _scatter_reduce,
 }

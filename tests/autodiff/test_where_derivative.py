@@ -182,3 +182,43 @@ def test_no_where_no_support() -> None:
     x = sg.vector("x")
     plain = support.Adjoint(x)
     assert plain.times(2).node() is x * 2 and plain.times(1) is plain
+
+
+def _causal(n: Any) -> dict[str, Any]:
+    at = sg.arange(n)
+    return {
+        "triangle": sg.tri(n, dtype="bool"),
+        "positions": at[:, None] >= at[None, :],
+        "turned": at[None, :] <= at[:, None],
+        "with axes": sg.tri(n, dtype="bool")[None, None],
+    }
+
+
+@pytest.mark.parametrize("size", [6, None])
+@pytest.mark.parametrize("kind", list(_causal(3)))
+def test_causal_masks_leave_no_masks_in_products(kind: str, size: int | None) -> None:
+    """Each row and each column of a causal mask has a true element: operands are as they are."""
+    x = sg.tensor("x", (2, 3, size, 4))
+    q, k = 1.5 * x, x - 1
+    scores = q @ k.swapaxes(-1, -2)
+
+    def slope(mask: Any) -> Any:
+        return sg.grad((sg.softmax(sg.where(mask, scores, -np.inf), -1) ** 2).sum(), x)
+
+    names = [n.op.name for n in toposort([slope(_causal(x.shape[2])[kind])])]
+    assert "any" not in names
+    assert names.count("where") == 2  # the scores, and their adjoint
+    a = np.random.default_rng(0).standard_normal((2, 3, 6, 4)).astype("float32")
+    f = sg.function([x], slope(_causal(x.shape[2])[kind]))
+    g = sg.function([x], slope(sg.as_tensor(np.tri(6, dtype=bool))))  # nothing is known of its rows
+    np.testing.assert_allclose(f(a), g(a), rtol=1e-5, atol=1e-6)
+
+
+def test_masks_with_empty_rows_still_guard() -> None:
+    """Below the diagonal the first row sees nothing: what is infinite there must not leak."""
+    x, w = sg.matrix("x"), sg.matrix("w")
+    mask = sg.tri(3, k=-1, dtype="bool")
+    slope = sg.grad(sg.where(mask, x @ w, 0.0).sum(), w)
+    a = np.ones((3, 3), "float32")
+    a[0] = np.inf
+    assert np.isfinite(sg.function([x, w], slope)(a, np.ones((3, 3), "float32"))).all()

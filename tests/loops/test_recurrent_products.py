@@ -157,3 +157,19 @@ def test_steps_of_inner_and_outer_loops_have_turns_of_their_own():
     plain = sg.function([flat, h, u], sg.scan(step, flat, h))
     expected = plain(values[0].reshape(15, 64), *values[1:])[4::5]
     np.testing.assert_array_equal(sg.function([x, h, u], inner)(*values), expected)
+
+
+@pytest.mark.parametrize(("rows", "stored"), [(4, False), (8, True), (64, True)])
+def test_reshaped_operands_are_stored_for_many_rows(rows: int, stored: bool) -> None:
+    """x @ (a transposed array seen as a matrix): its elements are not found by divisions."""
+    x, w = sg.tensor("x", (rows, 6)), sg.tensor("w", (3, 6, 20))
+    product = x @ w.transpose((1, 0, 2)).reshape((6, 60))
+    f = sg.function([x, w], product)
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(t.type.shape).astype("float32") for t in (x, w))
+    np.testing.assert_allclose(
+        f(a, b), a @ b.transpose(1, 0, 2).reshape(6, 60), rtol=1e-4, atol=1e-5
+    )
+    assert ("by a division, again for each row" in f.explain()) == stored
+    once = sg.function([x, w], product, shapes="generic")
+    np.testing.assert_array_equal(f(a, b), once(a, b))

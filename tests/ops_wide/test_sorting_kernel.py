@@ -9,6 +9,7 @@ import symgraph as sg
 from symgraph.core.dtype import ALL
 from symgraph.core.node import new_input
 from symgraph.cpu.kernels.sort import SHORT_ROW, argsort_kernel
+from symgraph.rewrites.indexing import MOST_LEADING
 
 LENGTHS = (0, 1, 2, SHORT_ROW - 1, SHORT_ROW, SHORT_ROW + 1, 255, 256, 257, 5000)
 
@@ -93,3 +94,41 @@ def test_derivative_goes_where_the_element_came_from() -> None:
     assert np.array_equal(g, [1000, 1, 100, 10])
     h = sg.function([x], sg.hessian((sg.sort(x) ** 3 * w).sum(), x))(a)
     assert np.array_equal(h, np.diag(6 * g * a))
+
+
+FEW = [(n, k) for n in (2, 7, 64, 500) for k in (1, 3, 32, 33) if 2 * k <= n]
+
+
+@pytest.mark.parametrize("dtype", ALL)
+def test_first_positions_are_those_of_argsort(dtype: str) -> None:
+    """Few are found without sorting all; ties, NaN and order as in the whole order."""
+    rng = np.random.default_rng(0)
+    for n, k in FEW if dtype in ("float32", "float64", "int8") else FEW[-2:]:
+        x = new_input(dtype, (5, n))
+        a = special(np.dtype(str(dtype)), 5 * n, rng).reshape(5, n)
+        few = [sg.argsort(x)[:, :k], sg.topk(x, k)[1], sg.topk(x, k, largest=False)[1]]
+        f = sg.function([x], few)
+        first, largest, smallest = f(a)
+        up = np.argsort(a, 1, kind="stable")[:, :k]
+        down = n - 1 - np.argsort(a[:, ::-1], 1, kind="stable")[:, ::-1][:, :k]
+        for got, expected in ((first, up), (smallest, up), (largest, down)):
+            np.testing.assert_array_equal(got, expected)
+        assert ("argsort_first" in f.explain()) == (k <= MOST_LEADING)
+        x_any = sg.matrix("x", dtype=dtype)
+        loose = sg.function([x_any], sg.topk(x_any, k)[1], shapes="generic")
+        np.testing.assert_array_equal(loose(a), down)
+
+
+def test_first_positions_in_parts_and_gradients() -> None:
+    """Into a part of a result, from the middle, of no rows; values have their derivative."""
+    x = sg.matrix("x")
+    parts = sg.concatenate([sg.topk(x, 2)[1], sg.topk(x, 3)[1]], 1)
+    results = [parts, sg.argsort(x)[:, 2:5], sg.grad((sg.topk(x, 3)[0] ** 2).sum(), x)]
+    f = sg.function([x], results)
+    a = np.random.default_rng(0).permutation(120).reshape(3, 40).astype("float32")
+    joined, middle, slope = f(a)
+    order = np.argsort(-a, 1)
+    np.testing.assert_array_equal(joined, np.concatenate([order[:, :2], order[:, :3]], 1))
+    np.testing.assert_array_equal(middle, np.argsort(a, 1)[:, 2:5])
+    np.testing.assert_array_equal(slope, np.where(a >= np.sort(a, 1)[:, -3:-2], 2 * a, 0))
+    assert f(a[:0])[0].shape == (0, 5)

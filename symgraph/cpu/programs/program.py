@@ -46,6 +46,7 @@ dft: Any = lazy("symgraph.cpu.kernels.dft")
 loop_forms: Any = lazy("symgraph.cpu.programs.loop_forms")
 lapack: Any = lazy("symgraph.cpu.kernels.lapack")
 repeat: Any = lazy("symgraph.cpu.programs.repeat")
+leading: Any = lazy("symgraph.cpu.kernels.leading")
 sort: Any = lazy("symgraph.cpu.kernels.sort")
 turns: Any = lazy("symgraph.cpu.programs.turns")
 
@@ -443,13 +444,14 @@ class ProgramEmitter:
         self._call(self._library_call(call))
 
     def _sort_call(self, call: LibraryCall) -> Call:
-        (rows, n), start = call.params
+        (rows, n), start, *count = call.params
         amount = statement_work(call)
-        name = self._kernel(sort.argsort_kernel(call.inputs[0].dtype), call.origin, None, amount)
+        text = (leading.leading_kernel if count else sort.argsort_kernel)(call.inputs[0].dtype)
+        name = self._kernel(text, call.origin, None, amount)
         parallel = amount is None or amount > RELEASE_WORK
         long = _long(call, rows, 2 * SIGNAL_WORK) if start == 0 else 0
         return Call(
-            name, call.outputs, [n, start], None, rows, 1, parallel,
+            name, call.outputs, [n, start, *count], None, rows, 1, parallel,
             long=long, reads=call.inputs, results=call.outputs[:1],
         )  # fmt: skip
 
@@ -486,7 +488,7 @@ class ProgramEmitter:
         )  # fmt: skip
 
     def _library_call(self, call: LibraryCall) -> Call:
-        if call.name == "argsort":
+        if call.name in ("argsort", "argsort_first"):
             return self._sort_call(call)
         if call.name == "dft":
             return self._dft_call(call)
