@@ -28,6 +28,7 @@ from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import Accesses, can_fail, updated_in_place
+from symgraph.loops.long_products import LOOP_COLUMNS, LOOP_ROWS
 from symgraph.loops.roots import MANY_ROWS, runs_across
 from symgraph.loops.simplify import collapse
 from symgraph.loops.statements import Loop, Nest, Program, Statement, Store
@@ -48,7 +49,6 @@ verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
-LOOP_ROWS, LOOP_COLUMNS = 3, 12  # a product with so few gains nothing: always a loop nest
 
 
 @dataclass(slots=True)

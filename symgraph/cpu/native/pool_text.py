@@ -26,9 +26,9 @@ BYTES = THREADS + (MAX_WORKERS + 1) * LINE
 
 MONOTONIC = 1  # the clock's number, where there is a futex
 LONGEST_WAKING = 100_000  # nanoseconds that are believed
-RISE, FALL = 2, 4  # what follows a measurement by a half, or a quarter, of what it is above or below
-REPAID = 4  # times: what a job must save before sleeping workers are woken for it; or several jobs,
-MOST_DOUBT = 4  # twice as much after each time that nobody met workers who had been woken so
+RISE, FALL = 2, 4  # a measurement is followed up by a half of the difference, down by a quarter
+REPAID = 4  # times: what a job, or several, must save before sleeping workers are woken for it;
+MOST_DOUBT = 4  # twice as much, so often at most, if no job meets workers woken for several
 LONGEST_SPIN = 5  # times the usual one: where waking is dear, workers stay awake longer
 USUAL_WAKING = 10_000  # nanoseconds for which workers spin as usual
 LINGER = 50  # times the usual spin: how long workers wait for the next loop of a call under way
