@@ -118,6 +118,11 @@ class Rig:
             self.code.address("repeat")
         )
 
+    def forget(self, doubt=0):
+        """Forget the jobs that went without workers, and how often waking was in vain."""
+        self.pool._set(text.MISSED, 0)
+        self.pool._set(text.DOUBT, doubt)
+
     def grain(self, nanoseconds):
         self.pool._set(text.GRAIN, nanoseconds)
 
@@ -251,6 +256,7 @@ def test_a_call_wakes_workers_for_all_its_loops(rig):
         assert becomes(rig, asleep=True)
         rig.context[Ctx.MAX_THREADS] = limit
         rig.waking(waking)
+        rig.forget()
         rig.pool._set(text.SPIN, 1_000_000)
         enter(rig.pool.state_address, pieces, rig.context.ctypes.data)
         assert rig.pool._get(text.CALLS) == 1
@@ -277,8 +283,7 @@ def test_sleeping_workers_are_woken_for_what_repays_it(rig):
     def threads_of(pieces, waking):
         assert becomes(rig, asleep=True)
         rig.waking(waking)
-        rig.pool._set(text.MISSED, 0)
-        rig.pool._set(text.DOUBT, 0)
+        rig.forget()
         rig.calls[:] = 0
         rig.run(pieces)
         return rig.calls[0]
@@ -316,8 +321,7 @@ def test_jobs_that_go_without_workers_add_up(rig):
     def jobs_until_awake(doubt):
         assert becomes(rig, asleep=True)
         rig.waking(10_000)
-        rig.pool._set(text.MISSED, 0)
-        rig.pool._set(text.DOUBT, doubt)
+        rig.forget(doubt)
         for count in range(1, 1000):
             rig.calls[:] = 0
             rig.run(2)
@@ -340,7 +344,7 @@ def test_workers_that_jobs_meet_are_trusted(rig):
         rig.pool._set(text.SPIN, 1 << 30)
         rig.run(100)
         assert becomes(rig, asleep=False)
-        rig.pool._set(text.DOUBT, 3)
+        rig.forget(doubt=3)
         rig.grain(1)
         rig.run(2)
         assert rig.pool._get(text.DOUBT) == 0
