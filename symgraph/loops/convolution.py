@@ -198,9 +198,7 @@ def _cut_images(low: Lowering, node: Node) -> Cut | None:
     return cut_sum(rows, _points(columns), images, _points(places))
 
 
-def _filters_in_chunks(
-    low: Lowering, node: Node, out: Placed, order: Order, cut: Cut
-) -> None:
+def _filters_in_chunks(low: Lowering, node: Node, out: Placed, order: Order, cut: Cut) -> None:
     """Append products of some images each, and the sum of what they give."""
     shape, layout = node.type.shape, order.result
     size = _points(shape)

@@ -161,8 +161,6 @@ _chosen: list[int] = []  # the threads that were set before there is a pool
 _making = threading.Lock()
 
 
-
-
 def begin() -> None:
     """Let the pool's code be made in the background; the first function with loops waits for it."""
     _coming()

@@ -636,6 +636,7 @@ define void @stop(ptr %pool) {{
 }}
 """
 
+
 def futex() -> int:
     """Return the number of the system call to sleep and wake; 0 where none is known."""
     return FUTEX.get(jit.target().triple.partition("-")[0], 0)
