@@ -28,6 +28,7 @@ from symgraph.loops.duplicates import without_duplicates
 from symgraph.loops.expr import Buffer
 from symgraph.loops.fuse import merge_nests
 from symgraph.loops.inplace import updated_in_place
+from symgraph.loops.long_products import LOOP_COLUMNS, LOOP_ROWS
 from symgraph.loops.order import run_order
 from symgraph.loops.picked import pick_elements
 from symgraph.loops.roots import MANY_ROWS, runs_across
@@ -50,8 +51,7 @@ verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
-LOOP_ROWS, LOOP_COLUMNS = 3, 12  # a product with so few gains nothing: a loop nest, unless it is
-LOOP_MATRIX = 1 << 20  # of a few rows and a matrix of so many elements: a call reads it in order
+LOOP_MATRIX = 1 << 20  # elements from which two or three rows meet it by a call, which reads it in order
 
 
 @dataclass(slots=True)

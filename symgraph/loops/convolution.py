@@ -27,6 +27,7 @@ from symgraph.core.node import Node
 from symgraph.core.record import dataclass, replace
 from symgraph.dims.dim import maximum, minimum
 from symgraph.loops.expr import Buffer, Expr, Size, View
+from symgraph.loops.long_products import Cut, add_chunks, cut_sum
 from symgraph.loops.meetings import (
     AS_THEY_ARE,
     Along,
@@ -83,6 +84,10 @@ class Places:
 def lower_convolution(low: Lowering, node: Node, out: Buffer | View) -> None:
     """Append the product that computes conv2d, or its transpose by filters or by images."""
     order = order_of(node)
+    cut = _cut_images(low, node) if node.op.name == "conv2d_filter" else None
+    if cut is not None:
+        _filters_in_chunks(low, node, place_of(out), order, cut)
+        return
     kind = {"conv2d": _forward, "conv2d_filter": _filters, "conv2d_input": _images}[node.op.name]
     if order.result == AS_THEY_ARE:
         kind(low, node, place_of(out), order)
@@ -169,30 +174,79 @@ def _column_table(sizes: Sequence[Size], strides: Sequence[Size], order: Order) 
     return table(sizes, strides)
 
 
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images that a product adds up for `target`: `number` from the `first` one on.
+
+    `count` products have so many each, and results that are `apart`.
+    """
+
+    target: Placed
+    first: Size
+    number: Size
+    count: Size = 1
+    apart: Size = 0
+
+
 def _filters(low: Lowering, node: Node, target: Placed, order: Order) -> None:
+    _filters_of(low, node, order, (Images(target, 0, node.inputs[1].type.shape[0]),))
+
+
+def _cut_images(low: Lowering, node: Node) -> Cut | None:
+    """Return how the images of a gradient by filters are cut, None if they are not."""
+    if low.axis is not None or not is_size(node.params.groups, 1):
+        return None
+    rows, *columns = node.type.shape
+    images, _, *places = node.inputs[1].type.shape
+    return cut_sum(rows, _points(columns), images, _points(places))
+
+
+def _filters_in_chunks(low: Lowering, node: Node, out: Placed, order: Order, cut: Cut) -> None:
+    """Append products of some images each, and the sum of what they give."""
+    shape, layout = node.type.shape, order.result
+    size = _points(shape)
+    stored = [shape[k] for k in layout]
+    partial = low.temporary(node.dtype, (cut.whole + 1 if cut.known else cut.whole, *stored))
+    apart = place_of(partial).strides[1:]
+    strides = tuple(apart[layout.index(k)] for k in range(len(shape)))
+    last = Placed(partial, cut.whole * size, strides) if cut.known else out
+    equal = cut.whole + 1 if cut.even else cut.whole
+    parts = [Images(Placed(partial, 0, strides), 0, cut.length, equal, size)]
+    if not cut.even:
+        parts.append(Images(last, cut.whole * cut.length, cut.rest))
+    _filters_of(low, node, order, parts)
+    places = (last.buffer, last.start), (out.buffer, out.start)
+    add_chunks(low, node, cut, partial, *places, shape, strides)
+
+
+def _filters_of(low: Lowering, node: Node, order: Order, parts: Sequence[Images]) -> None:
     (x, g), p = node.inputs, node.params
     (sh, sw), (dh, dw) = p.stride, p.dilation
     pads = _needed(p.padding, order)
     images, gradient = padded(low, x, pads, order), placed(low, g)
     rows, channels, *_ = node.type.shape
-    n, _, height, width = g.type.shape
     rows = rows // p.groups
-    b, a, c = images.strides, gradient.strides, target.strides
-    terms = (n, height, width)
+    b, a = images.strides, gradient.strides
     axes = along_filters(node)
-    at = Places(
-        order, channels, (axes[0], axes[1]), (b[1], b[2] * dh, b[3] * dw), (c[1], c[2], c[3])
-    )
     first = [axis.origin + zeros for axis, (zeros, _) in zip(axes, pads, strict=True)]
-    _append(
-        low, node, (target, gradient, images), (rows, terms), columns_at(at),
-        (0, 0, _point(first, b[2:])),
-        a_rows=table((rows,), a[1:2]),
-        a_steps=table(terms, (a[0], a[2], a[3])),
-        b_steps=table(terms, (b[0], b[2] * sh, b[3] * sw)),
-        c_row=c[0],
-        groups=(p.groups, a[1] * rows, b[1] * channels, c[0] * rows),
-    )  # fmt: skip
+    for part in parts:
+        c, n = part.target.strides, part.number
+        terms = (n, *g.type.shape[2:])
+        groups = (p.groups, a[1] * rows, b[1] * channels, c[0] * rows)
+        if not is_size(part.count, 1):
+            groups = (part.count, a[0] * n, b[0] * n, part.apart)
+        at = Places(
+            order, channels, (axes[0], axes[1]), (b[1], b[2] * dh, b[3] * dw), (c[1], c[2], c[3])
+        )
+        starts = (0, part.first * a[0], part.first * b[0] + _point(first, b[2:]))
+        _append(
+            low, node, (part.target, gradient, images), (rows, terms), columns_at(at), starts,
+            a_rows=table((rows,), a[1:2]),
+            a_steps=table(terms, (a[0], a[2], a[3])),
+            b_steps=table(terms, (b[0], b[2] * sh, b[3] * sw)),
+            c_row=c[0],
+            groups=groups,
+        )  # fmt: skip
 
 
 def _images(low: Lowering, node: Node, target: Placed, order: Order) -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from symgraph.core.node import Node
 from symgraph.loops.expr import Axis, Buffer, Expr, Size, View
+from symgraph.loops.long_products import Cut, add_chunks, cut_product
 from symgraph.loops.roots import is_size
 from symgraph.loops.statements import LibraryCall
 
 if TYPE_CHECKING:
     from symgraph.loops.build import Lowering
+
+Operand = tuple[Buffer, Any]  # and (offset, batch strides, row stride, column stride)
 
 
 def lower_product(low: Lowering, node: Node, out: Buffer | View) -> None:
@@ -25,10 +28,60 @@ def lower_product(low: Lowering, node: Node, out: Buffer | View) -> None:
     left = operand(low, a, batch, m, k)
     right = operand(low, b, batch, k, n)
     sizes = tuple(x.extent for x in (*batch, m, n, k))
-    whole, start = (out.buffer, out.offset) if isinstance(out, View) else (out, 0)
-    params = (sizes, left[1], right[1], start)
-    call = LibraryCall("gemm", (whole,), (left[0], right[0]), params, origin=(node,))
+    target = (out.buffer, out.offset) if isinstance(out, View) else (out, 0)
+    once = not batch and low.axis is None
+    cut = cut_product(m.extent, n.extent, k.extent) if once else None
+    if cut is None:
+        _append(low, node, sizes, left, right, target)
+    else:
+        _append_chunks(low, node, cut, sizes, left, right, target)
+
+
+def _append(
+    low: Lowering,
+    node: Node,
+    sizes: tuple[Size, ...],
+    left: Operand,
+    right: Operand,
+    out: tuple[Buffer, Any],
+) -> None:
+    params = (sizes, left[1], right[1], out[1])
+    call = LibraryCall("gemm", (out[0],), (left[0], right[0]), params, origin=(node,))
     low.program.statements.append(call)
+
+
+def _append_chunks(
+    low: Lowering,
+    node: Node,
+    cut: Cut,
+    sizes: tuple[Size, ...],
+    left: Operand,
+    right: Operand,
+    out: tuple[Buffer, Any],
+) -> None:
+    """Append one batch of products, of chunks of the terms, and the sum of what they give."""
+    m, n, _ = sizes
+    partial = low.temporary(node.dtype, (cut.whole + 1 if cut.known else cut.whole, m, n))
+    last = (partial, cut.whole * m * n) if cut.known else out
+    a, b = (_in_chunks(x, along, cut) for x, along in ((left, 1), (right, 0)))
+    equal = cut.whole + 1 if cut.even else cut.whole
+    _append(low, node, (equal, m, n, cut.length), a, b, (partial, 0))
+    if not cut.even:
+        a, b = (_last_chunk(x, along, cut) for x, along in ((left, 1), (right, 0)))
+        _append(low, node, (m, n, cut.rest), a, b, last)
+    add_chunks(low, node, cut, partial, last, out, (m, n), (n, 1))
+
+
+def _in_chunks(x: Operand, along: int, cut: Cut) -> Operand:
+    """Return an operand as a batch of chunks of its rows (0) or columns (1)."""
+    buffer, (start, _, *strides) = x
+    return buffer, (start, (cut.length * strides[along],), *strides)
+
+
+def _last_chunk(x: Operand, along: int, cut: Cut) -> Operand:
+    """Return what the chunks of equal length leave of an operand."""
+    buffer, (start, _, *strides) = x
+    return buffer, (start + cut.whole * cut.length * strides[along], (), *strides)
 
 
 def operand(

@@ -38,14 +38,14 @@ LEAST_TILE = 8  # rows of a tile where there are not as many as a vector has lan
 MASKED_BYTES = 64  # of vectors from which a masked store takes no longer than another (AVX-512)
 SHUFFLE_STRIDE = 4  # elements this far apart are loaded together and picked out
 MASKED_TURNS = 2  # stores that take turns, at most, where only some lanes count
-PARALLEL_WORK = 1_000_000  # operations (20 us or more on one core) below which one thread does all
+PARALLEL_WORK = 250_000  # operations (5 us or more on one core) below which one thread does all
 CHUNK = 1 << 13  # elements of one chunk of a long reduction
 CHUNK_AXIS = "c"  # the name of the loop over such chunks
 STREAMS = 3  # arrays that a column reduction may read
 STREAM_COST = 40  # operations per element of such a reduction: more would spill
 SIGNAL_WORK = 50_000_000  # operations of a serial nest (some 50 ms) between two looks at signals
 NEVER_SHARED = 1 << 62  # iterations: more than any loop has
-GRAIN_WORK = 250_000  # operations that one chunk should have at least
+GRAIN_WORK = 125_000  # operations that one chunk should have at least
 
 
 @dataclass(frozen=True, slots=True)

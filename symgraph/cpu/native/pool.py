@@ -28,7 +28,7 @@ from symgraph.cpu.native.pool_text import MAX_WORKERS
 
 SPIN_SECONDS = 20e-6
 FIRST_WAKING = 2_000  # nanoseconds; measured from then on
-GRAIN_NANOSECONDS = 5_000  # of work in a grain, at least: see `loops/schedule`, `programs/product`
+GRAIN_NANOSECONDS = 2_500  # of work in a grain, at least: see `loops/schedule`, `programs/product`
 
 
 def default_threads() -> int:
@@ -159,8 +159,6 @@ def _check(count: int) -> None:
 _pools: list[ThreadPool] = []
 _chosen: list[int] = []  # the threads that were set before there is a pool
 _making = threading.Lock()
-
-
 
 
 def begin() -> None:

@@ -15,17 +15,20 @@ LIMIT, READY, SPIN, SYSCALL, STOP = 192, 200, 208, 216, 224
 WAKING, GRAIN, CLOCK = 232, 240, 248
 # How many calls are under way that share several loops, and the address of `enter`.
 CALLS, ENTER = POOL_CALLS, POOL_ENTER
+# Nanoseconds that workers would have saved who slept, and how often waking for that was in vain.
+MISSED, DOUBT = 272, 280
 # One line a thread, the caller's first: the number of its last job, whether it sleeps, whether its
 # part in the job is still on offer, and the steps that are taken from its piece.
 THREADS, LINE = 320, 64
 SLEEPS, OFFER, TAKEN = 4, 8, 16
+ASLEEP, RUNG = 1, 2  # what SLEEPS says: 0 awake, asleep, or woken but not there yet
 BYTES = THREADS + (MAX_WORKERS + 1) * LINE
 
 MONOTONIC = 1  # the clock's number, where there is a futex
 LONGEST_WAKING = 100_000  # nanoseconds that are believed
-RISE, FALL, FORGET = 2, 8, 64  # what follows a measurement by a half, or an eighth, of what it is
-# above or below, and by a 64th for each job that went without: high values are tried again
-REPAID = 4  # times: what a job must save before sleeping workers are woken for it
+RISE, FALL = 2, 4  # a measurement is followed up by a half of the difference, down by a quarter
+REPAID = 4  # times: what a job, or several, must save before sleeping workers are woken for it;
+MOST_DOUBT = 4  # twice as much, so often at most, if no job meets workers woken for several
 LONGEST_SPIN = 5  # times the usual one: where waking is dear, workers stay awake longer
 USUAL_WAKING = 10_000  # nanoseconds for which workers spin as usual
 LINGER = 50  # times the usual spin: how long workers wait for the next loop of a call under way
@@ -99,12 +102,17 @@ define internal i64 @now(ptr %pool) {{
   ret i64 %now
 }}
 
-; Wake a worker, and learn what that costs the caller.
-define internal void @ring(ptr %pool, ptr %word) {{
+; Wake a worker that sleeps unless that was done before, and learn what it costs the caller.
+define internal void @ring(ptr %pool, ptr %sleeps) {{
+entry:
+  %pair = cmpxchg ptr %sleeps, i32 {asleep}, i32 {rung} seq_cst seq_cst, align 4
+  %first = extractvalue {{ i32, i1 }} %pair, 1
+  br i1 %first, label %call, label %end
+call:
   %start = call i64 @now(ptr %pool)
-  call void @wake(ptr %pool, ptr %word)
-  %end = call i64 @now(ptr %pool)
-  %spent = sub i64 %end, %start
+  call void @wake(ptr %pool, ptr %sleeps)
+  %after = call i64 @now(ptr %pool)
+  %spent = sub i64 %after, %start
   %at = getelementptr i8, ptr %pool, i64 {waking}
   %old = load atomic i64, ptr %at monotonic, align 8
   %cost = call i64 @llvm.umin.i64(i64 %spent, i64 {longest_waking})
@@ -114,6 +122,8 @@ define internal void @ring(ptr %pool, ptr %word) {{
   %part = sdiv i64 %change, %share
   %new = add i64 %old, %part
   store atomic i64 %new, ptr %at monotonic, align 8
+  br label %end
+end:
   ret void
 }}
 
@@ -130,11 +140,15 @@ define internal i64 @patience(ptr %pool) {{
   ret i64 %rounds
 }}
 
-; Tell whether to wait on after some rounds: a call is under way that has more loops to share.
+; Tell whether to wait on after some rounds: a call is under way that has more loops to share, or
+; a job for which a worker came too late: the next one may follow at once.
 define internal i1 @under_way(ptr %pool, i64 %rounds) {{
   %calls.at = getelementptr i8, ptr %pool, i64 {calls}
   %calls = load atomic i64, ptr %calls.at monotonic, align 8
-  %some = icmp sgt i64 %calls, 0
+  %called = icmp sgt i64 %calls, 0
+  %lock = load atomic i32, ptr %pool monotonic, align 4
+  %busy = icmp ne i32 %lock, 0
+  %some = or i1 %called, %busy
   %spin.at = getelementptr i8, ptr %pool, i64 {spin}
   %usual = load i64, ptr %spin.at
   %most = mul i64 %usual, {linger}
@@ -284,27 +298,28 @@ wait:
   br label %spin
 spin:
   %i = phi i64 [ 0, %wait ], [ %i1, %again ]
+  %until = phi i64 [ %limit, %wait ], [ %end, %again ]
   %a = load atomic i32, ptr %box acquire, align 4
   %new = icmp ne i32 %a, %seen
   br i1 %new, label %work, label %still
 still:
   %i1 = add i64 %i, 1
-  %patient = icmp ult i64 %i1, %limit
-  br i1 %patient, label %again, label %linger
-linger:
   %on = call i1 @under_way(ptr %pool, i64 %i1)
-  br i1 %on, label %again, label %sleep
+  %later = add i64 %i1, %limit
+  %end = select i1 %on, i64 %later, i64 %until
+  %patient = icmp ult i64 %i1, %end
+  br i1 %patient, label %again, label %sleep
 again:
   call void @pause()
   br label %spin
 sleep:
   ; Say so first, then look once more: the caller posts first, then looks whether we sleep.
-  store atomic i32 1, ptr %sleeps seq_cst, align 4
+  store atomic i32 {asleep}, ptr %sleeps seq_cst, align 4
   %b = load atomic i32, ptr %box seq_cst, align 4
   %late = icmp ne i32 %b, %seen
   br i1 %late, label %awake, label %block
 block:
-  call void @sleep_while(ptr %pool, ptr %box, i32 %seen)
+  call void @sleep_while(ptr %pool, ptr %sleeps, i32 {asleep})
   br label %awake
 awake:
   store atomic i32 0, ptr %sleeps seq_cst, align 4
@@ -374,10 +389,10 @@ next:
   %old = atomicrmw add ptr %box, i32 1 seq_cst, align 4
   %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
   %s = load atomic i32, ptr %sleeps seq_cst, align 4
-  %sleeping = icmp ne i32 %s, 0
+  %sleeping = icmp eq i32 %s, {asleep}
   br i1 %sleeping, label %ring, label %posted
 ring:
-  call void @ring(ptr %pool, ptr %box)
+  call void @ring(ptr %pool, ptr %sleeps)
   br label %posted
 posted:
   %more = icmp ult i64 %i1, %workers
@@ -436,7 +451,9 @@ end:
   ret void
 }}
 
-; Return the number of threads for a job: those that sleep are woken only if it repays that.
+; Return the number of threads for a job. Those that sleep are woken if it repays that, or if jobs
+; that went without them add up to what would have: woken once, they are awake for the jobs that
+; follow soon. Where that turns out wrong, the next jobs must add up to more.
 define internal i64 @awake(ptr %pool, i64 %parts, i64 %pieces) {{
 entry:
   %grain.at = getelementptr i8, ptr %pool, i64 {grain}
@@ -448,6 +465,9 @@ entry:
   %waking.at = getelementptr i8, ptr %pool, i64 {waking}
   %waking = load atomic i64, ptr %waking.at monotonic, align 8
   %price = mul i64 %waking, {repaid}
+  %missed.at = getelementptr i8, ptr %pool, i64 {missed}
+  %doubt.at = getelementptr i8, ptr %pool, i64 {doubt}
+  %doubt = load atomic i64, ptr %doubt.at monotonic, align 8
   %worth = icmp ugt i64 %saved, %price
   br i1 %worth, label %all, label %next
 next:
@@ -455,17 +475,33 @@ next:
   %box = call ptr @line(ptr %pool, i64 %i)
   %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
   %s = load atomic i32, ptr %sleeps monotonic, align 4
-  %sleeping = icmp ne i32 %s, 0
+  %sleeping = icmp eq i32 %s, {asleep}
   br i1 %sleeping, label %few, label %go_on
 go_on:
   %i1 = add i64 %i, 1
   %more = icmp ult i64 %i1, %parts
-  br i1 %more, label %next, label %all
+  br i1 %more, label %next, label %met
+met:
+  %trusted = icmp eq i64 %doubt, 0
+  br i1 %trusted, label %all, label %trust
+trust:
+  store atomic i64 0, ptr %doubt.at monotonic, align 8
+  br label %all
 few:
-  %part = udiv i64 %waking, {forget}
-  %less = sub i64 %waking, %part
-  store atomic i64 %less, ptr %waking.at monotonic, align 8
+  %before = load atomic i64, ptr %missed.at monotonic, align 8
+  %missed = add i64 %before, %saved
+  %asked = shl i64 %price, %doubt
+  %enough = icmp ugt i64 %missed, %asked
+  br i1 %enough, label %try, label %wait
+wait:
+  store atomic i64 %missed, ptr %missed.at monotonic, align 8
   ret i64 %i
+try:
+  %more.doubt = add i64 %doubt, 1
+  %new.doubt = call i64 @llvm.umin.i64(i64 %more.doubt, i64 {most_doubt})
+  store atomic i64 0, ptr %missed.at monotonic, align 8
+  store atomic i64 %new.doubt, ptr %doubt.at monotonic, align 8
+  br label %all
 all:
   ret i64 %parts
 }}
@@ -507,10 +543,10 @@ look:
   %box = call ptr @line(ptr %pool, i64 %i)
   %sleeps = getelementptr i8, ptr %box, i64 {sleeps}
   %s = load atomic i32, ptr %sleeps seq_cst, align 4
-  %sleeping = icmp ne i32 %s, 0
+  %sleeping = icmp eq i32 %s, {asleep}
   br i1 %sleeping, label %ring, label %go_on
 ring:
-  call void @ring(ptr %pool, ptr %box)
+  call void @ring(ptr %pool, ptr %sleeps)
   br label %go_on
 go_on:
   %i1 = add i64 %i, 1
@@ -600,6 +636,7 @@ define void @stop(ptr %pool) {{
 }}
 """
 
+
 def futex() -> int:
     """Return the number of the system call to sleep and wake; 0 where none is known."""
     return FUTEX.get(jit.target().triple.partition("-")[0], 0)
@@ -645,7 +682,11 @@ def pool_text() -> str:
         longest_waking=LONGEST_WAKING,
         rise=RISE,
         fall=FALL,
-        forget=FORGET,
+        asleep=ASLEEP,
+        rung=RUNG,
+        missed=MISSED,
+        doubt=DOUBT,
+        most_doubt=MOST_DOUBT,
         repaid=REPAID,
         usual_waking=USUAL_WAKING,
         dearest=LONGEST_SPIN * USUAL_WAKING,

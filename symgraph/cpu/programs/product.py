@@ -14,7 +14,8 @@ from symgraph.loops.statements import LibraryCall, Loop, Statement
 PRODUCT_NAMES = ("gemm", "contract")
 PRODUCTS = tuple(f"{name}.{dtype}" for name in PRODUCT_NAMES for dtype in ("float32", "float64"))
 SLICES = 1 << SLICE_BITS  # of each product: what threads share, whatever its shape
-PIECE_WORK = 250_000  # multiply-adds that a thread should have at least (some 5 us)
+PIECE_WORK = 125_000  # multiply-adds that a thread should have at least (some 2.5 us)
+AROUND = 8  # rows, columns and terms, in whose time a product of few of them is begun and ended
 STEP_WORK = 1 << 23  # multiply-adds (some 150 us) that are done at once, for each operand to be
 STEP_STRIPS = 528  # packed for as many rows or columns of the result: blocks of A
 SCATTERED_STEP = 528 << 10  # elements of the result in a step where packing goes through tables
@@ -56,7 +57,8 @@ def product_shares(
     units: Size = SLICES
     for b in batch:
         units = units * b
-    work = maximum(1, m * n * k)
+    # packing, and what a tile does once, counts as more rows, columns and terms
+    work = (m + AROUND) * (n + AROUND) * (k + AROUND)
     strips = maximum(1, maximum(m, n))
     grain, least, most = (
         maximum(1, amount * SLICES // work) for amount in (PIECE_WORK, STEP_WORK, LONGEST_STEP)

@@ -55,6 +55,9 @@ PRODUCT_WORDS = {name: CTX_USER + k for k, name in enumerate(PRODUCTS)}
 LAPACK_WORD = CTX_USER + len(PRODUCTS)  # address of the table of LAPACK functions
 CONSTANT_WORDS = LAPACK_WORD + 1  # addresses of constants, in order
 CHECK_WORK = RELEASE_WORK  # operations between two looks at signals, where statements are short
+# Operations of a program (some 20 us) from which threads share statements that are short as well:
+# in a shorter one, to meet takes what they save. Those of a statement that they share anywhere.
+LONG_PROGRAM, LONG_STATEMENT = 3_000_000, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +238,16 @@ class ProgramEmitter:
         s = self.program.builder
         values: list[Size | Expr] = [*known.sizes, *(s.at(a) for a in around)]
         units, grain = _units(schedule) if schedule.parallel else (1, 1)
+        parallel = schedule.parallel and self._shares(known.work)
         starts = [offsets.get(b, 0) for b in buffers]
         step = known.step
-        return Call(name, buffers, values, None, units, grain, schedule.parallel, step, starts)
+        return Call(name, buffers, values, None, units, grain, parallel, step, starts)
+
+    def _shares(self, amount: int | None) -> bool:
+        """Tell whether threads share a statement of so many operations, if it can be cut."""
+        if amount is None or self.total_work is None:
+            return True
+        return amount >= LONG_STATEMENT or self.total_work >= LONG_PROGRAM
 
     def _is_last(self, nest: Nest) -> bool:
         """Tell whether a nest stores results only, which nothing reads."""
@@ -503,7 +513,7 @@ class ProgramEmitter:
         values = (contraction_words if scattered else product_words)(*call.params)
         together = scattered_strips(m, n) if scattered else STEP_STRIPS
         shares = product_shares(batch, m, n, k, together)
-        parallel = amount is None or amount > RELEASE_WORK
+        parallel = (amount is None or amount > RELEASE_WORK) and self._shares(amount)
         buffers = [*call.inputs, *call.outputs]
         word = PRODUCT_WORDS[name]
         return Call(word, buffers, values, None, shares.units, shares.grain, parallel, shares.step)
