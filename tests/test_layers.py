@@ -18,7 +18,7 @@ BELOW: dict[str, set[str]] = {
     "core": {"dims"},  # sizes in types
     "dims": {"core"},
     "ops": {"core", "dims"},
-    "autodiff": {"core", "ops"},
+    "autodiff": {"core", "dims", "ops"},
     "rewrites": {"core", "dims", "ops"},
     "loops": {"core", "dims"},
     "cpu": {"core", "dims", "loops"},

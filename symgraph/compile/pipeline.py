@@ -51,7 +51,7 @@ verify: Any = lazy("symgraph.loops.verify")  # tests look after each stage
 
 LOOP_PRODUCT = 140_000  # multiply-adds up to which a product becomes a fused loop nest
 SHORT_SUM = 32  # packing operands does not pay for sums as short as this
-LOOP_MATRIX = 1 << 20  # elements from which two or three rows meet it by a call, which reads it in order
+LOOP_MATRIX = 1 << 20  # elements from which two or three rows meet it by a call: read in order
 
 
 @dataclass(slots=True)

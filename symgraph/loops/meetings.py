@@ -37,7 +37,10 @@ LONG_SUM = 1024  # terms from which another copy of the result does not count
 # Costs are in multiply-adds, of which a stretch of columns takes VECTOR to read for a term.
 VECTOR = 16  # columns of a tile: parts are filled up to it, and stretches are no longer
 WINDOW = 6  # columns of a stretch where elements of windows are columns
-COPIED, SCATTERED = 2, 3  # stretches: an element of a copy; of a result, apart from its neighbours
+SCATTERED = 3  # stretches: an element of a result, apart from its neighbours
+NEAR, FAR = 1, 2  # stretches: an element of a copy, where a near cache holds all copies or not
+NEAR_ELEMENTS = 1 << 17
+PART = 1 << 14  # of a part: it begins anew
 GAIN = 0.995  # of the usual cost: above it, it stays
 
 
@@ -263,10 +266,12 @@ def _cost(node: Node, products: Iterable[Sequence[Along]], order: Order) -> floa
             columns, terms = beside * v.places * u.places, summed * v.taps * u.taps
             work += terms * rows * -(-columns // VECTOR) * VECTOR
             moved += terms * columns // min(run, VECTOR) + scattered * rows * columns
+            work += PART
     padded = w[2] * w[3] > 1 if by_images else any(map(any, p.padding))
     copied = math.prod(operand) if innermost or padded else 0
     copied += math.prod(node.type.shape) if order.result != AS_THEY_ARE else 0
-    return float(p.groups * (work + VECTOR * moved) + VECTOR * COPIED * copied)
+    each = NEAR if copied <= NEAR_ELEMENTS else FAR
+    return float(p.groups * (work + VECTOR * moved) + VECTOR * each * copied)
 
 
 def cut_places(axes: Sequence[Along], order: Order) -> list[list[Stretch]]:

@@ -13,12 +13,13 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from symgraph.dims.dim import provably_le
+from symgraph.dims.dim import Atom, evaluate, symbols
 from symgraph.loops.expr import Buffer, Size
 from symgraph.loops.inplace import Accesses, can_fail
 from symgraph.loops.statements import Statement
 
 MOST_READERS = 8  # of a temporary, left over, that are asked whether they free memory
+USUAL = 1000  # elements along an axis whose size is not known
 LEAST = 1 << 15  # bytes: what is smaller stays in the near caches anyway
 
 
@@ -117,9 +118,7 @@ class _Order:
         buffers = {b for k in group for b in self._temporaries(k)}
         taken = _bytes(b for b in buffers if b not in self.begun)
         freed = _bytes(b for b in buffers if self.users[b] <= group)
-        if isinstance(taken, int) and isinstance(freed, int):
-            return taken + LEAST <= freed
-        return taken is not freed and provably_le(taken, freed)
+        return taken + LEAST <= freed
 
     def _free(self, k: int) -> None:
         if k in self.wishes:
@@ -182,8 +181,14 @@ def _wishes(
     return found
 
 
-def _bytes(buffers: Iterable[Buffer]) -> Size:
+def _bytes(buffers: Iterable[Buffer]) -> int:
     total: Size = 0
     for b in buffers:
         total = total + b.size * b.dtype.itemsize
-    return total
+    return evaluate(total, {a: _usual(a) for a in symbols(total)})
+
+
+def _usual(symbol: Atom) -> int:
+    """Return a number for a size that is not known: the order is no matter of right and wrong."""
+    high = USUAL if symbol.high is None else min(USUAL, symbol.high)
+    return max(high, symbol.low or 0)
