@@ -44,7 +44,7 @@ def verify_grad(
     for k, a in enumerate(arrays):
         if a.dtype.name not in REL:
             raise DTypeError(
-                f"argument {k} is {a.dtype}; derivatives are checked at floats\n"
+                f"argument {k} is {a.dtype}; derivatives are checked in float64 or float32\n"
                 "  mend:   close over other arguments: lambda x: f(x, indices)"
             )
     least = REL[min((a.dtype.name for a in arrays), default="float64")]  # float32 if there is one

@@ -185,7 +185,10 @@ def _bytes(buffers: Iterable[Buffer]) -> int:
     total: Size = 0
     for b in buffers:
         total = total + b.size * b.dtype.itemsize
-    return evaluate(total, {a: _usual(a) for a in symbols(total)})
+    try:
+        return evaluate(total, {a: _usual(a) for a in symbols(total)})
+    except ZeroDivisionError:  # a quotient by a size that is none at the usual numbers
+        return 0
 
 
 def _usual(symbol: Atom) -> int:

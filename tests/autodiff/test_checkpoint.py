@@ -65,6 +65,21 @@ def test_several_results_and_arguments_without_derivative():
         np.testing.assert_allclose(found, wanted, rtol=1e-13)
 
 
+def test_dropout_draws_the_same_again():
+    def build(kind):
+        x, stream = sg.tensor("x", (8, 16), "float64"), sg.random.RandomStream(3)
+        drop = kind(lambda h: sg.tanh(h) * (stream.uniform((8, 16), dtype="float64") < 0.5))
+        cost = (drop(drop(x)) ** 2).sum()
+        f = sg.function([x], [cost, sg.grad(cost, x)])
+        a = np.random.default_rng(0).normal(size=(8, 16))
+        return [r for _ in range(3) for r in f(a)]
+
+    pairs = both(build)
+    for found, wanted in pairs:
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert len({float(wanted) for _, wanted in pairs[::2]}) == 3  # each call draws anew
+
+
 def test_complex():
     z = sg.zvector("z")
     f = lambda v: v * v * sg.exp(v)

@@ -7,6 +7,7 @@ import pytest
 
 import symgraph as sg
 from symgraph.core.dtype import FLOAT32
+from symgraph.dims.dim import symbol
 from symgraph.loops import order
 from symgraph.loops.expr import Buffer
 from symgraph.loops.storage import reads, writes
@@ -54,6 +55,17 @@ def test_writes_stay_behind_reads_of_what_was_there(monkeypatch):
     accesses = [((), (t,)), ((t,), (x,)), ((), (t,)), ((t,), (y,)), ((x, y), ())]
     found = in_order(monkeypatch, accesses)
     assert found.index(1) < found.index(2) < found.index(3)
+
+
+def test_sizes_that_mean_nothing_at_the_usual_numbers(monkeypatch):
+    n = symbol("n")
+    odd = Buffer("odd", FLOAT32, (n // (n - order.USUAL), 8), "temporary")
+    assert in_order(monkeypatch, [((), (odd,)), ((odd,), ())]) == [0, 1]
+    x, y = sg.matrix("x"), sg.vector("y")
+    z = sg.exp(y.reshape((x[order.USUAL :].shape[0], -1))) @ sg.exp(x[order.USUAL :].T)
+    f = sg.function([x, y], sg.sum(sg.exp(z) @ z), shapes="generic")
+    wide, long = np.zeros((order.USUAL + 6, 4), "float32"), np.zeros(24, "float32")
+    assert f(wide, long) > 0
 
 
 @pytest.mark.parametrize("shapes", ["exact", "generic"])
