@@ -222,3 +222,23 @@ def test_masks_with_empty_rows_still_guard() -> None:
     a = np.ones((3, 3), "float32")
     a[0] = np.inf
     assert np.isfinite(sg.function([x, w], slope)(a, np.ones((3, 3), "float32"))).all()
+
+
+@pytest.mark.parametrize("sizes", ["known", "unknown"])
+@pytest.mark.parametrize("m, n", [(2, 4), (4, 2), (3, 3)])
+@pytest.mark.parametrize("kind", ["ge", "le"])
+def test_positions_that_see_nothing_still_guard(kind: str, m: int, n: int, sizes: str) -> None:
+    """A row or column of a comparison of positions may be empty where the axes differ in length."""
+    x, w = (sg.tensor(k, s if sizes == "known" else (None, None), "float64")
+            for k, s in (("x", (m, 3)), ("w", (3, n))))  # fmt: skip
+    rows, columns = sg.arange(x.shape[0])[:, None], sg.arange(w.shape[1])[None, :]
+    mask = rows >= columns if kind == "ge" else rows <= columns
+    f = sg.function([x, w], sg.grad(sg.where(mask, x @ w, 0.0).sum(), [x, w]))
+    r, c = np.arange(m)[:, None], np.arange(n)[None, :]
+    sees = r >= c if kind == "ge" else r <= c
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 4))
+    a, b = a[:m, :3].copy(), b[:3, :n].copy()
+    wanted = f(a, b)
+    a[~sees.any(1)], b[:, ~sees.any(0)] = np.inf, np.inf
+    for found, expected in zip(f(a, b), wanted, strict=True):
+        np.testing.assert_array_equal(found, expected)
